@@ -1,0 +1,53 @@
+"""What can go wrong, by what has to be done about it. An error's text is what the user reads."""
+
+from typing import Literal
+
+ErrorCode = Literal[
+    "empty",
+    "not-an-image",
+    "truncated",
+    "too-many-pixels",
+    "too-many-bytes",
+    "unsupported",
+    "unreadable",
+    "bad-score",
+    "killed-the-daemon",
+]
+
+
+class PawtagError(Exception):
+    """Something pawtag can name in one clear sentence: exit code 1."""
+
+
+class ConfigError(PawtagError):
+    """A setting, a labels file or a command line is wrong: exit code 2."""
+
+
+class ModelError(PawtagError):
+    """A model cannot be had, is damaged, or does not answer as it must."""
+
+
+class OverloadedError(PawtagError):
+    """As much work waits as may wait; the caller should come again."""
+
+
+class TemporaryError(PawtagError):
+    """A fault that may pass: try again after `delay_s` seconds."""
+
+    def __init__(self, message: str, delay_s: float = 1.0) -> None:
+        """Say what happened, and after how many seconds another try makes sense."""
+        super().__init__(message)
+        self.delay_s = delay_s
+
+
+class GoneError(PawtagError):
+    """The photo is not there any more: nothing is owed for it."""
+
+
+class PermanentError(PawtagError):
+    """A photo that, as it is, cannot be tagged: recorded once with `code`, not tried again."""
+
+    def __init__(self, code: ErrorCode, message: str) -> None:
+        """Say why, in a sentence for the user, with the record's error code."""
+        super().__init__(message)
+        self.code: ErrorCode = code

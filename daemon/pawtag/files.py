@@ -1,0 +1,50 @@
+"""Files that are whole or absent."""
+
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+TEMPORARY_PREFIX, TEMPORARY_SUFFIX = ".pawtag-", ".tmp"
+
+
+def write_whole(path: Path, content: bytes, *, replace: bool = True) -> None:
+    """Write `content` to `path` by way of a temporary file beside it, flushed to disk before the rename.
+
+    With `replace` false, FileExistsError is raised where something stands there already. Mode as the
+    umask says. Raises OSError; then nothing of ours is left.
+    """
+    temporary = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(6)}{TEMPORARY_SUFFIX}"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if replace:
+            os.replace(temporary, path)
+        else:
+            _create(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file's name is one that `write_whole` makes."""
+    return name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX)
+
+
+def _create(temporary: Path, path: Path) -> None:
+    """Give the file its name unless the name is taken; a hard link does that in one step."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if os.path.lexists(path):
+            raise FileExistsError(path) from None
+        os.rename(temporary, path)
+        return
+    os.unlink(temporary)

@@ -1,0 +1,1 @@
+"""The folder: a source of photos, and the sidecars beside them."""

@@ -1,0 +1,41 @@
+"""Photos that a scan found to be owed a record: newest first, bounded."""
+
+import heapq
+
+from pawtag.records import PhotoRef
+
+MOST = 50_000
+
+
+class Backlog:
+    """A heap of photos, newest first. Beyond `most` it keeps the newest and remembers that it is not all."""
+
+    def __init__(self, most: int = MOST) -> None:
+        """Start empty."""
+        self._most = most
+        self._heap: list[tuple[int, str]] = []
+        self._members: set[str] = set()
+        self.is_cut = False
+
+    def __len__(self) -> int:
+        """How many photos wait."""
+        return len(self._heap)
+
+    def add(self, refs: list[PhotoRef]) -> None:
+        """Take in photos; one that waits already is not taken twice."""
+        for ref in refs:
+            if ref.uri not in self._members:
+                self._members.add(ref.uri)
+                heapq.heappush(self._heap, (-ref.mtime_ns, ref.uri))
+        if len(self._heap) > self._most + self._most // 10:  # now and then, not for each photo
+            self._heap = heapq.nsmallest(self._most, self._heap)
+            self._members = {uri for _, uri in self._heap}
+            self.is_cut = True
+
+    def take(self) -> str | None:
+        """The newest photo's path; None when there is none."""
+        if not self._heap:
+            return None
+        _, uri = heapq.heappop(self._heap)
+        self._members.discard(uri)
+        return uri

@@ -1,0 +1,137 @@
+"""Native file events as hints: watchdog's observer, reduced to calls of one function."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from watchdog.events import (
+    DirCreatedEvent,
+    DirMovedEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileDeletedEvent,
+    FileModifiedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
+from watchdog.observers import Observer
+from watchdog.observers.api import BaseObserver
+
+from pawtag.config import FolderSettings
+
+EVENTS = [
+    DirCreatedEvent,
+    DirMovedEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileDeletedEvent,
+    FileModifiedEvent,
+    FileMovedEvent,
+]
+# File systems whose other writers send no events to this machine.
+SILENT_TYPES = ("nfs", "cifs", "smb", "fuse", "9p", "virtiofs", "afs", "ceph", "glusterfs", "vboxsf", "drvfs")
+OVERFLOW_LOGGER = "watchdog.observers.inotify_c"
+
+Hint = Callable[[str, bool], None]
+Rescan = Callable[[str | None], None]
+
+
+class NativeObserver:
+    """Watches `root` while its context lasts.
+
+    Calls `hint(path, closed)` for files, `rescan(folder)` for new folders, `rescan(None)` where events were lost.
+    Both are called from threads of watchdog's. Raises OSError where the root cannot be watched.
+    """
+
+    def __init__(self, root: Path, settings: FolderSettings, hint: Hint, rescan: Rescan) -> None:
+        """Prepare to watch."""
+        self._root, self._recursive = root, settings.recursive
+        self._handler, self._overflow = _Handler(hint, rescan), _Overflow(rescan)
+        self._observer = _native_observer()
+
+    def __enter__(self) -> Self:
+        """Start watching."""
+        logging.getLogger(OVERFLOW_LOGGER).addHandler(self._overflow)
+        try:
+            self._observer.schedule(self._handler, str(self._root), recursive=self._recursive, event_filter=EVENTS)
+            self._observer.start()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop watching."""
+        self._stop()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether hints still come: watchdog's threads end without a word when something in them fails."""
+        return self._observer.is_alive() and all(emitter.is_alive() for emitter in self._observer.emitters)
+
+    def _stop(self) -> None:
+        logging.getLogger(OVERFLOW_LOGGER).removeHandler(self._overflow)
+        self._observer.stop()
+        if self._observer.is_alive():
+            self._observer.join(timeout=5)
+
+
+class _Handler(FileSystemEventHandler):
+    """Only passes hints on: an exception here would end watchdog's dispatch for good."""
+
+    def __init__(self, hint: Hint, rescan: Rescan) -> None:
+        self._hint, self._rescan = hint, rescan
+
+    def dispatch(self, event: FileSystemEvent) -> None:
+        if isinstance(event, (DirCreatedEvent, DirMovedEvent)):
+            # Its files may have been there before its watch was.
+            folder = event.dest_path if isinstance(event, DirMovedEvent) else event.src_path
+            if folder:
+                self._rescan(os.fsdecode(folder))
+            return
+        path = event.dest_path if isinstance(event, FileMovedEvent) else event.src_path
+        if path:
+            self._hint(os.fsdecode(path), isinstance(event, (FileClosedEvent, FileMovedEvent)))
+
+
+class _Overflow(logging.Handler):
+    """watchdog tells of a full event queue in its log alone."""
+
+    def __init__(self, rescan: Rescan) -> None:
+        super().__init__(logging.WARNING)
+        self._rescan = rescan
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "overflow" in record.getMessage():
+            self._rescan(None)
+
+
+def native_events_reach(root: Path) -> bool:
+    """Whether the file system tells this machine of every writer's changes. Linux; elsewhere it is assumed."""
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines()
+    except OSError:
+        return True
+    best, kind = -1, ""
+    for line in mounts:
+        left, _, right = line.partition(" - ")
+        point = left.split()[4].replace("\\040", " ")
+        if root.is_relative_to(point) and len(point) >= best:
+            best, kind = len(point), right.split()[0]
+    return not kind.startswith(SILENT_TYPES)
+
+
+def _native_observer() -> BaseObserver:
+    if sys.platform == "linux":
+        from watchdog.observers.inotify import InotifyObserver
+
+        # Full events tell a file that was moved in from one that was merely created.
+        return InotifyObserver(generate_full_events=True)
+    return Observer()

@@ -1,0 +1,150 @@
+"""Sidecars: a record beside each photo, which is also the photo's stamp. Nothing of anyone else's is touched."""
+
+import errno
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from pawtag.corrections import corrected
+from pawtag.errors import GoneError, TemporaryError
+from pawtag.files import write_whole
+from pawtag.records import SCHEMA, PhotoRef, Stamp, TagRecord
+
+LONGEST_NAME_BYTES = 255
+OURS = SCHEMA.split("/")[0]
+LARGEST_BYTES = 16 * 1024 * 1024
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What stands under a sidecar's name. `document` is None for a broken one of ours, and for what is not ours."""
+
+    ours: bool
+    document: dict[str, Any] | None = None
+
+
+class Sidecars:
+    """The records of the photos below `root`, beside them or in the mirror tree `mirror`."""
+
+    def __init__(self, root: Path, mirror: Path | None = None) -> None:
+        """Nothing is read or written yet."""
+        self._root, self._mirror = root, mirror
+
+    def current(self, ref: PhotoRef) -> Stamp | None:
+        """What is written for the photo; None where that is nothing, broken, or not ours."""
+        for path in self._names(ref.uri):
+            found = _look(path)
+            if found is not None and found.ours:
+                return _stamp(found.document) if found.document else None
+        return None
+
+    def write(self, ref: PhotoRef, record: TagRecord) -> None:
+        """Write the record, keeping what a person corrected and keys that are not ours.
+
+        Raises GoneError where the photo is gone, TemporaryError where the place cannot be written.
+        """
+        if not os.path.lexists(ref.uri):
+            raise GoneError(f"{ref.uri} is gone.")
+        try:
+            for path in self._names(ref.uri):
+                if _write(path, record):
+                    return
+        except OSError as error:
+            raise _explained(error, ref) from error
+        raise TemporaryError(f"Both names for the sidecar of {ref.uri} are taken by files of others.", delay_s=60)
+
+    def _names(self, uri: str) -> tuple[Path, Path]:
+        photo = Path(uri)
+        folder = photo.parent if self._mirror is None else self._mirror / photo.parent.relative_to(self._root)
+        return folder / fitted(photo.name, ".json"), folder / fitted(photo.name, ".pawtag.json")
+
+
+def fitted(name: str, suffix: str) -> str:
+    """`name` with `suffix`; where that passes 255 bytes, cut, with `~` and 12 hex digits of its digest."""
+    whole = os.fsencode(name)
+    if len(whole) + len(suffix) <= LONGEST_NAME_BYTES:
+        return name + suffix
+    mark = f"~{hashlib.sha256(whole).hexdigest()[:12]}{suffix}"
+    cut = whole[: LONGEST_NAME_BYTES - len(mark)]
+    return cut.decode("utf-8", "ignore") + mark
+
+
+def _write(path: Path, record: TagRecord) -> bool:
+    """Whether the record now stands under that name; False where the name is another's."""
+    found = _look(path)
+    if found is not None and not found.ours:
+        return False
+    old = found.document if found else None
+    content = json.dumps(_merged(record, old), ensure_ascii=False, indent=1) + "\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        write_whole(path, content.encode(), replace=found is not None)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _merged(record: TagRecord, old: dict[str, Any] | None) -> dict[str, Any]:
+    """The record's document with the corrections of the old one, and with its keys that are not ours."""
+    old = old or {}
+    document = corrected(record, old.get("corrected")).document()
+    return document | {key: value for key, value in old.items() if key not in document}
+
+
+def _look(path: Path) -> _Found | None:
+    """What stands there; None for nothing. Raises OSError where that cannot be told."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_BYTES)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except IsADirectoryError:
+        return _Found(ours=False)
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        return _Found(ours=_began_as_ours(content))
+    ours = isinstance(document, dict) and str(document.get("schema", "")).startswith(OURS + "/")
+    return _Found(ours, document if ours else None)
+
+
+def _began_as_ours(content: bytes) -> bool:
+    """A record that was cut short or damaged still begins as pawtag writes it."""
+    return b"".join(content[:100].split()).startswith(b'{"schema":"' + OURS.encode())
+
+
+def _stamp(document: dict[str, Any]) -> Stamp | None:
+    try:
+        record = TagRecord.model_validate(document)
+    except ValidationError:
+        return None
+    if corrected(record, record.corrected) != record:
+        return None  # a person has corrected it since: the tags are to follow
+    return Stamp(
+        size_bytes=record.photo.bytes,
+        mtime_ns=record.source.mtime_ns,
+        sha256=record.photo.sha256,
+        by=record.by,
+        labels=record.labels,
+        model_id=record.model.id,
+        fallback=record.model.fallback,
+        tagged_at=record.tagged_at,
+        record=record,
+    )
+
+
+def _explained(error: OSError, ref: PhotoRef) -> Exception:
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return TemporaryError(
+            f"The folder of {ref.uri} cannot be written ({error.strerror}); set sidecar.dir to a folder that can.",
+            delay_s=30,
+        )
+    if error.errno in NO_SPACE:
+        return TemporaryError(f"There is no space left for the sidecar of {ref.uri}.", delay_s=10)
+    return TemporaryError(f"The sidecar of {ref.uri} cannot be written: {error.strerror}.", delay_s=5)

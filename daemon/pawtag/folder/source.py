@@ -1,0 +1,171 @@
+"""The folder as a source of photos: hints and scans decide when to look, the folder itself what there is."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from pawtag.config import FolderSettings
+from pawtag.folder.backlog import Backlog
+from pawtag.folder.settle import Settling
+from pawtag.folder.walk import Sighting, read, sighting
+from pawtag.folder.watch import FolderWatch, Needs
+from pawtag.ports import SourceState
+from pawtag.records import Event, Payload, PhotoRef, Source
+
+log = logging.getLogger(__name__)
+
+FRESH_S = 60.0
+
+
+class FolderSource:
+    """Photos below a folder that need a record; see ports.PhotoSource. Lives on the event loop."""
+
+    def __init__(self, root: Path, settings: FolderSettings, needs: Needs, *, max_bytes: int) -> None:
+        """Nothing is looked at before `watching` or `scanned`. `needs(ref)` is asked from a thread."""
+        self._max_bytes, self._settle_s = max_bytes, settings.settle_s
+        self._watch = FolderWatch(root, settings, needs, found=self._found, hinted=self._hinted)
+        self._settling: Settling[PhotoRef] = Settling(settings.settle_s, settings.quiet_s)
+        self._changed_at: dict[str, float] = {}
+        self._ready: deque[str] = deque()
+        self._backlog = Backlog()
+        self._attempts: dict[str, int] = {}
+        self._in_hand: set[str] = set()
+        self._wake = asyncio.Event()
+
+    @property
+    def state(self) -> SourceState:
+        """How the folder is now."""
+        return self._watch.state
+
+    @property
+    def waiting(self) -> int:
+        """How many photos are known to wait."""
+        return len(self._backlog) + len(self._ready)
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether nothing that is known waits or is in hand."""
+        return not (self.waiting or self._in_hand or len(self._settling))
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator["FolderSource"]:
+        """The source, watching and scanning until the context ends."""
+        keeping = asyncio.create_task(self._watch.keep(), name="folder-watch")
+        try:
+            yield self
+        finally:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
+
+    async def scan(self) -> int:
+        """Look through the folder once; how many photos need a record. Raises OSError."""
+        count = await self._watch.scan()
+        await asyncio.sleep(0)  # what the scanning thread handed over last is taken in now
+        return count
+
+    async def events(self, stop: asyncio.Event) -> AsyncIterator[Event]:
+        """Finished photos, those that just came before the backlog, until `stop` is set."""
+        stopping = asyncio.create_task(stop.wait(), name="folder-stop")
+        stopping.add_done_callback(lambda _: self._wake.set())
+        try:
+            while not stop.is_set():
+                self._wake.clear()
+                await self._look_at_due()
+                if event := self._next():
+                    yield event
+                else:
+                    await self._sleep()
+        finally:
+            stopping.cancel()
+
+    def origin(self, ref: PhotoRef) -> Source:
+        """What a record says of the file: which version of it was read."""
+        return Source(kind="folder", mtime_ns=ref.mtime_ns)
+
+    async def read(self, event: Event) -> Payload:
+        """The photo's bytes as they are now; see `walk.read` for the errors."""
+        path = event.ref.uri
+        payload = await asyncio.to_thread(read, path, self._max_bytes)
+        changed_at = self._changed_at.get(path)
+        return Payload(payload.ref, payload.data, changed_at is not None and time.monotonic() - changed_at < FRESH_S)
+
+    async def done(self, event: Event) -> None:
+        """The photo has its record, or is owed none."""
+        path = event.ref.uri
+        self._in_hand.discard(path)
+        self._attempts.pop(path, None)
+        if path not in self._settling:
+            self._changed_at.pop(path, None)
+        self._wake.set()
+
+    async def retry(self, event: Event, delay_s: float) -> None:
+        """Look at the photo again in `delay_s` seconds."""
+        path = event.ref.uri
+        self._in_hand.discard(path)
+        self._attempts[path] = event.attempt + 1
+        self._settling.wait(path, time.monotonic(), delay_s)
+        self._wake.set()
+
+    async def reject(self, event: Event, reason: str) -> None:
+        """Leave the photo until it changes."""
+        log.error("%s is left alone: %s", event.ref.uri, reason)
+        await self.done(event)
+
+    def _found(self, seen: list[Sighting]) -> None:
+        new = [each for each in seen if each.ref.uri not in self._settling and each.ref.uri not in self._in_hand]
+        self._backlog.add([each.ref for each in new if each.at_rest])
+        for each in new:
+            if not each.at_rest:
+                self._hinted(each.ref.uri, each.ref)
+        self._wake.set()
+
+    def _hinted(self, path: str, version: PhotoRef | None) -> None:
+        now_s = time.monotonic()
+        self._changed_at[path] = now_s
+        if version is None:
+            self._settling.closed(path, now_s)
+        else:
+            self._settling.changed(path, version, now_s)
+        self._wake.set()
+
+    def _next(self) -> Event | None:
+        while (path := self._ready.popleft() if self._ready else self._backlog.take()) is not None:
+            if path in self._in_hand:
+                self._settling.wait(path, time.monotonic(), self._settle_s)
+            elif found := sighting(path):
+                self._in_hand.add(path)
+                return Event(found.ref, attempt=self._attempts.get(path, 0))
+            else:
+                self._forget(path)
+        if self._backlog.is_cut and not self._in_hand:
+            self._backlog.is_cut = False
+            self._watch.ask()
+        return None
+
+    async def _look_at_due(self) -> None:
+        paths = self._settling.due(time.monotonic())
+        if not paths:
+            return
+        seen = await asyncio.to_thread(lambda: [(path, sighting(path)) for path in paths])
+        for path, found in seen:
+            if found is None:
+                self._forget(path)
+            elif self._settling.looked(path, found.ref, time.monotonic()):
+                self._ready.append(path)
+
+    def _forget(self, path: str) -> None:
+        self._settling.forget(path)
+        self._changed_at.pop(path, None)
+        self._attempts.pop(path, None)
+
+    async def _sleep(self) -> None:
+        """Until something happens, or a file is due to be looked at."""
+        due_s = self._settling.next_due_s()
+        try:
+            await asyncio.wait_for(self._wake.wait(), None if due_s is None else max(0.0, due_s - time.monotonic()))
+        except TimeoutError:
+            return

@@ -1,0 +1,142 @@
+"""Looking at the folder: which entries are photos, what version they are, and their bytes."""
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from pawtag.config import FolderSettings
+from pawtag.errors import GoneError, PermanentError, TemporaryError
+from pawtag.files import is_temporary
+from pawtag.records import Payload, PhotoRef
+
+SERVICE_FOLDERS = frozenset({"@eaDir", "#recycle", "lost+found", "$RECYCLE.BIN", "__MACOSX"})
+OLD_S = 60.0
+LEFT_OVER_S = 600.0
+OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE)
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A photo as it was found; `at_rest`: nothing has touched it for a minute."""
+
+    ref: PhotoRef
+    at_rest: bool
+
+
+@dataclass(slots=True)
+class Walk:
+    """A stream over the photos below `root`. `unreadable` then names the folders that could not be read."""
+
+    root: Path
+    settings: FolderSettings
+    unreadable: list[str] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[Sighting]:
+        """Every photo, folder by folder; left-over temporary files of ours are removed on the way."""
+        folders = [str(self.root)]
+        while folders:
+            folder = folders.pop()
+            try:
+                entries = os.scandir(folder)
+            except OSError as error:
+                if folder == str(self.root):
+                    raise
+                if error.errno not in GONE:
+                    self.unreadable.append(folder)
+                continue
+            with entries:
+                for entry in entries:
+                    if is_temporary(entry.name):
+                        _remove_left_over(entry.path)
+                    elif self.settings.recursive and is_folder(entry):
+                        folders.append(entry.path)
+                    elif is_photo_name(entry.name, self.settings.patterns) and (found := sighting(entry.path)):
+                        yield found
+
+
+def is_photo_name(name: str, patterns: tuple[str, ...]) -> bool:
+    """Whether a file of that name is taken for a photo."""
+    return not name.startswith(".") and any(fnmatchcase(name.lower(), pattern.lower()) for pattern in patterns)
+
+
+def is_passed_over(name: str) -> bool:
+    """Whether a folder of that name is left alone: hidden ones, and those of NAS and desktop systems."""
+    return name.startswith(".") or name in SERVICE_FOLDERS
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether the scan goes down there. Links are not followed."""
+    return not is_passed_over(entry.name) and entry.is_dir(follow_symlinks=False)
+
+
+def is_within(path: str, root: Path, settings: FolderSettings) -> bool:
+    """Whether a path that an event names is one that the scan would find."""
+    parts = os.path.relpath(path, root).split(os.sep)
+    if parts[0] == os.pardir or (len(parts) > 1 and not settings.recursive):
+        return False
+    return not any(is_passed_over(part) for part in parts[:-1]) and is_photo_name(parts[-1], settings.patterns)
+
+
+def sighting(path: str) -> Sighting | None:
+    """The photo at `path` as it is now; None where no regular file is."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    changed_s_ago = time.time() - max(status.st_mtime, status.st_ctime)
+    return Sighting(_ref(path, status), at_rest=changed_s_ago > OLD_S)
+
+
+def read(path: str, max_bytes: int) -> Payload:
+    """The file's bytes and the version that they are.
+
+    Raises GoneError for what is no regular file (any more), TemporaryError for one that changes while
+    it is read, PermanentError for one that is too large or may not be read.
+    """
+    try:
+        descriptor = os.open(path, OPEN_FLAGS)
+    except OSError as error:
+        if error.errno in GONE:
+            raise GoneError(f"{path} is gone.") from error
+        if error.errno in (errno.EACCES, errno.EPERM):
+            raise PermanentError("unreadable", "The file may not be read; grant pawtag's user read access.") from error
+        raise TemporaryError(f"{path} cannot be opened: {error.strerror}.") from error
+    with os.fdopen(descriptor, "rb") as file:
+        before = os.fstat(file.fileno())
+        if not stat.S_ISREG(before.st_mode):
+            raise GoneError(f"{path} is no regular file.")
+        if before.st_size > max_bytes:
+            raise PermanentError("too-many-bytes", f"The file has {before.st_size} bytes; the limit is {max_bytes}.")
+        data = _read_all(file, path, max_bytes)
+        after = os.fstat(file.fileno())
+    if _ref(path, before) != _ref(path, after) or len(data) != after.st_size:
+        raise TemporaryError(f"{path} changed while it was read.")
+    return Payload(_ref(path, after), data)
+
+
+def _read_all(file: object, path: str, max_bytes: int) -> bytes:
+    try:
+        return file.read(max_bytes + 1)  # type: ignore[attr-defined, no-any-return]
+    except OSError as error:
+        raise TemporaryError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _ref(path: str, status: os.stat_result) -> PhotoRef:
+    return PhotoRef(path, status.st_size, status.st_mtime_ns)
+
+
+def _remove_left_over(path: str) -> None:
+    """A temporary file of ours that its process did not live to rename."""
+    try:
+        if time.time() - os.lstat(path).st_mtime > LEFT_OVER_S:
+            os.unlink(path)
+    except OSError:
+        return

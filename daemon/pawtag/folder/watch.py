@@ -1,0 +1,151 @@
+"""Keeping a folder watched: native events, scans at the start and now and then, and the root when it comes and goes."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from pawtag.config import FolderSettings
+from pawtag.folder.observer import NativeObserver, native_events_reach
+from pawtag.folder.walk import Sighting, Walk, is_within, sighting
+from pawtag.ports import SourceState
+from pawtag.records import PhotoRef
+
+log = logging.getLogger(__name__)
+
+CHECK_S = 2.0
+LONGEST_WAIT_FOR_ROOT_S = 30.0
+RESCAN_PAUSE_FACTOR = 20
+AT_ONCE = 500
+
+Needs = Callable[[PhotoRef], bool]
+Found = Callable[[list[Sighting]], None]
+Hinted = Callable[[str, PhotoRef | None], None]
+
+
+class FolderWatch:
+    """Tells of photos below `root`: `found` those of a scan that need a record, `hinted` those of an event.
+
+    A hint's version is None where the file was closed after writing, or moved in. `needs` is asked from
+    a thread; `found` and `hinted` are called on the event loop.
+    """
+
+    def __init__(self, root: Path, settings: FolderSettings, needs: Needs, *, found: Found, hinted: Hinted) -> None:
+        """Nothing is looked at before `keep` or `scan`."""
+        self.root, self._settings, self._needs = root, settings, needs
+        self._found, self._hinted = found, hinted
+        self._loop = asyncio.get_running_loop()
+        self._asked: set[Path] = set()
+        self._wake = asyncio.Event()
+        self.state = SourceState(f"folder {root}", "running")
+
+    async def keep(self) -> None:
+        """Watch and scan until cancelled; where the folder is lost, look for it with growing waits."""
+        delay_s = 1.0
+        while True:
+            started = time.monotonic()
+            try:
+                await self._keep_while_there()
+            except OSError as error:
+                self._lose(
+                    f"{self.root} cannot be watched ({error.strerror or error}); make it readable or mount it again"
+                )
+            delay_s = 1.0 if time.monotonic() - started > LONGEST_WAIT_FOR_ROOT_S else delay_s
+            await asyncio.sleep(delay_s)
+            delay_s = min(LONGEST_WAIT_FOR_ROOT_S, 2 * delay_s)
+
+    def ask(self, folder: Path | None = None) -> None:
+        """Scan `folder` (everything, without one) as soon as that may be."""
+        self._asked.add(folder or self.root)
+        self._wake.set()
+
+    async def scan(self, folder: Path | None = None) -> int:
+        """Look through a folder once; how many photos were found to need a record. Raises OSError."""
+        walk = Walk(folder or self.root, self._settings)
+        found = await asyncio.to_thread(self._look_through, walk)
+        for unreadable in walk.unreadable:
+            log.warning("The folder %s cannot be read; its photos wait until it can.", unreadable)
+        if folder is None:
+            self._degrade(f"{len(walk.unreadable)} folders cannot be read" if walk.unreadable else None)
+        return found
+
+    def _look_through(self, walk: Walk) -> int:
+        """In a thread: hand what needs a record to the loop, some at a time."""
+        count, some = 0, []
+        for seen in walk:
+            if self._needs(seen.ref):
+                some.append(seen)
+                count += 1
+            if len(some) >= AT_ONCE:
+                self._loop.call_soon_threadsafe(self._found, some)
+                some = []
+        self._loop.call_soon_threadsafe(self._found, some)
+        return count
+
+    async def _keep_while_there(self) -> None:
+        """Raises OSError when the root is gone, or another, or its events end."""
+        identity = _identity(self.root)
+        native = self._settings.observer == "native" or (
+            self._settings.observer == "auto" and native_events_reach(self.root.resolve())
+        )
+        pause_s = self._settings.rescan_s if native else min(self._settings.rescan_s, self._settings.quiet_s)
+        async with AsyncExitStack() as stack:
+            observer = NativeObserver(self.root, self._settings, self._hint, self._ask_from_thread) if native else None
+            if observer:
+                await asyncio.to_thread(stack.enter_context, observer)
+            while True:
+                self._asked.clear()
+                started = time.monotonic()
+                await self.scan()
+                took_s = time.monotonic() - started
+                await self._pause(max(pause_s, RESCAN_PAUSE_FACTOR * took_s), identity, observer)
+
+    async def _pause(self, pause_s: float, identity: tuple[int, int], observer: NativeObserver | None) -> None:
+        """Until everything is to be scanned again; new folders are scanned meanwhile."""
+        until_s = time.monotonic() + pause_s
+        while time.monotonic() < until_s and self.root not in self._asked:
+            if _identity(self.root) != identity:
+                raise FileNotFoundError(0, "it was replaced")
+            if observer and not observer.is_alive:
+                raise OSError(0, "its events ended")
+            await self._scan_asked()
+            self._wake.clear()
+            try:
+                await asyncio.wait_for(self._wake.wait(), min(CHECK_S, max(0.01, until_s - time.monotonic())))
+            except TimeoutError:
+                continue
+
+    async def _scan_asked(self) -> None:
+        while self._asked and self.root not in self._asked:
+            folder = self._asked.pop()
+            try:
+                await self.scan(folder)
+            except OSError:
+                log.debug("%s was gone before it could be scanned", folder)
+
+    def _hint(self, path: str, closed: bool) -> None:
+        """From watchdog's thread: a file there may have changed."""
+        if is_within(path, self.root, self._settings):
+            seen = None if closed else sighting(path)
+            if closed or seen:
+                self._loop.call_soon_threadsafe(self._hinted, path, seen.ref if seen else None)
+
+    def _ask_from_thread(self, folder: str | None) -> None:
+        self._loop.call_soon_threadsafe(self.ask, Path(folder) if folder else None)
+
+    def _lose(self, reason: str) -> None:
+        if self.state.state != "lost":
+            log.error("%s", reason)
+        self.state = SourceState(self.state.name, "lost", reason)
+
+    def _degrade(self, reason: str | None) -> None:
+        if self.state.state == "lost":
+            log.info("%s is there again", self.root)
+        self.state = SourceState(self.state.name, "degraded" if reason else "running", reason)
+
+
+def _identity(root: Path) -> tuple[int, int]:
+    status = root.stat()
+    return status.st_dev, status.st_ino

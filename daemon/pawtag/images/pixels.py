@@ -1,0 +1,44 @@
+"""A picture to a model's input, as the model's own processor does it."""
+
+import numpy as np
+from PIL import Image as pillow
+
+from pawtag.records import Floats, Image, PixelSpec
+
+LONGEST_SHAPE = 4
+
+
+def prepare(image: Image, spec: PixelSpec) -> Floats:
+    """The input (3, H, W) float32 for `spec`: resized, cropped to the middle, normalised."""
+    picture = _without_ends(pillow.fromarray(image.rgb), spec)
+    picture = picture.resize(_resized(picture.size, spec), pillow.Resampling(spec.resample))
+    if spec.crop:
+        picture = _middle(picture, spec.crop)
+    values = np.asarray(picture, np.float32) / 255
+    normalised = (values - np.array(spec.mean, np.float32)) / np.array(spec.std, np.float32)
+    return np.ascontiguousarray(normalised.transpose(2, 0, 1))
+
+
+def _without_ends(picture: pillow.Image, spec: PixelSpec) -> pillow.Image:
+    """Of a strip, the middle that the crop keeps and some more: 1 x 30,000 must not grow to 256 x 7,680,000."""
+    shorter, longer = sorted(picture.size)
+    if spec.crop is None or longer <= LONGEST_SHAPE * shorter:
+        return picture
+    return _middle(picture, (min(picture.height, LONGEST_SHAPE * shorter), min(picture.width, LONGEST_SHAPE * shorter)))
+
+
+def _resized(size: tuple[int, int], spec: PixelSpec) -> tuple[int, int]:
+    """(width, height) after resizing; the longer side is cut down to a whole pixel, as transformers does."""
+    if not isinstance(spec.resize, int):
+        return spec.resize[1], spec.resize[0]
+    width, height = size
+    if width <= height:
+        return spec.resize, int(spec.resize * height / width)
+    return int(spec.resize * width / height), spec.resize
+
+
+def _middle(picture: pillow.Image, size: tuple[int, int]) -> pillow.Image:
+    """The middle (height, width); beyond the picture's edge it is black, as in transformers."""
+    height, width = size
+    left, top = (picture.width - width) // 2, (picture.height - height) // 2
+    return picture.crop((left, top, left + width, top + height))

@@ -1,0 +1,191 @@
+"""Source to tagger to sink: bounded, each photo once at a time, done or retried."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from pawtag.errors import GoneError, PermanentError, TemporaryError
+from pawtag.ports import PhotoSource, Sink, SourceState
+from pawtag.records import (
+    Event,
+    Failure,
+    Fingerprints,
+    Payload,
+    PhotoFacts,
+    PhotoRef,
+    Source,
+    Stamp,
+    Tagging,
+    TagRecord,
+    now,
+)
+from pawtag.stamps import Judge
+from pawtag.tagger import Tagger, facts
+
+log = logging.getLogger(__name__)
+
+LONGEST_DELAY_S = 300.0
+UNFINISHED_DELAY_S = 2.0
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a pipeline has done so far, by status."""
+
+    tagged: int = 0
+    no_pet: int = 0
+    failed: int = 0
+    current: int = 0
+
+    @property
+    def written(self) -> int:
+        """How many records were written."""
+        return self.tagged + self.no_pet + self.failed
+
+
+class Pipeline:
+    """Brings every photo that its source names up to date."""
+
+    def __init__(self, source: PhotoSource, sink: Sink, tagger: Tagger, *, judge: Judge, in_hand: int) -> None:
+        """Work on up to `in_hand` photos at once."""
+        self._source, self._sink, self._tagger, self._judge = source, sink, tagger, judge
+        self._slots = asyncio.Semaphore(in_hand)
+        self._rivals_named = False
+        self.counts = Counts()
+        self.trouble: str | None = None
+        self.on_record: Callable[[PhotoRef, TagRecord], None] = lambda _ref, _record: None
+
+    @property
+    def state(self) -> SourceState:
+        """How the source is; degraded, too, while records cannot be written or photos not be tagged."""
+        state = self._source.state
+        return (
+            replace(state, state="degraded", reason=self.trouble)
+            if self.trouble and state.state == "running"
+            else state
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set, then finish what is in hand."""
+        async with asyncio.TaskGroup() as tasks:
+            async for event in self._source.events(stop):
+                await self._slots.acquire()
+                tasks.create_task(self._handle(event), name=f"photo {event.ref.uri!r}")
+
+    async def _handle(self, event: Event) -> None:
+        try:
+            await self._bring_up_to_date(event)
+            self.trouble = None
+        except GoneError as error:
+            log.debug("%s", error)
+        except TemporaryError as error:
+            await self._retry(event, error)
+            return
+        except Exception as error:  # one photo's surprise must not end the daemon
+            log.exception("Unexpected error with %r", event.ref.uri)
+            await self._retry(event, TemporaryError(str(error), delay_s=30))
+            return
+        finally:
+            self._slots.release()
+        await self._source.done(event)
+
+    async def _retry(self, event: Event, error: TemporaryError) -> None:
+        delay_s = min(LONGEST_DELAY_S, error.delay_s * 2 ** min(event.attempt, 10)) * random.uniform(0.75, 1.25)
+        if str(error) != self.trouble and event.attempt:
+            log.warning("%s Trying again.", error)
+        self.trouble = str(error) if event.attempt else self.trouble
+        await self._source.retry(event, delay_s)
+
+    async def _bring_up_to_date(self, event: Event) -> None:
+        stamp = await asyncio.to_thread(self._sink.current, event.ref)
+        if self._judge.is_current(stamp, event.ref):
+            self._name_rival(stamp, event.ref)
+            self.counts.current += 1
+            return
+        ref, record = await self._record(event, stamp)
+        if stamp and stamp.record and stamp.describes(ref) and record.error and record.error == stamp.record.error:
+            return  # still unreadable: nothing new to say
+        await asyncio.to_thread(self._sink.write, ref, record)
+        self._count(ref, record)
+
+    async def _record(self, event: Event, stamp: Stamp | None) -> tuple[PhotoRef, TagRecord]:
+        """The record that the photo is owed, and the version of the photo that it is for."""
+        ref, photo = event.ref, PhotoFacts(name=_name(event.ref.uri), bytes=event.ref.size_bytes)
+        try:
+            payload = await self._source.read(event)
+            ref = payload.ref
+            photo = (await asyncio.to_thread(facts, payload.data)).model_copy(update={"name": photo.name})
+            if stamp and stamp.record and stamp.sha256 == photo.sha256 and self._judge.speaks_for_us(stamp):
+                return ref, stamp.record.model_copy(update={"source": self._source.origin(ref)})
+            tagging = await self._tag(payload)
+        except PermanentError as error:
+            return ref, failed(error, photo, self._tagger.fingerprints, self._source.origin(ref))
+        return ref, tagged(tagging, photo.name, self._tagger.fingerprints, self._source.origin(ref))
+
+    async def _tag(self, payload: Payload) -> Tagging:
+        try:
+            return await self._tagger.tag(payload.data)
+        except PermanentError as error:
+            if error.code in ("truncated", "empty") and payload.is_fresh and payload.data:
+                raise TemporaryError("The photo is not finished yet.", delay_s=UNFINISHED_DELAY_S) from error
+            raise
+
+    def _count(self, ref: PhotoRef, record: TagRecord) -> None:
+        field = record.status.replace("-", "_")
+        setattr(self.counts, field, getattr(self.counts, field) + 1)
+        log.info("%s: %s", ref.uri, summary(record))
+        self.on_record(ref, record)
+
+    def _name_rival(self, stamp: Stamp | None, ref: PhotoRef) -> None:
+        if stamp and not self._rivals_named and self._judge.is_rival(stamp) and not self._judge.is_better(stamp):
+            self._rivals_named = True
+            log.warning(
+                "Another daemon, with another model or labels, writes here too (%s); its records are left.", ref.uri
+            )
+
+
+def tagged(tagging: Tagging, name: str | None, ours: Fingerprints, source: Source) -> TagRecord:
+    """The record of a photo that the model has seen."""
+    return TagRecord(
+        schema="pawtag.record/1",
+        status="tagged" if tagging.has_pet else "no-pet",
+        photo=tagging.photo.model_copy(update={"name": name}),
+        tags=tagging.tags,
+        scores=tagging.scores,
+        source=source,
+        tagged_at=now(),
+        **_by(ours),
+    )
+
+
+def failed(error: PermanentError, photo: PhotoFacts, ours: Fingerprints, source: Source) -> TagRecord:
+    """The record of a photo that cannot be tagged."""
+    return TagRecord(
+        schema="pawtag.record/1",
+        status="failed",
+        photo=photo,
+        tags=(),
+        scores={},
+        source=source,
+        error=Failure(code=error.code, message=str(error)),
+        tagged_at=now(),
+        **_by(ours),
+    )
+
+
+def summary(record: TagRecord) -> str:
+    """A record in a few words, for people."""
+    if record.error:
+        return f"failed, {record.error.code}: {record.error.message}"
+    return ", ".join(f"{tag.label} {tag.score:.2f}" for tag in record.tags) or "no pet"
+
+
+def _by(ours: Fingerprints) -> dict[str, object]:
+    return {"model": ours.model, "labels": ours.labels, "by": ours.by}
+
+
+def _name(uri: str) -> str:
+    """The base name; bytes that are not UTF-8 as replacement characters."""
+    return uri.rpartition("/")[2].encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -1,0 +1,67 @@
+"""Who may ask: the key, and the names under which a browser may have come here."""
+
+import hmac
+import ipaddress
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from pawtag.config import ServerSettings
+from pawtag.server.problems import Problem
+
+OPEN_ROUTES = ("/healthz", "/readyz")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or address means this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def guard(settings: ServerSettings) -> Middleware:
+    """Middleware: 401 without the key, 403 for a strange Host or Origin, before anything else."""
+    key = settings.api_key.get_secret_value().encode() if settings.api_key else None
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path not in OPEN_ROUTES:
+            if key is not None:
+                _check_key(request, key)
+            _check_names(request, settings)
+        return await handler(request)
+
+    return check
+
+
+def _check_key(request: web.Request, key: bytes) -> None:
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    right = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), key)
+    if scheme.lower() != "bearer" or not right:
+        raise Problem(401, "Send the key as 'Authorization: Bearer KEY'.", WWW_Authenticate="Bearer")
+
+
+def _check_names(request: web.Request, settings: ServerSettings) -> None:
+    """A page elsewhere must not reach this server through the user's browser (DNS rebinding, CSRF)."""
+    host = request.headers.get("Host", "")
+    name = _host_name(host)
+    if settings.allowed_hosts:
+        allowed = name in settings.allowed_hosts or host in settings.allowed_hosts
+    else:
+        allowed = is_loopback(name) or not is_loopback(settings.host)
+    if not allowed:
+        raise Problem(403, f"This server does not answer to the Host {host!r}; see server.allowed_hosts.")
+    origin = request.headers.get("Origin")
+    if origin is not None and urlsplit(origin).netloc != host:
+        raise Problem(403, "This server does not answer to pages of another origin.")
+
+
+def _host_name(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""

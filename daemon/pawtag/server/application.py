@@ -1,0 +1,83 @@
+"""The aiohttp application, and serving it while a context lasts."""
+
+import errno
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from pawtag import __version__
+from pawtag.errors import PawtagError
+from pawtag.log import request_id
+from pawtag.server.access import guard, is_loopback
+from pawtag.server.desk import Desk
+from pawtag.server.problems import answer_problems
+from pawtag.server.routes import DESK, routes
+
+log = logging.getLogger(__name__)
+
+ID_HEADER = "X-Request-ID"
+SHUTDOWN_S = 2.0  # aiohttp may take it twice; container runtimes kill after ten
+QUIET_ROUTES = ("/healthz", "/readyz")
+REASONS = {
+    errno.EADDRINUSE: "another program answers there; stop it or choose another server.port",
+    errno.EACCES: "this user may not; choose a server.port above 1023",
+    errno.EADDRNOTAVAIL: "this machine has no such address; see server.host",
+}
+
+
+def application(desk: Desk) -> web.Application:
+    """The application: identified, explained, guarded, routed."""
+    app = web.Application(middlewares=[_identify, answer_problems, guard(desk.settings.server)])
+    app[DESK] = desk
+    app.add_routes(routes)
+    return app
+
+
+@asynccontextmanager
+async def serving(desk: Desk) -> AsyncIterator[str]:
+    """Serve until the context ends; gives the address. Raises PawtagError where the port cannot be had."""
+    settings = desk.settings.server
+    if not is_loopback(settings.host) and settings.api_key is None:
+        log.warning("Anyone who reaches %s may post photos: set server.api_key.", settings.host)
+    runner = web.AppRunner(application(desk), handler_cancellation=True, access_log=None, shutdown_timeout=SHUTDOWN_S)
+    await runner.setup()
+    try:
+        await _listen(runner, settings.host, settings.port)
+        host, port = runner.addresses[0][:2]
+        yield f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    finally:
+        await runner.cleanup()
+
+
+async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        reason = REASONS.get(error.errno or 0, error.strerror or str(error))
+        raise PawtagError(f"Cannot answer on {host} port {port}: {reason}.") from error
+
+
+@web.middleware
+async def _identify(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give each request an id, for the answer and the log."""
+    mark = secrets.token_hex(4)
+    request_id.set(mark)
+    started = time.monotonic()
+    response = await handler(request)
+    response.headers[ID_HEADER] = mark
+    response.headers["Server"] = f"pawtag/{__version__}"
+    level = logging.DEBUG if request.path in QUIET_ROUTES else logging.INFO
+    log.log(
+        level,
+        "%s %s: %d in %.0f ms",
+        request.method,
+        request.path,
+        response.status,
+        1000 * (time.monotonic() - started),
+    )
+    return response

@@ -1,0 +1,139 @@
+"""Bytes to tags: the one way to tag, for folder, bucket, HTTP and command line."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from pawtag.batching import Batcher
+from pawtag.config import LimitSettings
+from pawtag.errors import PermanentError
+from pawtag.images import ImageLimits, decode, prepare
+from pawtag.labels import SCORE_DIGITS, Group, Labels, PromptSet, Thresholds, choose, shares
+from pawtag.ports import Model
+from pawtag.records import PET_GROUP, Fingerprints, Floats, PhotoFacts, Scores, Tag, Tagging
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """The labels as a model sees them: for each prompt set the word vectors (words, D)."""
+
+    labels: Labels
+    vectors: dict[PromptSet, Floats]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model says of one embedding."""
+
+    tags: tuple[Tag, ...]
+    scores: Scores
+
+
+def word_vectors(labels: Labels, embeddings: Floats) -> Vocabulary:
+    """Each word's vector: the mean of its prompts' unit vectors, normalised again.
+
+    `embeddings` (N, D) are those of all prompts, in the order of `prompts(labels)`.
+    """
+    vectors, position = {}, 0
+    for key, words in labels.prompt_sets():
+        means = []
+        for word_prompts in words:
+            means.append(embeddings[position : position + len(word_prompts)].mean(0))
+            position += len(word_prompts)
+        stacked = np.stack(means)
+        vectors[key] = stacked / np.linalg.norm(stacked, axis=1, keepdims=True)
+    return Vocabulary(labels, vectors)
+
+
+def prompts(labels: Labels) -> list[str]:
+    """Every prompt of every word, in the order that `word_vectors` expects."""
+    return [prompt for _, words in labels.prompt_sets() for word_prompts in words for prompt in word_prompts]
+
+
+def answer(embedding: Floats, vocabulary: Vocabulary, scale: float, thresholds: Thresholds) -> Answer:
+    """Scores and tags of every group that is asked, in the order of the groups."""
+    tags: list[Tag] = []
+    scores: Scores = {}
+    for name, group in vocabulary.labels.groups.items():
+        subject = _subject(group, tags)
+        if subject is None and group.subject_group:
+            continue
+        logits = scale * (vocabulary.vectors[name, subject] @ embedding)
+        values = shares(logits, [len(words) for words in group.labels.values()], thresholds.temperature)
+        if not np.isfinite(values).all():
+            raise PermanentError("bad-score", "The model's scores for this photo are not numbers.")
+        scores[name] = {
+            label: round(float(value), SCORE_DIGITS) for label, value in zip(group.labels, values, strict=True)
+        }
+        tags += choose(name, group, scores[name], thresholds)
+    return Answer(tuple(tags), scores)
+
+
+def _subject(group: Group, tags: list[Tag]) -> str | None:
+    """The best tag that the group is asked about."""
+    found = (tag.label for tag in tags if tag.group == group.subject_group and tag.label in group.subjects)
+    return next(found, None)
+
+
+def facts(data: bytes, name: str | None = None) -> PhotoFacts:
+    """What can be said of any bytes, picture or not."""
+    return PhotoFacts(name=name, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+
+class Tagger:
+    """A loaded model with its vocabulary, thresholds and limits."""
+
+    def __init__(
+        self,
+        model: Model,
+        vocabulary: Vocabulary,
+        thresholds: Thresholds,
+        *,
+        fingerprints: Fingerprints,
+        limits: LimitSettings,
+    ) -> None:
+        """Open with `running`, which keeps the batcher at work."""
+        self.fingerprints = fingerprints
+        self._model, self._vocabulary, self._thresholds = model, vocabulary, thresholds
+        self._limits = ImageLimits(limits.max_file_bytes, limits.max_pixels)
+        self._batcher = Batcher(model.embed, limits.batch_size, limits.batch_wait_s)
+        # A person's photo is decoded by threads that the backlog cannot fill.
+        self._urgent_threads = ThreadPoolExecutor(limits.threads, thread_name_prefix="decode-urgent")
+        self._threads = ThreadPoolExecutor(limits.threads, thread_name_prefix="decode")
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Tagger"]:
+        """The tagger, able to answer until the context ends."""
+        batching = asyncio.create_task(self._batcher.run(), name="batcher")
+        try:
+            yield self
+        finally:
+            batching.cancel()
+            await asyncio.gather(batching, return_exceptions=True)
+            for threads in (self._urgent_threads, self._threads):
+                threads.shutdown(wait=False, cancel_futures=True)
+
+    async def tag(self, data: bytes, *, urgent: bool = False) -> Tagging:
+        """Tag one photo. Raises PermanentError for one that cannot be tagged, TemporaryError for a passing fault."""
+        threads = self._urgent_threads if urgent else self._threads
+        photo, pixels = await asyncio.get_running_loop().run_in_executor(threads, self._prepare, data)
+        embedding = await self._batcher.embed(pixels, urgent=urgent)
+        found = answer(embedding, self._vocabulary, self._model.scale, self._thresholds)
+        return Tagging(found.tags, found.scores, photo, self._has_pet(found.tags))
+
+    def _prepare(self, data: bytes) -> tuple[PhotoFacts, Floats]:
+        spec = self._model.spec
+        wanted = spec.resize if isinstance(spec.resize, int) else max(spec.resize)
+        image = decode(data, self._limits, wanted)
+        known = {"width": image.width, "height": image.height, "format": image.format}
+        return facts(data).model_copy(update=known), prepare(image, spec)
+
+    def _has_pet(self, tags: tuple[Tag, ...]) -> bool:
+        """A species reached its threshold; with labels of one's own that have no species, any tag will do."""
+        own_groups = PET_GROUP not in self._vocabulary.labels.groups
+        return any(own_groups or tag.group == PET_GROUP for tag in tags)

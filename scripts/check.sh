@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Format, lint, types and layers; "./scripts/check.sh --fix" mends what can be mended.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+scripts/install.sh check
+bin=.venv/bin
+if [[ ${1:-} == --fix ]]; then
+  "$bin/ruff" check --quiet --fix . || true
+  "$bin/ruff" format --quiet .
+fi
+"$bin/ruff" format --check .
+"$bin/ruff" check .
+"$bin/mypy"
+"$bin/lint-imports"
