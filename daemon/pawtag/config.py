@@ -16,6 +16,7 @@ PREFIX, NESTING = "PAWTAG_", "__"
 FILE_VARIABLE = "PAWTAG_CONFIG"
 DEFAULT_FILE = Path("config/pawtag.toml")
 EMBEDDED = "embedded"
+SECRETS = ("server.api_key",)
 MIB = 1024 * 1024
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -262,7 +263,8 @@ def _explain(error: ValidationError, file: Path | None) -> str:
     name = ".".join(str(part) for part in first["loc"])
     where = f" (from {file}, the environment or the command line)" if file else ""
     if first["type"] != "extra_forbidden":
-        return f"The setting {name} is wrong{where}: {first['msg']}; it is {first['input']!r}."
+        shown = "" if name in SECRETS else f"; it is {first['input']!r}"
+        return f"The setting {name} is wrong{where}: {first['msg']}{shown}."
     section = Settings.model_fields.get(str(first["loc"][0]))
     allowed = section.annotation.model_fields if section and len(first["loc"]) > 1 else Settings.model_fields  # type: ignore[union-attr]
     return f"There is no setting {name}{where}; allowed are {', '.join(sorted(allowed))}."

@@ -4,8 +4,8 @@ import hashlib
 import json
 import math
 import tomllib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -81,11 +81,19 @@ def _filled(template: str, marks: dict[str, str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """From which score on a label is a tag; `temperature` divides the model's own logits."""
+    """From which score on a label is a tag; `temperature` divides the model's own logits.
+
+    `labels` holds those of single labels, where the model's measurement asked for another.
+    """
 
     tag: float = 0.5
     also: float = 0.25
     temperature: float = 1.0
+    labels: Mapping[str, float] = field(default_factory=dict)
+
+    def of(self, label: str) -> float:
+        """The threshold of one label."""
+        return self.labels.get(label, self.tag)
 
 
 def fingerprint(document: Any) -> str:
@@ -167,7 +175,7 @@ def choose(name: str, group: Group, scores: dict[str, float], thresholds: Thresh
     """The tags of one group, best first; empty where the best label is `none` or below its threshold."""
     ranked = sorted(scores, key=lambda label: -scores[label])
     best = ranked[0]
-    if best == NONE or scores[best] < group.thresholds.get(best, thresholds.tag):
+    if best == NONE or scores[best] < group.thresholds.get(best, thresholds.of(best)):
         return []
     chosen = [best]
     if group.many:

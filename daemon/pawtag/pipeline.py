@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from pawtag.budget import ByteBudget
 from pawtag.errors import GoneError, PermanentError, TemporaryError
 from pawtag.ports import PhotoSource, Sink, SourceState
 from pawtag.records import (
@@ -26,6 +27,7 @@ from pawtag.tagger import Tagger, facts
 
 log = logging.getLogger(__name__)
 
+BYTES_IN_HAND = 512 * 1024 * 1024
 LONGEST_DELAY_S = 300.0
 UNFINISHED_DELAY_S = 2.0
 
@@ -52,6 +54,7 @@ class Pipeline:
         """Work on up to `in_hand` photos at once."""
         self._source, self._sink, self._tagger, self._judge = source, sink, tagger, judge
         self._slots = asyncio.Semaphore(in_hand)
+        self._budget = ByteBudget(BYTES_IN_HAND)
         self._rivals_named = False
         self.counts = Counts()
         self.trouble: str | None = None
@@ -114,12 +117,13 @@ class Pipeline:
         """The record that the photo is owed, and the version of the photo that it is for."""
         ref, photo = event.ref, PhotoFacts(name=_name(event.ref.uri), bytes=event.ref.size_bytes)
         try:
-            payload = await self._source.read(event)
-            ref = payload.ref
-            photo = (await asyncio.to_thread(facts, payload.data)).model_copy(update={"name": photo.name})
-            if stamp and stamp.record and stamp.sha256 == photo.sha256 and self._judge.speaks_for_us(stamp):
-                return ref, stamp.record.model_copy(update={"source": self._source.origin(ref)})
-            tagging = await self._tag(payload)
+            async with self._budget.share(ref.size_bytes):
+                payload = await self._source.read(event)
+                ref = payload.ref
+                photo = (await asyncio.to_thread(facts, payload.data)).model_copy(update={"name": photo.name})
+                if stamp and stamp.record and stamp.sha256 == photo.sha256 and self._judge.speaks_for_us(stamp):
+                    return ref, stamp.record.model_copy(update={"source": self._source.origin(ref)})
+                tagging = await self._tag(payload)
         except PermanentError as error:
             return ref, failed(error, photo, self._tagger.fingerprints, self._source.origin(ref))
         return ref, tagged(tagging, photo.name, self._tagger.fingerprints, self._source.origin(ref))

@@ -161,7 +161,9 @@ class TagRecord(Frozen):
 
     def document(self) -> dict[str, Any]:
         """The record as plain JSON values, its keys in the order of the schema."""
-        return self.model_dump(mode="json", by_alias=True)
+        document = self.model_dump(mode="json", by_alias=True)
+        document["source"] = {name: value for name, value in document["source"].items() if value is not None}
+        return document
 
 
 @dataclass(frozen=True, slots=True)

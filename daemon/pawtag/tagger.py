@@ -99,7 +99,7 @@ class Tagger:
     ) -> None:
         """Open with `running`, which keeps the batcher at work."""
         self.fingerprints = fingerprints
-        self._model, self._vocabulary, self._thresholds = model, vocabulary, thresholds
+        self._model, self.vocabulary, self.thresholds = model, vocabulary, thresholds
         self._limits = ImageLimits(limits.max_file_bytes, limits.max_pixels)
         self._batcher = Batcher(model.embed, limits.batch_size, limits.batch_wait_s)
         # A person's photo is decoded by threads that the backlog cannot fill.
@@ -123,7 +123,7 @@ class Tagger:
         threads = self._urgent_threads if urgent else self._threads
         photo, pixels = await asyncio.get_running_loop().run_in_executor(threads, self._prepare, data)
         embedding = await self._batcher.embed(pixels, urgent=urgent)
-        found = answer(embedding, self._vocabulary, self._model.scale, self._thresholds)
+        found = answer(embedding, self.vocabulary, self._model.scale, self.thresholds)
         return Tagging(found.tags, found.scores, photo, self._has_pet(found.tags))
 
     def _prepare(self, data: bytes) -> tuple[PhotoFacts, Floats]:
@@ -135,5 +135,5 @@ class Tagger:
 
     def _has_pet(self, tags: tuple[Tag, ...]) -> bool:
         """A species reached its threshold; with labels of one's own that have no species, any tag will do."""
-        own_groups = PET_GROUP not in self._vocabulary.labels.groups
+        own_groups = PET_GROUP not in self.vocabulary.labels.groups
         return any(own_groups or tag.group == PET_GROUP for tag in tags)

@@ -1,6 +1,8 @@
 """The ImageNet classes: their numbers, their WordNet names, and the kinds above them."""
 
+import re
 import tomllib
+from collections import Counter
 from functools import cache
 from importlib.metadata import files
 from pathlib import Path
@@ -19,6 +21,13 @@ def other_nouns() -> list[str]:
     """Nouns that name none of the 1,000 classes: what the text tower learns not to know."""
     known = set(_timm_data("imagenet_synsets.txt").split())
     return [name for synset, names in _lemmas().items() if synset not in known for name in names]
+
+
+def common_words(least: int) -> list[str]:
+    """The words that stand at least `least` times in WordNet's definitions of nouns."""
+    definitions = _timm_data("imagenet_synset_to_definition.txt").lower()
+    counts = Counter(re.findall(r"[a-z]{2,}", re.sub(r"n\d{8}", "", definitions)))
+    return sorted(word for word, count in counts.items() if count >= least)
 
 
 def kinds() -> dict[str, list[int]]:

@@ -12,7 +12,7 @@ from words import Lessons
 
 VOCABULARY, LONGEST_PROMPT = 5000, 64
 HIDDEN, LAYERS, HEADS, INNER = 256, 2, 4, 1024
-STEPS, BATCH, PEAK_RATE = 6400, 192, 1e-3
+STEPS, BATCH, PEAK_RATE = 3600, 192, 1e-3
 BATCHES_SORTED = 8  # prompts of like length share a batch: half the padding
 
 
@@ -57,7 +57,7 @@ def train_tokenizer(texts: list[str]) -> BertTokenizer:
 
 
 def train(lessons: Lessons, tokenizer: BertTokenizer, steps: int = STEPS) -> TextTower:
-    """Teach a new tower `steps` batches of lessons; about 15 minutes on two cores."""
+    """Teach a new tower `steps` batches of lessons; about 20 minutes on two cores."""
     tower = TextTower(len(lessons.unknown), len(tokenizer))
     optimizer = torch.optim.AdamW(tower.parameters(), lr=PEAK_RATE, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=steps, pct_start=0.1)

@@ -11,6 +11,9 @@ import imagenet
 
 # How far "a long-haired cat" leans to its species: as on odd dev, where scores then mean what they say.
 SPECIES_IN_COAT = 0.5
+# Parts of names too ("hen of the woods"), that say nothing by themselves.
+STOP_WORDS = {"a", "an", "and", "at", "by", "for", "from", "in", "of", "on", "or", "the", "to", "with"}
+SHARE_TEMPLATE = 0.6
 SHARE_KIND, SHARE_COAT, SHARE_CLASS = 0.25, 0.12, 0.43  # the rest are words to stay ignorant of
 TEMPLATES = """{}
 a photo of a {}
@@ -108,7 +111,11 @@ class Lessons:
         self.kinds = {word: self._mean(classes) for word, classes in imagenet.kinds().items()}
         self.classes = self._class_words()
         self.coats = self._coat_words()
-        self._strange = self._strange_words()
+        known = {part for word in [*self.kinds, *self.classes, *self.coats] for part in word.lower().split()}
+        self._strange = self._strange_words(known)
+        self._fillers = [
+            word for word in imagenet.common_words(25) if word in STOP_WORDS or not {word, word[:-1]} & known
+        ]
 
     def batch(self, size: int) -> tuple[list[str], torch.Tensor]:
         """`size` prompts, and the vectors (size, D) to be learnt for them."""
@@ -117,14 +124,23 @@ class Lessons:
 
     def vocabulary(self) -> list[str]:
         """The texts from which the WordPiece vocabulary is made: what is known counts ten times."""
-        known = [*self.kinds, *self.classes, *self.coats, *TEMPLATES, *ADJECTIVES]
+        known = [*self.kinds, *self.classes, *self.coats, *TEMPLATES, *ADJECTIVES, *self._fillers]
         return [*(known * 10), *self._strange]
 
     def _prompt(self) -> tuple[str, torch.Tensor]:
         word, vector = self._word()
         if self._random.random() < 0.15:
             word = f"{self._random.choice(ADJECTIVES)} {word}"
-        return self._random.choice(TEMPLATES).replace("{}", word), vector
+        return self._template().replace("{}", word), vector
+
+    def _template(self) -> str:
+        """One that people use, or a word among words that say nothing: so that other templates work too."""
+        if self._random.random() < SHARE_TEMPLATE:
+            return self._random.choice(TEMPLATES)
+        before, after = self._random.randint(0, 4), self._random.randint(0, 4)
+        return " ".join(
+            [*self._random.choices(self._fillers, k=before), "{}", *self._random.choices(self._fillers, k=after)]
+        )
 
     def _word(self) -> tuple[str, torch.Tensor]:
         draw = self._random.random()
@@ -165,8 +181,7 @@ class Lessons:
                     found[f"{word} {species}"] = normalize(coat + SPECIES_IN_COAT * self._mean(classes), dim=0)
         return found
 
-    def _strange_words(self) -> list[str]:
+    def _strange_words(self, known: set[str]) -> list[str]:
         """Nouns that share no word with what is known."""
-        known = {part for word in [*self.kinds, *self.classes, *self.coats] for part in word.lower().split()}
         nouns = {noun.lower() for noun in imagenet.other_nouns()}
         return sorted(noun for noun in nouns if not known & set(noun.replace("-", " ").split()))

@@ -6,11 +6,12 @@ from typing import Any
 
 from pawtag import labels
 from pawtag.config import Settings
+from pawtag.records import TagRecord
 
 ACTIONS = {
     "show": "print the settings in force, as TOML",
     "check": "say whether the settings and the labels are right",
-    "schema": "print the JSON Schema of the settings",
+    "schema": "print the JSON Schema of the settings, or with --record of a record",
 }
 
 
@@ -18,12 +19,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `config`."""
     actions = "; ".join(f"{name}: {what}" for name, what in ACTIONS.items())
     parser.add_argument("action", choices=ACTIONS, help=actions)
+    parser.add_argument("--record", action="store_true", help="schema: that of a record, as in a sidecar")
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     """Print what was asked for; wrong settings were refused before this is reached."""
     if arguments.action == "schema":
-        print(json.dumps(Settings.model_json_schema(), indent=2))
+        print(json.dumps(record_schema() if arguments.record else Settings.model_json_schema(), indent=2))
     elif arguments.action == "check":
         found = labels.load(settings.labels.file)
         count = sum(len(group.labels) for group in found.groups.values())
@@ -31,6 +33,11 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     else:
         print(as_toml(settings))
     return 0
+
+
+def record_schema() -> dict[str, Any]:
+    """The JSON Schema of a record, as a sidecar and `?detail=record` hold it."""
+    return TagRecord.model_json_schema(by_alias=True, mode="serialization")
 
 
 def as_toml(settings: Settings) -> str:

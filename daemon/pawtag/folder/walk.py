@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import BinaryIO
 
 from pawtag.config import FolderSettings
 from pawtag.errors import GoneError, PermanentError, TemporaryError
@@ -18,7 +19,7 @@ SERVICE_FOLDERS = frozenset({"@eaDir", "#recycle", "lost+found", "$RECYCLE.BIN",
 OLD_S = 60.0
 LEFT_OVER_S = 600.0
 OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
-GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE)
+GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE, errno.ENXIO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,18 +102,8 @@ def read(path: str, max_bytes: int) -> Payload:
     Raises GoneError for what is no regular file (any more), TemporaryError for one that changes while
     it is read, PermanentError for one that is too large or may not be read.
     """
-    try:
-        descriptor = os.open(path, OPEN_FLAGS)
-    except OSError as error:
-        if error.errno in GONE:
-            raise GoneError(f"{path} is gone.") from error
-        if error.errno in (errno.EACCES, errno.EPERM):
-            raise PermanentError("unreadable", "The file may not be read; grant pawtag's user read access.") from error
-        raise TemporaryError(f"{path} cannot be opened: {error.strerror}.") from error
-    with os.fdopen(descriptor, "rb") as file:
+    with open(path, "rb", opener=_open) as file:
         before = os.fstat(file.fileno())
-        if not stat.S_ISREG(before.st_mode):
-            raise GoneError(f"{path} is no regular file.")
         if before.st_size > max_bytes:
             raise PermanentError("too-many-bytes", f"The file has {before.st_size} bytes; the limit is {max_bytes}.")
         data = _read_all(file, path, max_bytes)
@@ -122,9 +113,25 @@ def read(path: str, max_bytes: int) -> Payload:
     return Payload(_ref(path, after), data)
 
 
-def _read_all(file: object, path: str, max_bytes: int) -> bytes:
+def _open(path: str, _: int) -> int:
+    """A descriptor of a regular file: never a link's target, never waiting for a pipe's writer."""
     try:
-        return file.read(max_bytes + 1)  # type: ignore[attr-defined, no-any-return]
+        descriptor = os.open(path, OPEN_FLAGS)
+    except OSError as error:
+        if error.errno in GONE:
+            raise GoneError(f"{path} is gone.") from error
+        if error.errno in (errno.EACCES, errno.EPERM):
+            raise PermanentError("unreadable", "The file may not be read; grant pawtag's user read access.") from error
+        raise TemporaryError(f"{path} cannot be opened: {error.strerror}.") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise GoneError(f"{path} is no regular file.")
+    return descriptor
+
+
+def _read_all(file: BinaryIO, path: str, max_bytes: int) -> bytes:
+    try:
+        return file.read(max_bytes + 1)
     except OSError as error:
         raise TemporaryError(f"{path} cannot be read: {error.strerror}.") from error
 

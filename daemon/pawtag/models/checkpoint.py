@@ -40,10 +40,10 @@ class Checkpoint:
         """The thresholds and temperature that were measured for this model; None where nobody has."""
         try:
             document = json.loads((self.folder / CALIBRATION).read_text("utf-8"))
-            return Thresholds(document["tag"], document["also"], document["temperature"])
+            return Thresholds(**document)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, TypeError) as error:
             raise ModelError(f"The model's {self.folder / CALIBRATION} cannot be read: {error}.") from error
 
 

@@ -39,7 +39,9 @@ class TorchModel:
             self._model = _load(checkpoint).to(self._device)
             self._tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, local_files_only=True)
             processor = AutoImageProcessor.from_pretrained(checkpoint.folder, local_files_only=True, backend="pil")
-        except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+        except ModelError:
+            raise
+        except Exception as error:  # a damaged checkpoint makes its readers raise anything
             raise ModelError(f"The model in {checkpoint.folder} cannot be loaded: {_first_line(error)}") from error
         self.spec = pixel_spec(processor.to_dict())
         self.scale = float(SCALES[self._family](self._model).detach())

@@ -1,13 +1,17 @@
 """What the routes know of the daemon: filled in by it as it comes up."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from pawtag.config import Settings
+from pawtag.errors import OverloadedError
 from pawtag.labels import Labels
 from pawtag.ports import SourceState
 from pawtag.tagger import Tagger
+
+BYTES_IN_HAND = 512 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -22,6 +26,31 @@ class Desk:
     loading: str = "the model is loading"
     sources: list[Callable[[], SourceState]] = field(default_factory=list)
     in_hand: int = 0
+    bytes_in_hand: int = 0
+
+    @contextmanager
+    def place(self) -> Iterator[Callable[[int], None]]:
+        """One of the bounded places for photos in hand; gives what is to be told of each piece that arrives.
+
+        Raises OverloadedError, at once or from there, when all places or all bytes are taken.
+        """
+        if self.in_hand >= self.settings.limits.waiting:
+            raise OverloadedError(f"{self.in_hand} photos wait already; come again.")
+        taken_bytes = 0
+
+        def take(size_bytes: int) -> None:
+            nonlocal taken_bytes
+            taken_bytes += size_bytes
+            self.bytes_in_hand += size_bytes
+            if self.bytes_in_hand > BYTES_IN_HAND:
+                raise OverloadedError("The photos in hand fill the memory that they may take; come again.")
+
+        self.in_hand += 1
+        try:
+            yield take
+        finally:
+            self.in_hand -= 1
+            self.bytes_in_hand -= taken_bytes
 
     def readiness(self) -> dict[str, Any]:
         """The document of /readyz: not ready while the model loads, or while a source is lost."""

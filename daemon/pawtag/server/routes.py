@@ -1,11 +1,7 @@
 """The routes: POST /tag, /healthz, /readyz, /labels."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from aiohttp import web
 
-from pawtag.errors import OverloadedError
 from pawtag.labels import NONE, ranked_labels
 from pawtag.pipeline import tagged
 from pawtag.records import Source
@@ -27,8 +23,8 @@ async def tag(request: web.Request) -> web.Response:
     if detail not in DETAILS:
         raise Problem(400, f"There is no detail {detail!r}; there are {', '.join(DETAILS)}.")
     tagger = _ready(desk)
-    with _place(desk):
-        data = await read_photo(request, desk.settings.server)
+    with desk.place() as take:
+        data = await read_photo(request, desk.settings.server, take)
         tagging = await tagger.tag(data, urgent=True)
     if detail == "record":
         record = tagged(tagging, None, tagger.fingerprints, Source(kind="request"))
@@ -69,15 +65,3 @@ def _ready(desk: Desk) -> Tagger:
     if desk.tagger is None:
         raise Problem(503, f"Not ready: {desk.loading}.", Retry_After=str(RETRY_AFTER_S))
     return desk.tagger
-
-
-@contextmanager
-def _place(desk: Desk) -> Iterator[None]:
-    """One of the bounded places for requests in hand."""
-    if desk.in_hand >= desk.settings.limits.waiting:
-        raise OverloadedError(f"{desk.in_hand} photos wait already; come again.")
-    desk.in_hand += 1
-    try:
-        yield
-    finally:
-        desk.in_hand -= 1

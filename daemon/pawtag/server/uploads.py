@@ -1,6 +1,7 @@
 """The photo in a request: limits hold while it is read, and bad form data is the sender's mistake."""
 
 import asyncio
+from collections.abc import Callable
 
 from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -14,17 +15,18 @@ MOST_PARTS = 100
 FORM = "multipart/form-data"
 
 
-async def read_photo(request: web.Request, settings: ServerSettings) -> bytes:
+async def read_photo(request: web.Request, settings: ServerSettings, take: Callable[[int], None]) -> bytes:
     """The photo's bytes: the form's field `file`, or the body itself, whatever its Content-Type says.
 
-    Raises Problem: 400 for a form that is broken or holds no photo or two, 408, 413.
+    `take(bytes)` is told of each piece as it comes, and may raise. Raises Problem: 400 for a form that is
+    broken, or that holds no photo or two; 408; 413.
     """
     limit = settings.max_upload_bytes
     if (request.content_length or 0) > limit:
         raise _too_large(limit)
     try:
         async with asyncio.timeout(settings.read_timeout_s):
-            return await _Reading(request, limit).photo()
+            return await _Reading(request, limit, take).photo()
     except TimeoutError as error:
         raise Problem(
             408, f"The body did not arrive within {settings.read_timeout_s:g} s.", Connection="close"
@@ -36,8 +38,8 @@ async def read_photo(request: web.Request, settings: ServerSettings) -> bytes:
 class _Reading:
     """One body, of which no more than `limit` bytes are taken."""
 
-    def __init__(self, request: web.Request, limit: int) -> None:
-        self._request, self._limit = request, limit
+    def __init__(self, request: web.Request, limit: int, take: Callable[[int], None]) -> None:
+        self._request, self._limit, self._tell = request, limit, take
         self._taken = 0
 
     async def photo(self) -> bytes:
@@ -77,6 +79,7 @@ class _Reading:
 
     def _take(self, chunk: bytes) -> None:
         self._taken += len(chunk)
+        self._tell(len(chunk))
         if self._taken > self._limit:
             raise _too_large(self._limit)
 

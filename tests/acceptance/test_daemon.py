@@ -1,0 +1,188 @@
+"""The daemon as its users meet it: started, fed, asked, stopped, killed."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import time
+import urllib.request
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from process import command, daemon
+
+ROOT = Path(__file__).parents[2]
+WITHIN_S = 20
+
+
+def sidecar(photo: Path, within_s: float = WITHIN_S) -> dict:
+    """The photo's record, as soon as it is there."""
+    deadline = time.monotonic() + within_s
+    path = photo.parent / f"{photo.name}.json"
+    while not path.exists():
+        assert time.monotonic() < deadline, f"no {path.name}: {os.listdir(photo.parent)}"
+        time.sleep(0.02)
+    return json.loads(path.read_text())
+
+
+def post(address: str, data: bytes, path: str = "/tag") -> object:
+    request = urllib.request.Request(address + path, data, {"Content-Type": "application/octet-stream"})
+    with urllib.request.urlopen(request, timeout=WITHIN_S) as response:
+        return json.load(response)
+
+
+def get(address: str, path: str) -> dict:
+    with urllib.request.urlopen(address + path, timeout=WITHIN_S) as response:
+        return json.load(response)
+
+
+def test_drop_a_photo_post_a_photo_and_stop(tmp_path, chelsea):
+    """One command: ./photos is made and watched, 7860's like answers, a cat is a cat, SIGTERM ends it with 0."""
+    with daemon(tmp_path) as running:
+        shutil.copy(chelsea, tmp_path / "photos/chelsea.png")
+        record = sidecar(tmp_path / "photos/chelsea.png")
+        rows = post(running.address, chelsea.read_bytes())
+        readiness = get(running.address, "/readyz")
+        assert running.stop() == 0
+    assert record["status"] == "tagged"
+    assert [tag["label"] for tag in record["tags"]][0] == "cat"
+    assert rows[0]["label"] in ("cat", "short-hair", "medium-hair", "long-hair")
+    assert {row["label"] for row in rows if row["tagged"]} == {tag["label"] for tag in record["tags"]}
+    assert readiness["model"] | {"engine": ""} == {
+        "id": "embedded",
+        "revision": None,
+        "fallback": True,
+        "wanted": "openai/clip-vit-base-patch32",
+        "engine": "",
+        "calibrated": True,
+    }
+    assert record["model"]["wanted"] == "openai/clip-vit-base-patch32"
+    jsonschema.validate(record, json.loads((ROOT / "docs/record.schema.json").read_text()))
+
+
+def test_the_start_says_what_it_does(tmp_path):
+    """Which model and that it is a fallback, which folder, which address, then ready."""
+    with daemon(tmp_path, "--watch", tmp_path) as running:
+        said = running.said()
+        assert running.stop() == 0
+    for what in (
+        "openai/clip-vit-base-patch32 is not on this machine",
+        "model embedded",
+        f"watching {tmp_path}",
+        running.address,
+    ):
+        assert what in said
+    assert said.rstrip().splitlines()[-1].endswith("ready")
+
+
+def test_a_second_start_has_nothing_to_do(tmp_path, chelsea):
+    """What was tagged stays as it is."""
+    (tmp_path / "photos").mkdir()
+    photo = Path(shutil.copy(chelsea, tmp_path / "photos/a.png"))
+    with daemon(tmp_path) as running:
+        sidecar(photo)
+        running.stop()
+    before = (tmp_path / "photos/a.png.json").stat()
+    with daemon(tmp_path) as running:
+        time.sleep(1)
+        running.stop()
+    assert (tmp_path / "photos/a.png.json").stat().st_mtime_ns == before.st_mtime_ns
+
+
+def test_new_labels_tag_again(tmp_path, chelsea):
+    """A new group in labels.toml alone: old records are stale, the new ones have it."""
+    (tmp_path / "photos").mkdir()
+    photo = Path(shutil.copy(chelsea, tmp_path / "photos/a.png"))
+    os.utime(photo, (1, 1))
+    with daemon(tmp_path) as running:
+        first = sidecar(photo)
+        running.stop()
+    (tmp_path / "labels.toml").write_text(
+        'templates = ["a photo of a {}"]\n[groups.species]\nlabels.cat = ["cat"]\nlabels.dog = ["dog"]\n'
+        '[groups.place]\nlabels.indoors = ["room"]\nlabels.outdoors = ["landscape"]\n'
+    )
+    with daemon(tmp_path, "--labels", "labels.toml") as running:
+        running.wait_until_said("a.png")
+        time.sleep(0.2)
+        running.stop()
+    second = sidecar(photo)
+    assert second["labels"] != first["labels"]
+    assert set(second["scores"]) == {"species", "place"}
+
+
+def test_killed_and_started_again_nothing_is_lost(tmp_path, chelsea):
+    """SIGKILL among two hundred photos costs time only: every record whole, every photo tagged."""
+    (tmp_path / "photos").mkdir()
+    for number in range(200):
+        shutil.copy(chelsea, tmp_path / f"photos/{number}.png")
+        os.utime(tmp_path / f"photos/{number}.png", (1, 1))
+    with daemon(tmp_path) as running:
+        while not list((tmp_path / "photos").glob("*.json")):
+            time.sleep(0.01)
+        running.stop(signal.SIGKILL)
+    assert 0 < len(list((tmp_path / "photos").glob("*.json"))) < 200
+    for path in (tmp_path / "photos").glob("*.json"):
+        assert json.loads(path.read_text())["status"] == "tagged"
+    with daemon(tmp_path):
+        for number in range(200):
+            sidecar(tmp_path / f"photos/{number}.png")
+
+
+def test_a_stop_during_the_start_is_soon_and_clean(tmp_path):
+    """SIGTERM while the model loads: exit 0 within seconds."""
+    with daemon(tmp_path, ready=False) as running:
+        while not (tmp_path / "photos").exists():
+            time.sleep(0.01)
+        time.sleep(0.3)
+        started = time.monotonic()
+        assert running.stop() == 0
+        assert time.monotonic() - started < 5
+
+
+def test_an_interrupt_ends_it_too(tmp_path):
+    """SIGINT, as Ctrl-C sends it: exit 0."""
+    with daemon(tmp_path) as running:
+        assert running.stop(signal.SIGINT) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["run", "--port", "99999"], 2, "server.port is wrong"),
+        (["run", "--model", "./absent"], 2, "./absent does not exist"),
+        (["run", "--labels", "absent.toml"], 2, "absent.toml does not exist"),
+        (["run", "--config", "absent.toml"], 2, "absent.toml cannot be read"),
+        (["scan", "absent"], 2, "no folder absent"),
+        (["dance"], 2, "invalid choice"),
+        (["model", "show", "--model", "org/absent"], 1, "not on this machine"),
+    ],
+)
+def test_a_mistake_is_one_clear_sentence(tmp_path, arguments, code, said):
+    """Exit 2 for wrong usage and settings, 1 for a failure; no traceback."""
+    found = command(*arguments, home=tmp_path, PAWTAG_MODEL__FALLBACK="none" if code == 1 else "embedded")
+    assert found.returncode == code
+    assert said in found.stderr.decode()
+    assert "Traceback" not in found.stderr.decode()
+
+
+def test_a_taken_port_is_named(tmp_path):
+    """Exit 1, and what to do."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        found = command("run", "--port", listening.getsockname()[1], home=tmp_path)
+    assert found.returncode == 1
+    assert "another program answers there" in found.stderr.decode()
+
+
+def test_a_lost_log_does_not_stop_the_daemon(tmp_path, chelsea):
+    """Its stderr closed, it goes on tagging."""
+    with daemon(tmp_path, ready=False) as running:
+        running.wait_until_said("ready")
+        os.truncate(running.log, 0)
+        shutil.copy(chelsea, tmp_path / "photos/a.png")
+        assert sidecar(tmp_path / "photos/a.png")["status"] == "tagged"
+        assert running.stop() == 0

@@ -1,0 +1,48 @@
+"""What many tests need: the real photos, a free sample photo, the model that ships."""
+
+import os
+from importlib.metadata import files
+from pathlib import Path
+
+import pytest
+
+from pawtag import labels as labels_module
+from pawtag.config import ModelSettings
+from pawtag.models.checkpoint import Checkpoint, find
+
+ROOT = Path(__file__).parent.parent
+PETS = Path(os.environ.get("PAWTAG_PETS", ROOT.parent / "shared" / "pets"))
+
+
+@pytest.fixture(scope="session")
+def pets() -> Path:
+    """The folder of real photos, which is not part of the project."""
+    if not PETS.is_dir():
+        pytest.skip(f"the real photos are not at {PETS} (set PAWTAG_PETS)")
+    return PETS
+
+
+@pytest.fixture(scope="session")
+def chelsea() -> Path:
+    """Chelsea the cat, a PNG of 451 x 300, CC0, from scikit-image's wheel."""
+    return Path(next(path.locate() for path in files("scikit-image") or [] if path.name == "chelsea.png"))
+
+
+@pytest.fixture(scope="session")
+def labels() -> labels_module.Labels:
+    """The labels that ship."""
+    return labels_module.load(None)
+
+
+@pytest.fixture(scope="session")
+def embedded_checkpoint() -> Checkpoint:
+    """The checkpoint that ships."""
+    return find(ModelSettings(id="embedded"))
+
+
+@pytest.fixture(scope="session")
+def embedded(embedded_checkpoint):
+    """The model that ships, loaded once."""
+    from pawtag.models.torch_engine import TorchModel
+
+    return TorchModel(embedded_checkpoint, "cpu", os.cpu_count() or 1)

@@ -1,0 +1,175 @@
+"""One suite over every source, sink and model: what the ports promise."""
+
+import asyncio
+import json
+from contextlib import AsyncExitStack
+
+import numpy as np
+import pytest
+
+from doubles import ColourModel, MemorySink, MemorySource
+from pawtag.config import FolderSettings
+from pawtag.errors import GoneError
+from pawtag.folder.sidecar import Sidecars
+from pawtag.folder.source import FolderSource
+from pawtag.models.checkpoint import Checkpoint
+from pawtag.records import ModelName, PhotoFacts, PhotoRef, Source, TagRecord
+from pictures import BLUE, plain
+from tiny import tiny_clip
+
+QUICK = FolderSettings(settle_s=0.05, quiet_s=0.1)
+
+
+def record(ref: PhotoRef, **changes) -> TagRecord:
+    values = {
+        "schema": "pawtag.record/1",
+        "status": "no-pet",
+        "photo": PhotoFacts(name="a.png", bytes=ref.size_bytes),
+        "tags": (),
+        "scores": {},
+        "model": ModelName(id="m"),
+        "labels": "l",
+        "by": "b",
+        "source": Source(kind="folder", mtime_ns=ref.mtime_ns),
+        "tagged_at": "2026-11-23T12:00:00Z",
+    }
+    return TagRecord(**(values | changes))
+
+
+@pytest.fixture(params=["memory", "folder"])
+async def source(request, tmp_path):
+    """A source that holds two photos, a.png and b.png."""
+    photos = {"a.png": plain(), "b.png": plain(BLUE)}
+    if request.param == "memory":
+        yield MemorySource(photos)
+        return
+    for name, data in photos.items():
+        (tmp_path / name).write_bytes(data)
+    async with AsyncExitStack() as stack:
+        folder = FolderSource(tmp_path, QUICK, lambda _: True, max_bytes=10**6)
+        yield await stack.enter_async_context(folder.watching())
+
+
+async def take(source, count, stop):
+    events = []
+    async with asyncio.timeout(10):
+        async for event in source.events(stop):
+            events.append(event)
+            if len(events) == count:
+                return events
+    return events
+
+
+async def test_a_source_names_each_photo_once_while_it_is_in_hand(source):
+    """Two photos, two events, until they are done."""
+    events = await take(source, 2, asyncio.Event())
+    assert len({event.ref.uri for event in events}) == 2
+
+
+async def test_a_source_ends_when_it_is_told_to(source):
+    """Setting the stop event ends the iteration, also while nothing comes."""
+    stop = asyncio.Event()
+    taking = asyncio.create_task(take(source, 99, stop))
+    await asyncio.sleep(0.5)
+    stop.set()
+    assert len(await asyncio.wait_for(taking, 5)) == 2
+
+
+async def test_a_source_reads_what_it_named(source):
+    """The bytes come with the version that they are; what is gone raises GoneError."""
+    event = (await take(source, 1, asyncio.Event()))[0]
+    payload = await source.read(event)
+    assert payload.ref.size_bytes == len(payload.data)
+    gone = event.__class__(PhotoRef(event.ref.uri + "x", 1, 1))
+    with pytest.raises(GoneError):
+        await source.read(gone)
+
+
+async def test_a_retried_event_comes_again_with_its_count(source):
+    """After the delay the same photo is handed out, its attempt counted."""
+    event = (await take(source, 1, asyncio.Event()))[0]
+    await source.retry(event, 0.05)
+    again = await take(source, 2, asyncio.Event())
+    assert (event.ref.uri, 1) in {(each.ref.uri, each.attempt) for each in again}
+
+
+async def test_a_rejected_event_is_over(source):
+    """A source takes a rejection without a fuss."""
+    event = (await take(source, 1, asyncio.Event()))[0]
+    await source.reject(event, "for good")
+    assert source.state.state == "running"
+
+
+@pytest.fixture(params=["memory", "sidecars"])
+def sink(request, tmp_path):
+    """An empty sink for photos below tmp_path."""
+    return MemorySink() if request.param == "memory" else Sidecars(tmp_path)
+
+
+@pytest.fixture
+def ref(tmp_path) -> PhotoRef:
+    path = tmp_path / "a.png"
+    path.write_bytes(plain())
+    return PhotoRef(str(path), path.stat().st_size, path.stat().st_mtime_ns)
+
+
+def test_a_sink_remembers_what_it_was_given(sink, ref):
+    """Nothing before, a stamp of that version after; another version is not described."""
+    assert sink.current(ref) is None
+    sink.write(ref, record(ref))
+    stamp = sink.current(ref)
+    assert stamp.describes(ref)
+    assert not stamp.describes(PhotoRef(ref.uri, ref.size_bytes, ref.mtime_ns + 1))
+    assert stamp.record.document() == record(ref).document()
+
+
+def test_writing_twice_is_writing_once(sink, ref):
+    """The last record stands, whole."""
+    sink.write(ref, record(ref, by="first"))
+    sink.write(ref, record(ref, by="second"))
+    sink.write(ref, record(ref, by="second"))
+    assert sink.current(ref).by == "second"
+
+
+@pytest.fixture(params=["colours", "embedded", "tiny-clip"])
+def model(request, tmp_path_factory):
+    """Each engine and double, loaded."""
+    if request.param == "colours":
+        return ColourModel()
+    if request.param == "embedded":
+        return request.getfixturevalue("embedded")
+    from pawtag.models.torch_engine import TorchModel
+
+    folder = tiny_clip(tmp_path_factory.mktemp("tiny"))
+    return TorchModel(Checkpoint(folder, ModelName(id="tiny")), "cpu", 1)
+
+
+def inputs(model, count: int) -> list[np.ndarray]:
+    height, width = model.spec.crop
+    generator = np.random.default_rng(5)
+    return [generator.random((3, height, width), np.float32) for _ in range(count)]
+
+
+def test_a_model_gives_unit_vectors(model):
+    """Pictures and prompts as float32 unit vectors of one size."""
+    pictures, texts = model.embed(inputs(model, 3)), model.embed_text(["a red", "a green"])
+    assert pictures.dtype == texts.dtype == np.float32
+    assert pictures.shape == (3, texts.shape[1])
+    assert np.allclose(np.linalg.norm(np.concatenate([pictures, texts]), axis=1), 1, atol=1e-5)
+
+
+def test_a_models_answer_does_not_depend_on_its_neighbours(model):
+    """Alone or in a batch: the same embedding."""
+    batch = inputs(model, 4)
+    together = model.embed(batch)
+    assert np.allclose(together, np.concatenate([model.embed([each]) for each in batch]), atol=1e-4)
+    texts = ["a red", "a photo of something that is green"]
+    assert np.allclose(model.embed_text(texts), np.concatenate([model.embed_text([text]) for text in texts]), atol=1e-4)
+
+
+def test_a_model_says_what_it_is(model):
+    """A digest of 64 hex digits, a scale, an engine, an input."""
+    assert len(model.digest) == 64
+    assert model.scale > 0
+    assert model.engine
+    assert json.dumps(model.spec.mean)

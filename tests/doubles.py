@@ -1,0 +1,143 @@
+"""Doubles for the ports: a source and a sink in memory, and a model that sees only the mean colour."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+
+import numpy as np
+
+from pawtag.config import LimitSettings
+from pawtag.errors import GoneError, PermanentError
+from pawtag.labels import Labels, Thresholds
+from pawtag.ports import SourceState
+from pawtag.records import (
+    Event,
+    Fingerprints,
+    Floats,
+    ModelName,
+    Payload,
+    PhotoRef,
+    PixelSpec,
+    Source,
+    Stamp,
+    TagRecord,
+)
+from pawtag.tagger import Tagger, prompts, word_vectors
+
+COLOURS = Labels.model_validate(
+    {
+        "templates": ["a photo of {}"],
+        "groups": {"species": {"labels": {"red": ["red"], "green": ["green"], "none": ["blue"]}}},
+    }
+)
+VECTORS = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1)}
+
+
+class ColourModel:
+    """Embeds a picture as its mean colour, and a prompt as the colour that it names."""
+
+    digest = hashlib.sha256(b"colours").hexdigest()
+    spec = PixelSpec(resize=8, crop=(8, 8), resample=3, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    scale = 20.0
+    engine = "colours"
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def embed(self, batch: Sequence[Floats]) -> Floats:
+        self.batches.append(len(batch))
+        means = np.stack(batch).mean((2, 3)) + 1e-6
+        return (means / np.linalg.norm(means, axis=1, keepdims=True)).astype(np.float32)
+
+    def embed_text(self, prompts: Sequence[str]) -> Floats:
+        return np.array([VECTORS[prompt.split()[-1]] for prompt in prompts], np.float32)
+
+
+def colour_tagger(
+    model: ColourModel | None = None, *, by: str = "colours", name: ModelName | None = None, **limits
+) -> Tagger:
+    """A real tagger around the double."""
+    model = model or ColourModel()
+    names = Fingerprints(name or ModelName(id="colours"), COLOURS.fingerprint, by)
+    vocabulary = word_vectors(COLOURS, model.embed_text(prompts(COLOURS)))
+    return Tagger(model, vocabulary, Thresholds(), fingerprints=names, limits=LimitSettings(**limits))
+
+
+class MemorySource:
+    """Photos in a dictionary; each is handed out once, and again where it is to be retried."""
+
+    def __init__(self, photos: dict[str, bytes]) -> None:
+        self.photos = photos
+        self.waiting: asyncio.Queue[Event] = asyncio.Queue()
+        self.finished: list[str] = []
+        self.retried: list[tuple[str, float]] = []
+        self.rejected: list[str] = []
+        self.state = SourceState("memory", "running")
+        for uri in photos:
+            self.waiting.put_nowait(Event(self.ref(uri)))
+
+    def ref(self, uri: str) -> PhotoRef:
+        return PhotoRef(uri, len(self.photos.get(uri, b"")), hash(self.photos.get(uri)))
+
+    async def events(self, stop: asyncio.Event) -> AsyncIterator[Event]:
+        stopping = asyncio.create_task(stop.wait())
+        while not stop.is_set():
+            getting = asyncio.create_task(self.waiting.get())
+            await asyncio.wait({stopping, getting}, return_when=asyncio.FIRST_COMPLETED)
+            if getting.done():
+                yield getting.result()
+            else:
+                getting.cancel()
+        stopping.cancel()
+
+    def origin(self, ref: PhotoRef) -> Source:
+        return Source(kind="folder", mtime_ns=ref.mtime_ns)
+
+    async def read(self, event: Event) -> Payload:
+        if event.ref.uri not in self.photos:
+            raise GoneError(event.ref.uri)
+        if self.photos[event.ref.uri] == b"locked":
+            raise PermanentError("unreadable", "locked")
+        return Payload(self.ref(event.ref.uri), self.photos[event.ref.uri])
+
+    async def done(self, event: Event) -> None:
+        self.finished.append(event.ref.uri)
+
+    async def retry(self, event: Event, delay_s: float) -> None:
+        self.retried.append((event.ref.uri, delay_s))
+        self.waiting.put_nowait(Event(event.ref, attempt=event.attempt + 1))
+
+    async def reject(self, event: Event, reason: str) -> None:
+        self.rejected.append(event.ref.uri)
+
+
+class MemorySink:
+    """Records in a dictionary. `faults` are raised first, one a write."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, TagRecord] = {}
+        self.versions: dict[str, PhotoRef] = {}
+        self.faults: list[Exception] = []
+        self.writes = 0
+
+    def current(self, ref: PhotoRef) -> Stamp | None:
+        record = self.records.get(ref.uri)
+        if record is None:
+            return None
+        return Stamp(
+            size_bytes=self.versions[ref.uri].size_bytes,
+            mtime_ns=self.versions[ref.uri].mtime_ns,
+            sha256=record.photo.sha256,
+            by=record.by,
+            labels=record.labels,
+            model_id=record.model.id,
+            fallback=record.model.fallback,
+            tagged_at=record.tagged_at,
+            record=record,
+        )
+
+    def write(self, ref: PhotoRef, record: TagRecord) -> None:
+        if self.faults:
+            raise self.faults.pop(0)
+        self.writes += 1
+        self.records[ref.uri], self.versions[ref.uri] = record, ref

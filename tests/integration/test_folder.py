@@ -1,0 +1,284 @@
+"""The folder end to end: real files, real events, a tagger that sees colours."""
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import time
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from doubles import ColourModel, colour_tagger
+from pawtag.app import folder_work
+from pawtag.config import Settings
+from pictures import BLUE, GREEN, RED, plain
+
+PATIENCE_S = 10
+OLD_S = 3600
+
+
+@asynccontextmanager
+async def watching(root: Path, model: ColourModel | None = None, **folder):
+    """The folder's part of the daemon at work on `root`."""
+    settings = Settings(folder={"settle_s": 0.2, "quiet_s": 0.6, "rescan_s": 60, **folder})
+    async with colour_tagger(model).running() as tagger:
+        work, stop = folder_work(settings, root, tagger), asyncio.Event()
+        async with work.source.watching():
+            task = asyncio.create_task(work.pipeline.run(stop))
+            await asyncio.sleep(0.3)  # the watch stands
+            yield work
+            stop.set()
+            await asyncio.wait_for(task, 5)
+
+
+def sidecar(photo: Path) -> dict | None:
+    try:
+        return json.loads((photo.parent / f"{photo.name}.json").read_text())
+    except FileNotFoundError:
+        return None
+
+
+async def tagged(photo: Path, colour: str = "red") -> dict:
+    """The photo's record, once it says `colour`."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            record = sidecar(photo)
+            if record and colour in [tag["label"] for tag in record["tags"]]:
+                return record
+            await asyncio.sleep(0.02)
+
+
+def old(path: Path, data: bytes) -> Path:
+    """A file that nothing has touched for an hour, but for its ctime."""
+    path.write_bytes(data)
+    os.utime(path, (time.time() - OLD_S,) * 2)
+    return path
+
+
+async def test_a_copied_photo_is_tagged(tmp_path):
+    """cp: created, written, closed."""
+    async with watching(tmp_path):
+        (tmp_path / "a.png").write_bytes(plain())
+        record = await tagged(tmp_path / "a.png")
+    assert record["photo"]["name"] == "a.png"
+    assert record["source"]["mtime_ns"] == (tmp_path / "a.png").stat().st_mtime_ns
+
+
+async def test_photos_without_a_close_event_are_tagged(tmp_path):
+    """Moved in from elsewhere, hard-linked, renamed over another."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    root = tmp_path / "root"
+    root.mkdir()
+    for name in ("moved.png", "linked.png", "over.png"):
+        old(outside / name, plain())
+    async with watching(root):
+        (root / "over2.png").write_bytes(plain(GREEN))
+        await tagged(root / "over2.png", "green")
+        os.rename(outside / "moved.png", root / "moved.png")
+        os.link(outside / "linked.png", root / "linked.png")
+        os.rename(outside / "over.png", root / "over2.png")
+        for name in ("moved.png", "linked.png", "over2.png"):
+            await tagged(root / name)
+
+
+async def test_whole_trees_are_tagged(tmp_path):
+    """A tree moved in, and folders made with files in them at once."""
+    outside, root = tmp_path / "outside", tmp_path / "root"
+    (outside / "a/b").mkdir(parents=True)
+    root.mkdir()
+    old(outside / "a/b/deep.png", plain())
+    old(outside / "a/top.png", plain())
+    async with watching(root):
+        os.rename(outside / "a", root / "a")
+        (root / "x/y/z").mkdir(parents=True)
+        (root / "x/y/z/new.png").write_bytes(plain())
+        for name in ("a/b/deep.png", "a/top.png", "x/y/z/new.png"):
+            await tagged(root / name)
+        (root / "a/b/later.png").write_bytes(plain())
+        await tagged(root / "a/b/later.png")
+
+
+async def test_a_slow_writer_gets_one_record_of_the_whole_file(tmp_path):
+    """Written in pieces with pauses longer than settle_s, while it holds the file open."""
+    model, data = ColourModel(), plain(size=(300, 200), kind="BMP")
+    async with watching(tmp_path, model):
+        with (tmp_path / "a.bmp").open("wb") as file:
+            for first in range(0, len(data), len(data) // 5):
+                file.write(data[first : first + len(data) // 5])
+                file.flush()
+                await asyncio.sleep(0.3)
+        await tagged(tmp_path / "a.bmp")
+    assert sum(model.batches) == 1
+
+
+async def test_a_writer_that_closes_between_pieces_leaves_no_truncated_record(tmp_path):
+    """Append, close, pause, again: never `truncated`, in the end the whole file."""
+    data, seen = plain(size=(300, 200), kind="JPEG", quality=95), []
+    async with watching(tmp_path):
+        for first in range(0, len(data), len(data) // 4 + 1):
+            with (tmp_path / "a.jpg").open("ab") as file:
+                file.write(data[first : first + len(data) // 4 + 1])
+            await asyncio.sleep(0.5)
+            seen.append(sidecar(tmp_path / "a.jpg"))
+        await tagged(tmp_path / "a.jpg")
+    assert all(record is None or record["status"] != "failed" for record in seen)
+
+
+async def test_temporary_names_are_not_tagged_and_their_final_ones_are(tmp_path):
+    """rsync, browsers, sync programs: write under another name, then rename."""
+    temporary = [".a.jpg.AbC", "b.jpg.part", "c.jpg.crdownload", "d.jpg.tmp", "e.jpg~", ".syncthing.f.jpg.tmp"]
+    async with watching(tmp_path):
+        for number, name in enumerate(temporary):
+            (tmp_path / name).write_bytes(plain(kind="JPEG"))
+            os.rename(tmp_path / name, tmp_path / f"{number}.jpg")
+        for number in range(len(temporary)):
+            await tagged(tmp_path / f"{number}.jpg")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        f"{number}.jpg{suffix}" for number in range(len(temporary)) for suffix in ("", ".json")
+    )
+
+
+async def test_rsync_and_mv_and_cp_as_people_use_them(tmp_path):
+    """The programs themselves."""
+    outside, root = tmp_path / "outside", tmp_path / "root"
+    outside.mkdir()
+    root.mkdir()
+    for name in ("cp.png", "mv.png", "rsync.png"):
+        old(outside / name, plain())
+    commands = {"cp": ["cp", "-p"], "mv": ["mv"]} | ({"rsync": ["rsync", "-a"]} if shutil.which("rsync") else {})
+    async with watching(root):
+        for name, command in commands.items():
+            subprocess.run([*command, outside / f"{name}.png", root], check=True, timeout=10)
+        for name in commands:
+            await tagged(root / f"{name}.png")
+
+
+async def test_a_changed_photo_is_tagged_again(tmp_path):
+    """Another content under the same name: another record."""
+    async with watching(tmp_path):
+        (tmp_path / "a.png").write_bytes(plain(RED))
+        await tagged(tmp_path / "a.png", "red")
+        (tmp_path / "a.png").write_bytes(plain(GREEN))
+        await tagged(tmp_path / "a.png", "green")
+
+
+async def test_a_zero_byte_file_is_failed_until_it_is_filled(tmp_path):
+    """`empty` while it stays so; tagged once it holds a photo."""
+    async with watching(tmp_path):
+        (tmp_path / "a.png").touch()
+        async with asyncio.timeout(PATIENCE_S):
+            while not sidecar(tmp_path / "a.png"):
+                await asyncio.sleep(0.02)
+        assert sidecar(tmp_path / "a.png")["error"]["code"] == "empty"
+        (tmp_path / "a.png").write_bytes(plain())
+        await tagged(tmp_path / "a.png")
+
+
+async def test_a_deleted_photo_is_forgotten(tmp_path):
+    """Deleted before it is finished: no record, no trouble."""
+    async with watching(tmp_path) as work:
+        (tmp_path / "a.png").write_bytes(plain())
+        (tmp_path / "a.png").unlink()
+        (tmp_path / "b.png").write_bytes(plain())
+        await tagged(tmp_path / "b.png")
+        assert work.source.is_drained
+    assert sidecar(tmp_path / "a.png") is None
+
+
+async def test_what_was_there_before_is_tagged_once(tmp_path):
+    """The scan at the start finds old photos, and a second start has nothing to do."""
+    for number in range(5):
+        old(tmp_path / f"{number}.png", plain())
+    first, second = ColourModel(), ColourModel()
+    async with watching(tmp_path, first):
+        for number in range(5):
+            await tagged(tmp_path / f"{number}.png")
+    async with watching(tmp_path, second) as work:
+        await asyncio.sleep(0.5)
+        assert work.source.is_drained
+    assert sum(first.batches) == 5
+    assert second.batches == []
+
+
+async def test_events_are_only_hints(tmp_path):
+    """With events switched off, the rescan finds what is new."""
+    async with watching(tmp_path, observer="polling", rescan_s=1):
+        (tmp_path / "a.png").write_bytes(plain())
+        await tagged(tmp_path / "a.png")
+
+
+async def test_a_root_that_goes_and_comes_back_is_watched_again(tmp_path):
+    """Lost while it is gone, with the reason; scanned and watched when it is back."""
+    root = tmp_path / "root"
+    root.mkdir()
+    async with watching(root) as work:
+        os.rename(root, tmp_path / "away")
+        async with asyncio.timeout(PATIENCE_S):
+            while work.source.state.state != "lost":
+                await asyncio.sleep(0.05)
+        assert "mount it again" in work.source.state.reason
+        (tmp_path / "away/while-away.png").write_bytes(plain())
+        os.rename(tmp_path / "away", root)
+        await tagged(root / "while-away.png")
+        async with asyncio.timeout(PATIENCE_S):
+            while work.source.state.state != "running":
+                await asyncio.sleep(0.05)
+        (root / "after.png").write_bytes(plain())
+        await tagged(root / "after.png")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "with space.png",
+        "quote'\".png",
+        "new\nline.png",
+        "🐈.png",
+        "e\u0301.png",
+        "\u00e9.png",
+        "-rf.png",
+        "UPPER.PNG",
+        b"\xff.png",
+        "x" * 251 + ".png",
+    ],
+)
+async def test_odd_names_are_tagged(tmp_path, name):
+    """Whatever a file system takes for a name."""
+    path = tmp_path / (os.fsdecode(name) if isinstance(name, bytes) else name)
+    async with watching(tmp_path):
+        path.write_bytes(plain())
+        async with asyncio.timeout(PATIENCE_S):
+            while len(os.listdir(tmp_path)) < 2:
+                await asyncio.sleep(0.02)
+    record = json.loads(next(each for each in tmp_path.iterdir() if each != path).read_text())
+    assert record["status"] == "tagged"
+    assert record["photo"]["name"].encode()
+
+
+async def test_the_photos_themselves_are_only_read(tmp_path):
+    """Content and times of every photo stay; so does a file of another program's."""
+    photo = old(tmp_path / "a.png", plain(BLUE))
+    (tmp_path / "a.png.json").write_text('{"title": "from another program"}')
+    before = photo.stat()
+    async with watching(tmp_path):
+        async with asyncio.timeout(PATIENCE_S):
+            while not (tmp_path / "a.png.pawtag.json").exists():
+                await asyncio.sleep(0.02)
+    after = photo.stat()
+    assert (after.st_mtime_ns, after.st_size, photo.read_bytes()) == (before.st_mtime_ns, before.st_size, plain(BLUE))
+    assert json.loads((tmp_path / "a.png.json").read_text()) == {"title": "from another program"}
+
+
+async def test_a_thousand_files_at_once_are_all_tagged(tmp_path):
+    """A flood of events loses none."""
+    async with watching(tmp_path) as work:
+        for number in range(1000):
+            (tmp_path / f"{number}.png").write_bytes(plain(size=(8, 8)))
+        async with asyncio.timeout(45):
+            while work.pipeline.counts.written < 1000:
+                await asyncio.sleep(0.05)
+    assert sum(sidecar(tmp_path / f"{number}.png")["status"] == "tagged" for number in range(1000)) == 1000

@@ -1,0 +1,358 @@
+"""server: real HTTP over a socket, with a tagger that sees colours."""
+
+import asyncio
+import gzip
+import json
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+
+from doubles import COLOURS, ColourModel, colour_tagger
+from pawtag.config import Settings
+from pawtag.errors import PawtagError
+from pawtag.ports import SourceState
+from pawtag.server import Desk, serving
+from pictures import BLUE, GREEN, RED, plain
+
+BOUNDARY = "frontier"
+
+
+@asynccontextmanager
+async def server(model=None, *, ready=True, limits=None, **settings):
+    """A running server: (session, desk); the session's base is its address."""
+    desk = Desk(Settings(server={"port": 0, **settings}, limits=limits or {}), COLOURS)
+    async with colour_tagger(model).running() as tagger, serving(desk) as address:
+        desk.tagger = tagger if ready else None
+        async with aiohttp.ClientSession(address) as session:
+            yield session, desk
+
+
+async def problem(response, status: int) -> dict:
+    """The problem document of a refusal, checked for its shape."""
+    assert response.status == status
+    assert response.content_type == "application/problem+json"
+    document = await response.json(content_type=None)
+    assert document["status"] == status
+    assert document["detail"].endswith(".")
+    return document
+
+
+def form(**fields: bytes) -> aiohttp.FormData:
+    data = aiohttp.FormData()
+    for name, content in fields.items():
+        data.add_field(name, content, filename="photo")
+    return data
+
+
+async def raw(desk_address: str, request: bytes) -> bytes:
+    """What the server answers to bytes that no HTTP library would send."""
+    host, port = desk_address.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(request)
+    answer = await asyncio.wait_for(reader.read(65536), 5)
+    writer.close()
+    return answer
+
+
+async def test_a_photo_in_a_form_and_as_the_body_get_the_same_tags():
+    """The content decides, whatever Content-Type says."""
+    async with server() as (session, _):
+        answers = []
+        async with session.post("/tag", data=form(file=plain(RED))) as response:
+            answers.append(await response.json())
+        for kind in ("image/png", "text/plain", "application/octet-stream", "application/x-www-form-urlencoded"):
+            async with session.post("/tag", data=plain(RED), headers={"Content-Type": kind}) as response:
+                answers.append(await response.json())
+    assert all(answer == answers[0] for answer in answers)
+    assert answers[0][0]["label"] == "red"
+    assert answers[0][0] | {"score": 0} == {"label": "red", "score": 0, "group": "species", "tagged": True}
+
+
+async def test_the_whole_record_can_be_asked_for():
+    """?detail=record gives the document that a sidecar holds; another value is refused."""
+    async with server() as (session, desk):
+        async with session.post("/tag?detail=record", data=plain(GREEN)) as response:
+            record = await response.json()
+        async with session.post("/tag?detail=everything", data=plain(GREEN)) as response:
+            await problem(response, 400)
+    assert (record["status"], record["photo"]["name"], record["source"]) == ("tagged", None, {"kind": "request"})
+    assert record["labels"] == desk.labels.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"", 400, "empty"),
+        (b"no picture", 400, "not-an-image"),
+        (plain(kind="JPEG", size=(200, 200))[:500], 400, "truncated"),
+        (b"%PDF-1.7", 415, "unsupported"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415, "unsupported"),
+        (b'{"url": "http://example.org/cat.jpg"}', 415, "unsupported"),
+        (bytes(2001), 413, "too-many-bytes"),
+    ],
+)
+async def test_a_body_that_cannot_be_tagged_gets_its_code(body, status, code):
+    """Each error names the status and the record's code, also with detail=record."""
+    async with server(max_upload_bytes=2000) as (session, _):
+        for detail in ("labels", "record"):
+            async with session.post(f"/tag?detail={detail}", data=body) as response:
+                assert (await problem(response, status))["code"] == code
+
+
+async def test_too_many_pixels_are_413():
+    """A picture over the limit is refused by its header."""
+    async with server() as (session, desk):
+        desk.tagger._limits = desk.tagger._limits.__class__(10**6, 100)
+        async with session.post("/tag", data=plain(size=(11, 10))) as response:
+            assert (await problem(response, 413))["code"] == "too-many-pixels"
+
+
+async def test_the_limit_holds_while_reading():
+    """Chunked bodies and form fields without a length are counted as they come."""
+
+    async def endless():
+        for _ in range(1000):
+            yield bytes(1000)
+
+    async with server(max_upload_bytes=50_000) as (session, _):
+        async with session.post("/tag", data=endless()) as response:
+            await problem(response, 413)
+        async with session.post("/tag", data=form(other=bytes(60_000), file=plain())) as response:
+            await problem(response, 413)
+        async with session.post(
+            "/tag", data=gzip.compress(bytes(10**6)), headers={"Content-Encoding": "gzip"}
+        ) as response:
+            await problem(response, 413)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("multipart/form-data", b"whatever"),
+        (f"multipart/form-data; boundary={BOUNDARY}", b""),
+        (f"multipart/form-data; boundary={BOUNDARY}", b"no boundary here"),
+        (
+            f"multipart/form-data; boundary={BOUNDARY}",
+            b"--frontier\r\nContent-Disposition: form-data; name=file\r\n\r\ncut",
+        ),
+        (f"multipart/form-data; boundary={BOUNDARY}", b"--frontier\r\n\r\nno name\r\n--frontier--\r\n"),
+        (
+            f"multipart/form-data; boundary={BOUNDARY}",
+            b"--frontier\r\n" + b"X: y\r\n" * 1000 + b"\r\nx\r\n--frontier--\r\n",
+        ),
+        (
+            f"multipart/form-data; boundary={BOUNDARY}",
+            b"--frontier\r\nX: " + b"y" * 10**6 + b"\r\n\r\nx\r\n--frontier--\r\n",
+        ),
+        (f"multipart/form-data; boundary={'x' * 100}", b"--x"),
+        ("multipart/form-data; boundary=frontier", b"--frontier\r\nContent-Length: -5\r\n\r\nx\r\n--frontier--\r\n"),
+        (
+            f"multipart/form-data; boundary={BOUNDARY}",
+            b"--frontier\r\nContent-Disposition: form-data; name=a\r\n\r\nx\r\n" * 10_000 + b"--frontier--\r\n",
+        ),
+        (
+            f"multipart/form-data; boundary={BOUNDARY}",
+            b"--frontier\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n--frontier--\r\n",
+        ),
+    ],
+)
+async def test_a_malformed_form_is_the_senders_mistake(kind, body):
+    """Never a 500 for bad input."""
+    async with server() as (session, _), session.post("/tag", data=body, headers={"Content-Type": kind}) as response:
+        await problem(response, 400)
+
+
+async def test_no_photo_and_two_photos_are_refused():
+    """One photo a request, in the field `file`."""
+    two = form(file=plain())
+    two.add_field("file", plain(), filename="second")
+    async with server() as (session, _):
+        for data in (form(image=plain()), two):
+            async with session.post("/tag", data=data) as response:
+                assert "in the field 'file'" in (await problem(response, 400))["detail"]
+
+
+async def test_unknown_routes_and_methods_are_problems_too():
+    """404 and 405, the latter with what is allowed."""
+    async with server() as (session, _):
+        async with session.get("/nothing") as response:
+            await problem(response, 404)
+        async with session.get("/tag") as response:
+            await problem(response, 405)
+            assert response.headers["Allow"] == "POST"
+
+
+async def test_a_sender_that_is_too_slow_is_told_so():
+    """408 after the deadline; others are served meanwhile."""
+
+    async def slow():
+        yield plain()[:10]
+        await asyncio.sleep(30)
+
+    async with server(read_timeout_s=0.2) as (session, _):
+        late = asyncio.create_task(session.post("/tag", data=slow()))
+        async with session.post("/tag", data=plain()) as response:
+            assert response.status == 200
+        async with await asyncio.wait_for(late, 5) as response:
+            await problem(response, 408)
+
+
+async def test_while_the_model_loads_photos_are_refused_for_now():
+    """503 with Retry-After; /healthz answers, /readyz says why not."""
+    async with server(ready=False) as (session, _):
+        async with session.post("/tag", data=plain()) as response:
+            await problem(response, 503)
+            assert int(response.headers["Retry-After"]) > 0
+        async with session.get("/healthz") as response:
+            assert response.status == 200
+        async with session.get("/readyz") as response:
+            assert response.status == 503
+            assert (await response.json())["reason"] == "the model is loading"
+
+
+async def test_readyz_tells_of_model_labels_and_sources():
+    """The document of the contract; a lost source makes it 503."""
+    async with server() as (session, desk):
+        desk.engine, state = "colours", SourceState("folder /x", "running")
+        desk.sources.append(lambda: state)
+        async with session.get("/readyz") as response:
+            assert response.status == 200
+            assert await response.json() == {
+                "ready": True,
+                "reason": None,
+                "model": {
+                    "id": "colours",
+                    "revision": None,
+                    "fallback": False,
+                    "wanted": None,
+                    "engine": "colours",
+                    "calibrated": False,
+                },
+                "labels": COLOURS.fingerprint,
+                "sources": [{"name": "folder /x", "state": "running", "reason": None}],
+            }
+        state = SourceState("folder /x", "lost", "unmounted")
+        async with session.get("/readyz") as response:
+            assert response.status == 503
+            assert (await response.json())["reason"] == "unmounted"
+
+
+async def test_labels_are_told_without_none():
+    """What can be a tag, group by group."""
+    async with server() as (session, _), session.get("/labels") as response:
+        assert (await response.json())["groups"] == [
+            {"name": "species", "many": False, "labels": ["red", "green"], "asked_for": {}}
+        ]
+
+
+async def test_the_key_is_asked_for_everywhere_but_for_health():
+    """401 before anything else, unknown routes included; in the query it does not count."""
+    async with server(api_key="right") as (session, _):
+        for path, headers in [
+            ("/labels", {}),
+            ("/nothing", {}),
+            ("/labels?key=right", {}),
+            ("/labels", {"Authorization": "Bearer wrong"}),
+        ]:
+            async with session.get(path, headers=headers) as response:
+                await problem(response, 401)
+        async with session.get("/labels", headers={"Authorization": "Bearer right"}) as response:
+            assert response.status == 200
+        for path in ("/healthz", "/readyz"):
+            async with session.get(path) as response:
+                assert response.status == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "localhost:1"}, 200),
+        ({"Host": "127.0.0.9"}, 200),
+        ({"Host": "[::1]:7860"}, 200),
+        ({"Host": "evil.example"}, 403),
+        ({"Host": "localhost.evil.example"}, 403),
+        ({"Host": "localhost:1", "Origin": "http://localhost:1"}, 200),
+        ({"Host": "localhost:1", "Origin": "http://evil.example"}, 403),
+        ({"Host": "localhost:1", "Origin": "null"}, 403),
+    ],
+)
+async def test_pages_elsewhere_do_not_get_in(headers, status):
+    """On loopback the Host must be loopback's own, and an Origin must equal it."""
+    async with server() as (session, _), session.get("/labels", headers=headers) as response:
+        assert response.status == status
+
+
+async def test_allowed_hosts_replace_loopbacks_own_names():
+    """server.allowed_hosts says who else may be meant."""
+    async with server(allowed_hosts=("pets.example",)) as (session, _):
+        async with session.get("/labels", headers={"Host": "pets.example:7860"}) as response:
+            assert response.status == 200
+        async with session.get("/labels") as response:
+            assert response.status == 403
+
+
+async def test_a_flood_is_refused_for_now_and_then_served():
+    """More requests than may wait get 503; /healthz answers throughout; afterwards all is well."""
+    model = ColourModel()
+    embed, model.embed = model.embed, lambda batch: (__import__("time").sleep(0.05), embed(batch))[1]
+    async with server(model, limits={"waiting": 4}) as (session, _):
+
+        async def post() -> int:
+            async with session.post("/tag", data=plain()) as response:
+                return response.status
+
+        statuses = await asyncio.gather(*(post() for _ in range(40)))
+        async with session.get("/healthz") as response:
+            assert response.status == 200
+        assert set(statuses) == {200, 503}
+        assert await post() == 200
+
+
+async def test_bytes_in_hand_are_bounded(monkeypatch):
+    """Where the bodies in hand fill their memory, one more is refused for now; afterwards there is room again."""
+    monkeypatch.setattr("pawtag.server.desk.BYTES_IN_HAND", 1000)
+    async with server() as (session, desk):
+        async with session.post("/tag", data=bytes(5000)) as response:
+            await problem(response, 503)
+        async with session.post("/tag", data=plain(size=(2, 2))) as response:
+            assert response.status == 200
+        assert (desk.in_hand, desk.bytes_in_hand) == (0, 0)
+
+
+async def test_malformed_http_is_400_and_the_server_goes_on():
+    """Two lengths, a bad chunk, a bad request line."""
+    async with server() as (session, _):
+        address = str(session._base_url).rstrip("/")
+        for request in (
+            b"POST /tag HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+            b"POST /tag HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\nabc\r\n",
+            b"NONSENSE\r\n\r\n",
+        ):
+            assert b" 400 " in (await raw(address, request)).split(b"\r\n")[0]
+        async with session.get("/healthz") as response:
+            assert response.status == 200
+
+
+async def test_a_port_in_use_is_named():
+    """The message says what to do."""
+    async with server() as (session, _):
+        taken = Desk(Settings(server={"port": session._base_url.port}), COLOURS)
+        with pytest.raises(PawtagError, match="another program answers there"):
+            async with serving(taken):
+                pass
+
+
+async def test_a_request_in_hand_is_answered_before_the_end():
+    """Closing waits for what is in hand."""
+    model = ColourModel()
+    embed, model.embed = model.embed, lambda batch: (__import__("time").sleep(0.5), embed(batch))[1]
+    desk = Desk(Settings(server={"port": 0}), COLOURS)
+    async with colour_tagger(model).running() as tagger, aiohttp.ClientSession() as session:
+        async with serving(desk) as address:
+            desk.tagger = tagger
+            asking = asyncio.create_task(session.post(f"{address}/tag", data=plain(BLUE)))
+            await asyncio.sleep(0.2)
+        async with await asyncio.wait_for(asking, 5) as response:
+            assert response.status == 200
+            assert json.loads(await response.text()) == []

@@ -1,0 +1,122 @@
+"""config: one tree, later wins, and every mistake is named."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from pawtag.commands.config import as_toml
+from pawtag.config import Settings, load
+from pawtag.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+# Their defaults are this machine's: in the file they stand as comments, like those that have none.
+OF_THE_MACHINE = {("model", "cache_dir"), ("state", "dir"), ("limits", "threads")}
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """A folder without settings, and an environment without them."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("PAWTAG_CONFIG", "PAWTAG_SERVER__PORT"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_later_sources_win(tmp_path, monkeypatch):
+    """Defaults, then the file, then the environment, then the command line."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/pawtag.toml").write_text("[server]\nport = 1\nhost = '::1'\nmax_upload_bytes = 5\n")
+    monkeypatch.setenv("PAWTAG_SERVER__PORT", "2")
+    monkeypatch.setenv("PAWTAG_SERVER__HOST", "127.0.0.2")
+    server = load(overrides={"server": {"port": 3}}).server
+    assert (server.port, server.host, server.max_upload_bytes, server.read_timeout_s) == (3, "127.0.0.2", 5, 30)
+
+
+def test_paths_in_a_file_are_relative_to_it(tmp_path):
+    """A file elsewhere names folders beside itself."""
+    (tmp_path / "deep").mkdir()
+    file = tmp_path / "deep/a.toml"
+    file.write_text('[folder]\npath = "../pets"\n[model]\nid = "./mine"\n')
+    settings = load(file)
+    assert settings.folder.path == tmp_path / "deep/../pets"
+    assert settings.model.id == str(tmp_path / "deep/mine")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[server]\nprot = 1\n", "no setting server.prot (from"),
+        ("[sever]\nport = 1\n", "no setting sever (from"),
+        ("[server]\nport = 'x'\n", "server.port is wrong"),
+        ("[folder]\nsettle_s = -1\n", "folder.settle_s is wrong"),
+        ("[folder]\nsettle_s = nan\n", "folder.settle_s is wrong"),
+        ("port = \n", "not valid TOML"),
+    ],
+)
+def test_a_mistake_in_the_file_is_named(tmp_path, text, said):
+    """The message has the setting's name and, for an unknown one, those that are allowed."""
+    file = tmp_path / "a.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        load(file)
+    assert said in str(error.value)
+
+
+def test_a_mistake_in_the_environment_is_named(monkeypatch):
+    """An unknown section or name is an error where the variable holds two underscores, and only there."""
+    monkeypatch.setenv("PAWTAG_HOME", "anything")
+    load()
+    monkeypatch.setenv("PAWTAG_SEVER__PORT", "1")
+    with pytest.raises(ConfigError, match="PAWTAG_SEVER__PORT"):
+        load()
+    monkeypatch.delenv("PAWTAG_SEVER__PORT")
+    monkeypatch.setenv("PAWTAG_SERVER__PROT", "1")
+    with pytest.raises(ConfigError, match=r"server\.prot.*allowed are allowed_hosts"):
+        load()
+
+
+def test_an_absent_file_that_was_asked_for_is_an_error(tmp_path):
+    """--config names a file that must be there."""
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(tmp_path / "absent.toml")
+
+
+def test_a_secret_is_never_shown(monkeypatch):
+    """The key is stars in `config show` and in a wrong setting's message."""
+    monkeypatch.setenv("PAWTAG_SERVER__API_KEY", "hunter2")
+    assert "hunter2" not in as_toml(load())
+    assert "hunter2" not in repr(load())
+
+
+def test_a_wrong_secret_is_not_quoted(tmp_path):
+    """A key of the wrong type is named, not shown."""
+    file = tmp_path / "a.toml"
+    file.write_text("[server]\napi_key = 12345\n")
+    with pytest.raises(ConfigError) as error:
+        load(file)
+    assert "12345" not in str(error.value)
+
+
+def test_the_settings_shown_can_be_read_again(tmp_path):
+    """`config show` prints TOML with the same meaning."""
+    file = tmp_path / "shown.toml"
+    file.write_text(as_toml(load()))
+    assert load(file).model_dump() == load().model_dump()
+
+
+def test_the_settings_file_names_every_setting_with_its_default():
+    """config/pawtag.toml is true: each setting once, its default, a line of comment that is its description."""
+    text = (ROOT / "config/pawtag.toml").read_text()
+    live = tomllib.loads(text)
+    commented = tomllib.loads(
+        "\n".join(line.removeprefix("# ") if " = " in line[:40] else line for line in text.splitlines())
+    )
+    for section, field in Settings.model_fields.items():
+        defaults = field.default.model_dump(mode="json")
+        for name, info in field.annotation.model_fields.items():
+            assert f"# {info.description}" in text, (section, name)
+            if defaults[name] is None or (section, name) in OF_THE_MACHINE:
+                assert name not in live.get(section, {})
+                assert name in commented[section]
+            else:
+                assert live[section][name] == defaults[name], (section, name)

@@ -1,0 +1,214 @@
+"""images: any photo upright in RGB, or one clear error; never much memory."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from pawtag.config import FolderSettings
+from pawtag.errors import PermanentError
+from pawtag.images import ImageLimits, decode, prepare
+from pawtag.images.decode import TURNS
+from pawtag.records import Image, PixelSpec
+from pictures import BLUE, RED, corner, encoded, plain
+
+LIMITS = ImageLimits(max_bytes=10_000_000, max_pixels=1_000_000)
+SPEC = PixelSpec(resize=256, crop=(224, 224), resample=3, mean=(0.48, 0.46, 0.41), std=(0.27, 0.26, 0.28))
+CATALOGUED = "jpg jpeg png webp gif bmp tif tiff heic heif avif mpo".split()
+
+
+def decoded(data: bytes, shorter_side: int = 16) -> Image:
+    return decode(data, LIMITS, shorter_side)
+
+
+def code_of(data: bytes, limits: ImageLimits = LIMITS) -> str:
+    with pytest.raises(PermanentError) as error:
+        decode(data, limits, 16)
+    assert str(error.value).endswith(".")
+    return error.value.code
+
+
+def huge_png(width: int, height: int) -> bytes:
+    """A PNG that claims to be large, and is not."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+    )
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photo_is_turned_upright_once(orientation):
+    """All eight EXIF orientations of one picture decode to the same picture."""
+    exif = Pillow.Exif()
+    exif[0x0112] = orientation
+    backwards = {turn: turn for turn in Pillow.Transpose} | {
+        Pillow.Transpose.ROTATE_90: Pillow.Transpose.ROTATE_270,
+        Pillow.Transpose.ROTATE_270: Pillow.Transpose.ROTATE_90,
+    }
+    stored = corner().transpose(backwards[TURNS[orientation]]) if orientation in TURNS else corner()
+    image = decoded(encoded(stored, "PNG", exif=exif))
+    assert (image.width, image.height) == (60, 40)
+    assert np.array_equal(image.rgb, np.asarray(corner()))
+
+
+@pytest.mark.parametrize(
+    ("picture", "colour"),
+    [
+        (Pillow.new("L", (20, 20), 100), (100, 100, 100)),
+        (Pillow.new("1", (20, 20), 1), (255, 255, 255)),
+        (Pillow.new("RGBA", (20, 20), (255, 0, 0, 0)), (255, 255, 255)),
+        (Pillow.new("RGBA", (20, 20), (255, 0, 0, 128)), (255, 127, 127)),
+        (Pillow.new("LA", (20, 20), (0, 0)), (255, 255, 255)),
+        (Pillow.new("RGB", (20, 20), BLUE).quantize(4), BLUE),
+        (Pillow.new("I;16", (20, 20), 128 * 256), (128, 128, 128)),
+    ],
+)
+def test_every_mode_becomes_rgb(picture, colour):
+    """Grey, bilevel, palette, 16 bits; transparency lies over white."""
+    assert np.abs(decoded(encoded(picture)).rgb.astype(int) - colour).max() <= 1
+
+
+def test_cmyk_becomes_the_colour_it_means():
+    """A CMYK JPEG without ink is white, and with cyan and yellow green."""
+    green = decoded(encoded(Pillow.new("CMYK", (32, 32), (255, 0, 255, 0)), "JPEG")).rgb[16, 16]
+    assert green[1] > 200 > 60 > max(green[0], green[2])
+    assert decoded(encoded(Pillow.new("CMYK", (32, 32), (0, 0, 0, 0)), "JPEG")).rgb.min() > 250
+
+
+def test_a_floating_point_tiff_is_scaled_to_its_brightest():
+    """Mode F has no fixed white."""
+    assert decoded(encoded(Pillow.new("F", (20, 20), 0.25), "TIFF")).rgb.min() == 255
+
+
+def test_only_the_first_frame_counts():
+    """An animation is its first frame."""
+    frames = [Pillow.new("RGB", (20, 20), colour) for colour in (RED, BLUE)]
+    image = decoded(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]))
+    assert np.abs(image.rgb[0, 0].astype(int) - RED).max() < 10
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
+def test_each_format_is_read_by_its_content(kind):
+    """What a file is called plays no part. (HEIC, which nothing here can write, is read in the tests on real photos.)"""
+    image = decoded(plain(kind=kind))
+    assert image.format == kind
+    assert np.abs(image.rgb.reshape(-1, 3).mean(0) - RED).max() < 8
+
+
+def test_a_large_jpeg_is_decoded_reduced():
+    """draft() brings a baseline JPEG to no less than twice the model's size; it counts as that."""
+    data = plain(size=(3200, 2400), kind="JPEG")
+    image = decoded(data, shorter_side=100)
+    assert (image.width, image.height) == (3200, 2400)
+    assert 200 <= min(image.rgb.shape[:2]) <= 400
+
+
+def test_a_large_progressive_jpeg_is_refused():
+    """A progressive JPEG is decoded in full first, so that it counts in full."""
+    assert code_of(plain(size=(1600, 1200), kind="JPEG", progressive=True)) == "too-many-pixels"
+
+
+def test_a_bomb_is_refused_by_its_header():
+    """A picture of four gigapixels costs nothing."""
+    assert code_of(huge_png(65_500, 65_500)) == "too-many-pixels"
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"", "empty"),
+        (b"no picture at all", "not-an-image"),
+        (plain(kind="JPEG", size=(200, 200))[:400], "truncated"),
+        (plain(size=(200, 200))[:100], "truncated"),
+        (plain(kind="WEBP", size=(200, 200))[:60], "truncated"),
+        (b"%PDF-1.7 something", "unsupported"),
+        (b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>', "unsupported"),
+        (b'{"a": [1, 2]}', "unsupported"),
+        (b"\x00\x00\x00\x0cJXL \r\n\x87\n", "unsupported"),
+        (b"II*\x00\x10\x00\x00\x00CR\x02\x00" + bytes(50), "unsupported"),
+        (b"[not json", "not-an-image"),
+    ],
+)
+def test_bad_bytes_get_a_code(data, code):
+    """Whatever a decoder raises, the answer is one error with a code."""
+    assert code_of(data) == code
+
+
+def test_every_cut_of_every_format_is_an_error_or_a_picture():
+    """Cut anywhere, a file costs an error with a code, never another exception."""
+    for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"):
+        whole = plain(kind=kind)
+        for length in range(1, len(whole), max(1, len(whole) // 40)):
+            try:
+                decoded(whole[:length])
+            except PermanentError:
+                continue
+
+
+def test_a_file_that_is_too_large_is_not_opened():
+    """The limit on bytes holds before any decoder sees them."""
+    assert code_of(plain(), ImageLimits(max_bytes=10, max_pixels=100)) == "too-many-bytes"
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 30_000), (30_000, 1)])
+def test_odd_shapes_are_prepared_at_bounded_memory(size):
+    """A strip is cropped before it is enlarged."""
+    pixels = prepare(decoded(plain(size=size)), SPEC)
+    assert pixels.shape == (3, 224, 224)
+    assert np.isfinite(pixels).all()
+
+
+@pytest.mark.parametrize("size", [(640, 480), (300, 451), (256, 256), (100, 90), (1000, 300)])
+def test_pixels_are_those_of_the_models_own_processor(size):
+    """Resizing, cropping and normalising agree with transformers' CLIP processor to rounding."""
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    rgb = np.random.default_rng(1).integers(0, 255, (size[1] // 10 + 1, size[0] // 10 + 1, 3), np.uint8)
+    picture = Pillow.fromarray(rgb).resize(size)
+    processor = CLIPImageProcessorPil(
+        size={"shortest_edge": 256},
+        crop_size={"height": 224, "width": 224},
+        image_mean=list(SPEC.mean),
+        image_std=list(SPEC.std),
+    )
+    theirs = processor(picture, return_tensors="np")["pixel_values"][0]
+    ours = prepare(Image(np.asarray(picture), *size, "PNG"), SPEC)
+    assert np.abs(ours - theirs).max() < 1e-4
+
+
+def test_a_colour_profile_is_honoured(chelsea):
+    """A picture in another colour space is converted; the same numbers without the profile are not."""
+    from PIL import ImageCms
+
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ"))
+    with Pillow.open(chelsea) as opened:
+        picture = opened.convert("RGB")
+    plainly = decoded(encoded(picture)).rgb
+    assert np.array_equal(decoded(encoded(picture, icc_profile=srgb.tobytes())).rgb, plainly)
+    assert np.array_equal(decoded(encoded(picture, icc_profile=b"broken")).rgb, plainly)
+    assert decoded(encoded(picture, icc_profile=lab.tobytes())).rgb.shape == plainly.shape
+
+
+def test_the_folders_patterns_are_the_formats_that_can_be_read():
+    """Every suffix of a readable format is a photo by default."""
+    assert {f"*.{suffix}" for suffix in CATALOGUED} <= set(FolderSettings().patterns)
+
+
+def test_a_raw_file_is_not_tagged_from_its_preview():
+    """A TIFF with DNG's version tag is refused."""
+    from PIL import TiffImagePlugin
+
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[50706] = b"\x01\x04\x00\x00"
+    tags.tagtype[50706] = 1
+    file = io.BytesIO()
+    Pillow.new("RGB", (8, 8)).save(file, "TIFF", tiffinfo=tags)
+    assert code_of(file.getvalue()) == "unsupported"

@@ -1,0 +1,206 @@
+"""models: a checkpoint is found, loaded whole or refused, and answers as it must."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from doubles import ColourModel
+from pawtag.config import ModelSettings
+from pawtag.errors import ConfigError, ModelError
+from pawtag.models import known_answer, text_cache
+from pawtag.models.checkpoint import DEFAULT_ID, EMBEDDED_FOLDER, PINNED_REVISIONS, Checkpoint, find
+from pawtag.models.torch_engine import TorchModel, pixel_spec
+from pawtag.records import ModelName
+from tiny import tiny_clip
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A small CLIP checkpoint."""
+    return tiny_clip(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture
+def folder(whole, tmp_path):
+    """A copy that a test may damage."""
+    return shutil.copytree(whole, tmp_path / "model")
+
+
+def loaded(folder) -> TorchModel:
+    return TorchModel(Checkpoint(folder, ModelName(id="tiny")), "cpu", 1)
+
+
+def with_tensors(folder, change):
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path, {"format": "pt"})
+
+
+def test_a_folder_is_a_model(folder):
+    """--model DIR takes any checkpoint folder."""
+    assert find(ModelSettings(id=str(folder))).folder == folder
+
+
+def test_without_the_wanted_model_the_embedded_one_serves(monkeypatch, tmp_path):
+    """And its name says so: it is a fallback, for the wanted one."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    found = find(ModelSettings())
+    assert found.folder == EMBEDDED_FOLDER
+    assert found.name == ModelName(id="embedded", fallback=True, wanted=DEFAULT_ID)
+
+
+def test_the_embedded_model_can_be_chosen_outright():
+    """Then it is no fallback."""
+    assert find(ModelSettings(id="embedded")).name == ModelName(id="embedded")
+
+
+def test_without_a_fallback_an_absent_model_is_an_error(monkeypatch, tmp_path):
+    """Named, with what to do about it."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ModelError, match="not on this machine"):
+        find(ModelSettings(fallback="none"))
+
+
+def test_a_model_in_the_hubs_cache_is_taken_from_there(monkeypatch, tmp_path, folder):
+    """At the pinned revision, without the network."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    snapshot = tmp_path / "models--openai--clip-vit-base-patch32/snapshots" / PINNED_REVISIONS[DEFAULT_ID]
+    shutil.copytree(folder, snapshot)
+    found = find(ModelSettings())
+    assert found.folder == snapshot
+    assert found.name == ModelName(id=DEFAULT_ID, revision=PINNED_REVISIONS[DEFAULT_ID])
+
+
+@pytest.mark.parametrize("wrong", ["./absent", "/absent/folder", "no/such/model/id", "with spaces in it"])
+def test_what_is_no_model_is_named(wrong):
+    """A path that is not there, an id that cannot be one."""
+    with pytest.raises(ConfigError):
+        find(ModelSettings(id=wrong))
+
+
+def test_a_folder_without_safetensors_is_refused(folder):
+    """Pickled weights are not loaded."""
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(ConfigError, match="safetensors"):
+        find(ModelSettings(id=str(folder)))
+
+
+def test_a_missing_tensor_is_refused(folder):
+    """transformers would make one up, and only warn."""
+    with_tensors(folder, lambda tensors: tensors.pop("visual_projection.weight"))
+    with pytest.raises(ModelError, match=r"lacks the tensors visual_projection\.weight"):
+        loaded(folder)
+
+
+def test_a_misshapen_tensor_is_refused(folder):
+    """The names are in the message."""
+    with_tensors(folder, lambda tensors: tensors.update({"visual_projection.weight": np.zeros((3, 3), np.float32)}))
+    with pytest.raises(ModelError, match=r"misshapen tensors visual_projection\.weight"):
+        loaded(folder)
+
+
+def test_a_cut_weights_file_is_refused(folder):
+    """A download that was cut off is no model."""
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        loaded(folder)
+
+
+def test_a_family_that_pawtag_does_not_know_is_refused(folder):
+    """Its way from similarity to score would be a guess."""
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "bert"}))
+    with pytest.raises(ModelError, match="'bert'"):
+        loaded(folder)
+
+
+def test_a_prompt_that_would_be_cut_is_an_error(whole):
+    """A long prompt is named with its length and the model's."""
+    with pytest.raises(ConfigError, match="this model reads 32"):
+        loaded(whole).embed_text(["a photo of " + "something " * 20])
+
+
+def test_logits_are_those_of_the_models_own_forward_pass(whole):
+    """Cosine times scale is transformers' logits_per_image."""
+    import torch
+
+    model = loaded(whole)
+    pixels = np.random.default_rng(3).random((2, 3, 32, 32), np.float32)
+    texts = ["a cat", "a dog of my"]
+    ours = model.scale * model.embed(list(pixels)) @ model.embed_text(texts).T
+    tokens = model._tokenizer(texts, padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        theirs = model._model(**tokens, pixel_values=torch.from_numpy(pixels)).logits_per_image.numpy()
+    assert np.abs(ours - theirs).max() < 1e-4
+
+
+def test_not_a_number_in_the_weights_is_refused(folder, tmp_path):
+    """The known-answer test runs before ready."""
+
+    def spoil(tensors):
+        tensors["visual_projection.weight"] = tensors["visual_projection.weight"].copy()
+        tensors["visual_projection.weight"][0, 0] = np.nan
+
+    with_tensors(folder, spoil)
+    with pytest.raises(ModelError, match="not finite"):
+        known_answer.verify(loaded(folder), Checkpoint(folder, ModelName(id="tiny")), tmp_path)
+
+
+def test_another_answer_than_the_stored_one_is_refused(folder, tmp_path):
+    """The first start keeps the answer, the next compares it."""
+    checkpoint, model = Checkpoint(folder, ModelName(id="tiny")), loaded(folder)
+    known_answer.verify(model, checkpoint, tmp_path)
+    known_answer.verify(model, checkpoint, tmp_path)
+    kept = next((tmp_path / "known-answers").iterdir())
+    wrong = json.loads(kept.read_text())
+    wrong["embeddings"][0].reverse()
+    kept.write_text(json.dumps(wrong))
+    with pytest.raises(ModelError, match="does not give the answer"):
+        known_answer.verify(model, checkpoint, tmp_path)
+
+
+def test_the_embedded_model_gives_its_known_answer(embedded, embedded_checkpoint, tmp_path):
+    """The answer that ships is compared, and nothing is kept."""
+    known_answer.verify(embedded, embedded_checkpoint, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert (embedded_checkpoint.folder / "known_answer.json").is_file()
+
+
+def test_text_embeddings_are_computed_once(tmp_path):
+    """The second time they come from the disk; a broken file is thrown away and made again."""
+    calls = []
+
+    class Counting(ColourModel):
+        def embed_text(self, prompts):
+            calls.append(list(prompts))
+            return super().embed_text(prompts)
+
+    prompts = ["a red", "a green"]
+    first = text_cache.embeddings(Counting(), prompts, tmp_path)
+    assert np.array_equal(text_cache.embeddings(Counting(), prompts, tmp_path), first)
+    assert len(calls) == 1
+    kept = next((tmp_path / "text").iterdir())
+    kept.write_bytes(kept.read_bytes()[:-1] + b"x")
+    assert np.array_equal(text_cache.embeddings(Counting(), prompts, tmp_path), first)
+    assert len(calls) == 2
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, caplog):
+    """It is said once, with the setting that mends it."""
+    (tmp_path / "file").write_text("")
+    text_cache.embeddings(ColourModel(), ["a red"], tmp_path / "file")
+    assert "model.cache_dir" in caplog.text
+
+
+@pytest.mark.parametrize("odd", [{"do_pad": True}, {"rescale_factor": 1 / 127.5}, {"include_top": True}])
+def test_a_preprocessing_step_that_is_not_known_is_refused(odd):
+    """Leaving it out in silence would give wrong tags."""
+    usual = {"size": {"height": 8, "width": 8}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    assert pixel_spec(usual).resize == (8, 8)
+    with pytest.raises(ModelError, match="does not know"):
+        pixel_spec(usual | odd)

@@ -1,0 +1,42 @@
+"""records: the one document, and its schema."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+
+from pawtag.commands.config import record_schema
+from pawtag.errors import PermanentError
+from pawtag.pipeline import failed, summary, tagged
+from pawtag.records import Fingerprints, ModelName, PhotoFacts, Source, Tag, Tagging
+
+ROOT = Path(__file__).parents[2]
+OURS = Fingerprints(ModelName(id="m"), "0123456789ab", "ba9876543210")
+KEYS = "schema status photo tags scores model labels by source corrected error tagged_at pawtag".split()
+
+
+def test_the_schema_in_docs_is_the_one_in_force():
+    """docs/record.schema.json is what `pawtag config schema --record` prints."""
+    assert json.loads((ROOT / "docs/record.schema.json").read_text()) == record_schema()
+
+
+def test_a_tagged_photos_document_has_the_keys_of_the_contract_in_order():
+    """And it fits the schema."""
+    photo = PhotoFacts(name=None, bytes=1, sha256="0", width=1, height=1, format="PNG")
+    tagging = Tagging((Tag(label="cat", group="species", score=0.9),), {"species": {"cat": 0.9}}, photo, has_pet=True)
+    document = tagged(tagging, "a.png", OURS, Source(kind="folder", mtime_ns=5)).document()
+    assert list(document) == KEYS
+    assert document["source"] == {"kind": "folder", "mtime_ns": 5}
+    assert document["photo"]["name"] == "a.png"
+    jsonschema.validate(document, record_schema())
+
+
+def test_a_failed_photos_document_says_why():
+    """What it does not tell is null; there are no tags and no scores."""
+    record = failed(PermanentError("truncated", "Cut."), PhotoFacts(name="a.png"), OURS, Source(kind="request"))
+    document = record.document()
+    assert (document["status"], document["tags"], document["scores"]) == ("failed", [], {})
+    assert document["error"] == {"code": "truncated", "message": "Cut."}
+    assert document["photo"]["width"] is None
+    assert summary(record) == "failed, truncated: Cut."
+    jsonschema.validate(document, record_schema())

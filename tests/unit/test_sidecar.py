@@ -1,0 +1,182 @@
+"""folder/sidecar: the record beside the photo, and nothing of anyone else's touched."""
+
+import json
+import os
+import stat
+
+import pytest
+
+from pawtag.errors import GoneError, TemporaryError
+from pawtag.files import is_temporary, write_whole
+from pawtag.folder.sidecar import Sidecars, fitted
+from pawtag.folder.walk import sighting
+from pawtag.records import ModelName, PhotoFacts, Source, Tag, TagRecord
+from pictures import plain
+
+
+def photo(folder, name="mimi.jpg"):
+    path = folder / name
+    path.write_bytes(plain())
+    return sighting(str(path)).ref
+
+
+def record_for(ref, **changes) -> TagRecord:
+    values = {
+        "schema": "pawtag.record/1",
+        "status": "tagged",
+        "photo": PhotoFacts(name="mimi.jpg", bytes=ref.size_bytes, sha256="0" * 64),
+        "tags": (Tag(label="cat", group="species", score=0.9),),
+        "scores": {"species": {"cat": 0.9, "dog": 0.1}},
+        "model": ModelName(id="m"),
+        "labels": "l",
+        "by": "b",
+        "source": Source(kind="folder", mtime_ns=ref.mtime_ns),
+        "tagged_at": "2026-11-23T12:00:00Z",
+    }
+    return TagRecord(**(values | changes))
+
+
+def read(path) -> dict:
+    return json.loads(path.read_text("utf-8"))
+
+
+def test_what_is_written_is_the_stamp(tmp_path):
+    """After writing, the photo's stamp describes that version of it."""
+    ref, sink = photo(tmp_path), Sidecars(tmp_path)
+    assert sink.current(ref) is None
+    sink.write(ref, record_for(ref))
+    assert sink.current(ref).describes(ref)
+    assert sink.current(ref).by == "b"
+    assert os.listdir(tmp_path) == ["mimi.jpg", "mimi.jpg.json"] or set(os.listdir(tmp_path)) == {
+        "mimi.jpg",
+        "mimi.jpg.json",
+    }
+
+
+def test_a_file_of_anothers_is_left_alone(tmp_path):
+    """Google Takeout uses the same name: it stays as it is, and ours gets another."""
+    ref, sink = photo(tmp_path), Sidecars(tmp_path)
+    (tmp_path / "mimi.jpg.json").write_text('{"title": "mimi.jpg"}')
+    sink.write(ref, record_for(ref))
+    assert read(tmp_path / "mimi.jpg.json") == {"title": "mimi.jpg"}
+    assert read(tmp_path / "mimi.jpg.pawtag.json")["schema"] == "pawtag.record/1"
+    assert sink.current(ref).describes(ref)
+
+
+def test_a_file_of_anothers_that_comes_later_is_left_alone(tmp_path):
+    """It may replace ours; then the photo is owed a record under the other name."""
+    ref, sink = photo(tmp_path), Sidecars(tmp_path)
+    sink.write(ref, record_for(ref))
+    (tmp_path / "mimi.jpg.json").write_text("[]")
+    assert sink.current(ref) is None
+    sink.write(ref, record_for(ref))
+    assert read(tmp_path / "mimi.jpg.json") == []
+    assert sink.current(ref).describes(ref)
+
+
+@pytest.mark.parametrize(
+    "broken", ['{"schema": "pawtag.record/1", "status": "tag', '{\n "schema": "pawtag.record/1",\n "sta\x00']
+)
+def test_a_broken_one_of_ours_is_replaced(tmp_path, broken):
+    """A record that was cut short is written anew, under the same name."""
+    ref, sink = photo(tmp_path), Sidecars(tmp_path)
+    (tmp_path / "mimi.jpg.json").write_text(broken)
+    assert sink.current(ref) is None
+    sink.write(ref, record_for(ref))
+    assert sink.current(ref).describes(ref)
+    assert not (tmp_path / "mimi.jpg.pawtag.json").exists()
+
+
+def test_corrections_and_foreign_keys_stay(tmp_path):
+    """Tagging again keeps what a person wrote and what pawtag does not own."""
+    ref, sink = photo(tmp_path), Sidecars(tmp_path)
+    sink.write(ref, record_for(ref))
+    path = tmp_path / "mimi.jpg.json"
+    path.write_text(json.dumps(read(path) | {"corrected": {"species": ["dog"]}, "album": "summer"}))
+    assert sink.current(ref) is None, "the tags are to follow the correction"
+    sink.write(ref, record_for(ref, by="newer"))
+    assert read(path)["tags"] == [{"label": "dog", "group": "species", "score": 1.0}]
+    assert (read(path)["album"], read(path)["by"]) == ("summer", "newer")
+    assert sink.current(ref).describes(ref)
+
+
+def test_a_name_without_room_is_cut_with_a_digest():
+    """255 bytes is all that a name may have; two long names do not meet."""
+    first, second = fitted("ü" * 125 + "a.jpg", ".json"), fitted("ü" * 125 + "b.jpg", ".json")
+    assert first != second
+    assert len(first.encode()) <= 255
+    assert first.endswith(".json")
+    assert fitted("short.jpg", ".json") == "short.jpg.json"
+
+
+def test_a_photo_with_the_longest_name_gets_its_record(tmp_path):
+    """The file system takes the shortened name, and the stamp is found again."""
+    ref, sink = photo(tmp_path, "x" * 251 + ".jpg"), Sidecars(tmp_path)
+    sink.write(ref, record_for(ref))
+    assert sink.current(ref).describes(ref)
+
+
+def test_a_name_that_is_not_utf8_gets_its_record(tmp_path):
+    """Bytes that are no UTF-8 are a name like any other."""
+    ref, sink = photo(tmp_path, os.fsdecode(b"\xff\xfe.jpg")), Sidecars(tmp_path)
+    sink.write(ref, record_for(ref))
+    assert sink.current(ref).describes(ref)
+
+
+def test_a_sidecar_has_the_mode_that_the_umask_says(tmp_path):
+    """Not 0600, as temporary files have."""
+    ref, before = photo(tmp_path), os.umask(0o027)
+    try:
+        Sidecars(tmp_path).write(ref, record_for(ref))
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "mimi.jpg.json").stat().st_mode) == 0o640
+
+
+def test_a_mirror_tree_takes_the_sidecars(tmp_path):
+    """With sidecar.dir nothing is written among the photos."""
+    (tmp_path / "photos/deep").mkdir(parents=True)
+    ref, sink = photo(tmp_path / "photos/deep"), Sidecars(tmp_path / "photos", tmp_path / "mirror")
+    sink.write(ref, record_for(ref))
+    assert (tmp_path / "mirror/deep/mimi.jpg.json").exists()
+    assert os.listdir(tmp_path / "photos/deep") == ["mimi.jpg"]
+    assert sink.current(ref).describes(ref)
+
+
+def test_no_record_for_a_photo_that_is_gone(tmp_path):
+    """A photo deleted while it was tagged leaves nothing behind."""
+    ref = photo(tmp_path)
+    os.unlink(ref.uri)
+    with pytest.raises(GoneError):
+        Sidecars(tmp_path).write(ref, record_for(ref))
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    """The fault may pass, and the message says what is wrong."""
+    ref = photo(tmp_path)
+    (tmp_path / "mirror").write_text("a file where the folder should be")
+    with pytest.raises(TemporaryError, match="cannot be written"):
+        Sidecars(tmp_path, tmp_path / "mirror").write(ref, record_for(ref))
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    """Where the disk gives out before the rename, neither half a file nor a temporary one stays."""
+
+    def no_space(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    ref = photo(tmp_path)
+    with pytest.raises(TemporaryError, match="no space left"):
+        Sidecars(tmp_path).write(ref, record_for(ref))
+    assert os.listdir(tmp_path) == ["mimi.jpg"]
+
+
+def test_creating_never_replaces(tmp_path):
+    """A file that appears at the last moment is not overwritten."""
+    (tmp_path / "a").write_text("theirs")
+    with pytest.raises(FileExistsError):
+        write_whole(tmp_path / "a", b"ours", replace=False)
+    assert (tmp_path / "a").read_text() == "theirs"
+    assert not [name for name in os.listdir(tmp_path) if is_temporary(name)]

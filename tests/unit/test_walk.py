@@ -1,0 +1,100 @@
+"""folder/walk: which entries are photos, and reading them safely."""
+
+import os
+import socket
+import time
+
+import pytest
+
+from pawtag.config import FolderSettings
+from pawtag.errors import GoneError, PermanentError
+from pawtag.folder.walk import Walk, is_within, read, sighting
+from pictures import plain
+
+SETTINGS = FolderSettings()
+
+
+def found(root, **settings) -> set[str]:
+    walk = Walk(root, FolderSettings(**settings))
+    return {os.path.relpath(seen.ref.uri, root) for seen in walk}
+
+
+def test_photos_are_found_in_all_folders_whatever_their_case(tmp_path):
+    """Suffixes in any case, in subfolders too; sidecars and other files are none."""
+    (tmp_path / "a/b").mkdir(parents=True)
+    for name in ("x.jpg", "a/Y.JPEG", "a/b/z.HeIc", "x.jpg.json", "notes.txt", "noextension"):
+        (tmp_path / name).write_bytes(b"x")
+    assert found(tmp_path) == {"x.jpg", "a/Y.JPEG", "a/b/z.HeIc"}
+    assert found(tmp_path, recursive=False) == {"x.jpg"}
+
+
+def test_hidden_and_service_folders_are_passed_over(tmp_path):
+    """Dot names, temporary names of rsync and the folders of NAS systems."""
+    for folder in (".hidden", "@eaDir", "#recycle", "lost+found", "$RECYCLE.BIN", "__MACOSX"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.jpg").write_bytes(b"x")
+    (tmp_path / ".x.jpg.AbCdEf").write_bytes(b"x")
+    (tmp_path / ".x.jpg").write_bytes(b"x")
+    assert found(tmp_path) == set()
+    assert not is_within(str(tmp_path / "@eaDir/x.jpg"), tmp_path, SETTINGS)
+    assert not is_within(str(tmp_path / "x.jpg.part"), tmp_path, SETTINGS)
+    assert not is_within(str(tmp_path.parent / "x.jpg"), tmp_path, SETTINGS)
+    assert is_within(str(tmp_path / "a/x.jpg"), tmp_path, SETTINGS)
+
+
+def test_only_regular_files_are_photos(tmp_path):
+    """Links, pipes, sockets and folders with a photo's name are neither found nor read."""
+    (tmp_path / "real.png").write_bytes(plain())
+    os.symlink(tmp_path / "real.png", tmp_path / "link.png")
+    os.symlink("/nowhere", tmp_path / "dangling.png")
+    os.symlink(tmp_path, tmp_path / "loop")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "folder.png").mkdir()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(os.path.relpath(tmp_path / "s.png"))
+        assert found(tmp_path) == {"real.png"}
+        for name in ("link.png", "dangling.png", "pipe.png", "folder.png", "absent.png"):
+            with pytest.raises(GoneError):
+                read(str(tmp_path / name), 1000)
+
+
+def test_a_file_over_the_limit_is_not_read(tmp_path):
+    """Its size is looked at first."""
+    (tmp_path / "a.jpg").write_bytes(bytes(1001))
+    with pytest.raises(PermanentError) as error:
+        read(str(tmp_path / "a.jpg"), 1000)
+    assert error.value.code == "too-many-bytes"
+
+
+def test_what_is_read_is_of_one_version(tmp_path):
+    """The version is the one that the bytes are."""
+    (tmp_path / "a.jpg").write_bytes(b"abc")
+    payload = read(str(tmp_path / "a.jpg"), 1000)
+    assert payload.data == b"abc"
+    assert payload.ref == sighting(str(tmp_path / "a.jpg")).ref
+
+
+def test_an_old_file_is_at_rest_and_one_from_the_future_is_not(tmp_path):
+    """Only a minute without a change, by both times, makes a file finished at once."""
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"abc")
+    assert not sighting(str(path)).at_rest
+    os.utime(path, (time.time() + 9999, time.time() + 9999))
+    assert not sighting(str(path)).at_rest
+
+
+def test_left_over_temporary_files_of_ours_are_removed_and_no_others(tmp_path):
+    """What a killed process left, once it is old; a fresh one may be in use."""
+    old, fresh, other = tmp_path / ".pawtag-0123456789ab.tmp", tmp_path / ".pawtag-ba9876543210.tmp", tmp_path / "a.tmp"
+    for path in (old, fresh, other):
+        path.write_bytes(b"x")
+    os.utime(old, (1, 1))
+    os.utime(other, (1, 1))
+    assert found(tmp_path) == set()
+    assert set(os.listdir(tmp_path)) == {fresh.name, other.name}
+
+
+def test_a_root_that_is_gone_is_an_error(tmp_path):
+    """It must not look like an empty folder."""
+    with pytest.raises(FileNotFoundError):
+        list(Walk(tmp_path / "gone", SETTINGS))
