@@ -120,8 +120,9 @@ def calibration_error(photos: list[Photo]) -> float:
 
 
 def _embed(loaded: app.Loaded, data: bytes) -> Floats:
-    image = decode(data, ImageLimits(10**9, 10**9), 256)
-    return loaded.model.embed([prepare(image, loaded.model.spec)])[0]
+    spec = loaded.model.spec
+    image = decode(data, ImageLimits(10**9, 10**9), spec.shorter_side)
+    return loaded.model.embed([prepare(image, spec)])[0]
 
 
 def _coat_of(species: str, embedding: Floats, vocabulary: Vocabulary, loaded: app.Loaded) -> dict[str, float]:

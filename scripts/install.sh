@@ -10,20 +10,28 @@ python=${PYTHON:-python3}
 
 die() { echo "pawtag: $*" >&2; exit 1; }
 
-"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
-  die "Python 3.11 or newer is needed; set PYTHON to one (now: $("$python" --version 2>&1 || echo none))."
+command -v "$python" >/dev/null ||
+  die "Python 3.11 or newer is needed; on Debian and Ubuntu: apt install python3 python3-venv."
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+  die "Python 3.11 or newer is needed; set PYTHON to one ($("$python" --version) is too old)."
 "$python" -c 'import venv, ensurepip' 2>/dev/null ||
   die "Python's venv module is missing; on Debian and Ubuntu: apt install python3-venv."
 
 stamp=".venv/installed${extra:+-$extra}"
-state=$(cat pyproject.toml constraints.txt scripts/install.sh | cksum)
+place="$PWD $("$python" -V)"
+state="$(cat pyproject.toml constraints.txt scripts/install.sh | cksum) $place"
 [[ ! -f $stamp || $(cat "$stamp") != "$state" ]] || exit 0
 
-[[ -x .venv/bin/python ]] || "$python" -m venv .venv
+# A virtual environment knows its own path and its Python: after a move or an update it is made anew.
+if [[ ! -f .venv/place || $(cat .venv/place) != "$place" ]]; then
+  "$python" -m venv --clear .venv
+  echo "$place" >.venv/place
+fi
 pip=(.venv/bin/python -m pip --disable-pip-version-check install --quiet)
 
 install_torch() {
-  if .venv/bin/python -c 'import torch' 2>/dev/null; then return; fi
+  local installed='from importlib.metadata import version; print(version("torch").split("+")[0])'
+  [[ $(.venv/bin/python -c "$installed" 2>/dev/null) != "$torch" ]] || return 0
   if [[ $(uname) == Darwin ]] || command -v nvidia-smi >/dev/null; then
     "${pip[@]}" "torch==$torch"
   elif "${pip[@]}" "torch==$torch+cpu" 2>/dev/null; then

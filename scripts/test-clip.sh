@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Posts a photo to the running daemon and prints its tags: ./scripts/test-clip.sh [PHOTO]
-# Without a photo: Chelsea, the cat that scikit-image's wheel carries (CC0).
+# Without a photo: Chelsea, the cat that scikit-image's wheel carries (CC0); that installs what the tests need.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+here=$(dirname "$0")
 address=${PAWTAG_ADDRESS:-http://127.0.0.1:7860}
 command -v curl >/dev/null || { echo "curl is needed; on Debian and Ubuntu: apt install curl." >&2; exit 1; }
 photo=${1:-}
 if [[ ! $photo ]]; then
-  scripts/install.sh test
-  photo=$(.venv/bin/python -c 'from importlib.metadata import files
+  "$here/install.sh" test
+  photo=$("$here/../.venv/bin/python" -c 'from importlib.metadata import files
 print(next(path.locate() for path in files("scikit-image") if path.name == "chelsea.png"))')
 fi
-curl --silent --show-error --fail-with-body --max-time 60 --form "file=@$photo" "$address/tag"
+curl --silent --show-error --fail-with-body --max-time 60 --form "file=@\"$photo\"" "$address/tag"
 echo

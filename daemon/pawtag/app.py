@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pawtag import labels as labels_module
 from pawtag.config import Settings
-from pawtag.errors import ConfigError
+from pawtag.errors import ConfigError, TemporaryError
 from pawtag.folder.sidecar import Sidecars
 from pawtag.folder.source import FolderSource
 from pawtag.labels import Labels, Thresholds, fingerprint
@@ -111,7 +111,7 @@ def folder_work(settings: Settings, root: Path, tagger: Tagger) -> FolderWork:
 def _needs(judge: Judge, sidecars: Sidecars, ref: PhotoRef) -> bool:
     try:
         return not judge.is_current(sidecars.current(ref), ref)
-    except OSError:
+    except TemporaryError:
         return True  # the pipeline meets the same fault, and retries and names it
 
 

@@ -8,7 +8,13 @@ from typing import Annotated, Any, Literal
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from pawtag.errors import ConfigError
 
@@ -40,9 +46,9 @@ class ModelSettings(Section):
     fallback: Literal["embedded", "none"] = "embedded"
     """What serves while the wanted model is not there: "embedded", or "none" for an error."""
     hub: bool = True
-    """Whether the model hub may be asked; false: never connects."""
-    device: str = "auto"
-    """Where the model runs: "auto", "cpu", "cuda", "mps"."""
+    """Whether the model hub may be asked; false: never connects. (It is not asked yet.)"""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where the model runs: "auto" takes a GPU where there is one."""
     engine: Literal["auto", "torch"] = "auto"
     """What runs the model."""
     cache_dir: Path = platformdirs.user_cache_path("pawtag")
@@ -111,7 +117,7 @@ class StateSettings(Section):
     """What is kept between runs."""
 
     dir: Path = platformdirs.user_state_path("pawtag")
-    """Notes of what is in hand; can be thrown away."""
+    """Notes of what is in hand; can be thrown away. (Nothing is kept yet.)"""
 
 
 class ServerSettings(Section):
@@ -205,6 +211,8 @@ def load(file: Path | None = None, overrides: Mapping[str, Mapping[str, Any]] | 
         return Loaded(**given)
     except ValidationError as error:
         raise ConfigError(_explain(error, file)) from error
+    except SettingsError as error:
+        raise ConfigError(f"The environment holds a setting that is no JSON, as lists must be: {error}.") from error
 
 
 def _file_from_environment() -> Path | None:

@@ -39,7 +39,6 @@ class Counts:
     tagged: int = 0
     no_pet: int = 0
     failed: int = 0
-    current: int = 0
 
     @property
     def written(self) -> int:
@@ -105,7 +104,6 @@ class Pipeline:
         stamp = await asyncio.to_thread(self._sink.current, event.ref)
         if self._judge.is_current(stamp, event.ref):
             self._name_rival(stamp, event.ref)
-            self.counts.current += 1
             return
         ref, record = await self._record(event, stamp)
         if stamp and stamp.record and stamp.describes(ref) and record.error and record.error == stamp.record.error:

@@ -47,7 +47,10 @@ class Sink(Protocol):
     """Where records go. Its calls block: they are made from threads."""
 
     def current(self, ref: PhotoRef) -> Stamp | None:
-        """What is written for the photo, whatever version of it; None where nothing of ours is."""
+        """What is written for the photo, whatever version of it; None where nothing of ours is.
+
+        Raises TemporaryError where that cannot be told.
+        """
 
     def write(self, ref: PhotoRef, record: TagRecord) -> None:
         """Write the record, whole or not at all; the same record twice is the same as once.

@@ -73,6 +73,11 @@ class PixelSpec:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
+    @property
+    def shorter_side(self) -> int:
+        """The resized picture's shorter side (of a squashed one, the longer: it must suffice both ways)."""
+        return self.resize if isinstance(self.resize, int) else max(self.resize)
+
 
 class Frozen(BaseModel):
     """A value that crosses the border: checked, frozen."""

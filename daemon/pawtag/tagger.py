@@ -128,8 +128,7 @@ class Tagger:
 
     def _prepare(self, data: bytes) -> tuple[PhotoFacts, Floats]:
         spec = self._model.spec
-        wanted = spec.resize if isinstance(spec.resize, int) else max(spec.resize)
-        image = decode(data, self._limits, wanted)
+        image = decode(data, self._limits, spec.shorter_side)
         known = {"width": image.width, "height": image.height, "format": image.format}
         return facts(data).model_copy(update=known), prepare(image, spec)
 

@@ -21,7 +21,7 @@ import text
 import vision
 from pawtag.labels import Thresholds
 from pawtag.models import known_answer
-from pawtag.models.checkpoint import CALIBRATION, Checkpoint
+from pawtag.models.checkpoint import CALIBRATION, KNOWN_ANSWER, Checkpoint
 from pawtag.models.torch_engine import TorchModel
 from pawtag.records import ModelName
 from words import Lessons
@@ -56,7 +56,7 @@ def finish(folder: Path) -> None:
     picture.draw(Path(known_answer.__file__).parent / known_answer.PICTURE)
     (folder / CALIBRATION).write_text(json.dumps(asdict(THRESHOLDS)) + "\n")
     model = TorchModel(Checkpoint(folder, ModelName(id="embedded")), "cpu", 1)
-    (folder / "known_answer.json").write_text(known_answer.document(known_answer.answers(model)) + "\n")
+    (folder / KNOWN_ANSWER).write_text(known_answer.document(known_answer.answers(model)) + "\n")
     (folder / "model.safetensors").chmod(0o644)
 
 

@@ -7,7 +7,6 @@ from functools import cache
 from importlib.metadata import files
 from pathlib import Path
 
-CLASSES = 1000
 HERE = Path(__file__).parent
 
 

@@ -12,7 +12,7 @@ from words import Lessons
 
 VOCABULARY, LONGEST_PROMPT = 5000, 64
 HIDDEN, LAYERS, HEADS, INNER = 256, 2, 4, 1024
-STEPS, BATCH, PEAK_RATE = 3600, 192, 1e-3
+STEPS, BATCH, PEAK_RATE = 3200, 192, 1e-3
 BATCHES_SORTED = 8  # prompts of like length share a batch: half the padding
 
 

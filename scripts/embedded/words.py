@@ -13,7 +13,8 @@ import imagenet
 SPECIES_IN_COAT = 0.5
 # Parts of names too ("hen of the woods"), that say nothing by themselves.
 STOP_WORDS = {"a", "an", "and", "at", "by", "for", "from", "in", "of", "on", "or", "the", "to", "with"}
-SHARE_TEMPLATE = 0.6
+ENDINGS = ["", "", "", "", ".", "!", ":", ", ", "?"]
+SHARE_TEMPLATE = 0.5
 SHARE_KIND, SHARE_COAT, SHARE_CLASS = 0.25, 0.12, 0.43  # the rest are words to stay ignorant of
 TEMPLATES = """{}
 a photo of a {}
@@ -113,6 +114,7 @@ class Lessons:
         self.coats = self._coat_words()
         known = {part for word in [*self.kinds, *self.classes, *self.coats] for part in word.lower().split()}
         self._strange = self._strange_words(known)
+        self._strange_parts = sorted({part for noun in self._strange for part in noun.split()})
         self._fillers = [
             word for word in imagenet.common_words(25) if word in STOP_WORDS or not {word, word[:-1]} & known
         ]
@@ -134,13 +136,20 @@ class Lessons:
         return self._template().replace("{}", word), vector
 
     def _template(self) -> str:
-        """One that people use, or a word among words that say nothing: so that other templates work too."""
+        """One that people use, or any words around the one that counts: so that other templates work too."""
         if self._random.random() < SHARE_TEMPLATE:
-            return self._random.choice(TEMPLATES)
-        before, after = self._random.randint(0, 4), self._random.randint(0, 4)
-        return " ".join(
-            [*self._random.choices(self._fillers, k=before), "{}", *self._random.choices(self._fillers, k=after)]
-        )
+            template = self._random.choice(TEMPLATES)
+        else:
+            before, after = self._random.randint(0, 5), self._random.randint(0, 5)
+            template = " ".join([*self._around(before), "{}", *self._around(after)])
+        return template + self._random.choice(ENDINGS)
+
+    def _around(self, count: int) -> list[str]:
+        """Words that say nothing: common ones, and strange ones, which must not hide the one that is known."""
+        return [
+            self._random.choice(self._fillers if self._random.random() < 0.5 else self._strange_parts)
+            for _ in range(count)
+        ]
 
     def _word(self) -> tuple[str, torch.Tensor]:
         draw = self._random.random()

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from pawtag import __version__
-from process import command
+from process import command, environment
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.timeout(180)
 
 
 def test_tag_prints_what_it_found(tmp_path, chelsea):
@@ -79,16 +80,42 @@ def test_version():
 
 
 def test_help_names_every_command():
-    """And imports nothing heavy on the way."""
+    """And does not load torch on the way."""
+    said = command("--help", home=ROOT, PYTHONPROFILEIMPORTTIME="1")
     for name in ("run", "tag", "scan", "config", "model"):
-        assert name in command("--help", home=ROOT).stdout.decode()
+        assert name in said.stdout.decode()
+    assert "pawtag.commands.run" in said.stderr.decode()
+    assert " torch" not in said.stderr.decode()
 
 
-@pytest.mark.timeout(120)
+def test_tag_whose_reader_has_gone_ends_quietly(tmp_path, chelsea):
+    """`pawtag tag ... | head -1` is no traceback."""
+    line = f"{sys.executable} -m pawtag tag {chelsea} {chelsea} {chelsea} | head -1"
+    found = subprocess.run(["sh", "-c", line], capture_output=True, cwd=tmp_path, env=environment(tmp_path), timeout=60)
+    assert b"cat" in found.stdout
+    assert b"Traceback" not in found.stderr
+
+
+def test_a_scan_of_a_folder_that_cannot_be_written_ends(tmp_path, chelsea):
+    """Exit 1, with the setting that helps."""
+    folder = tmp_path / "pets"
+    folder.mkdir()
+    shutil.copy(chelsea, folder)
+    (tmp_path / "blocked").write_text("a file")
+    settings = {"PAWTAG_SIDECAR__DIR": str(tmp_path / "blocked"), "PAWTAG_FOLDER__QUIET_S": "0.1"}
+    found = command("scan", folder, home=tmp_path, **settings)
+    assert found.returncode == 1
+    assert b"1 photos could not be finished" in found.stderr
+
+
 def test_the_wheel_carries_the_model(tmp_path):
     """`pip install` of the built wheel needs no other download to tag."""
+    sources = tmp_path / "sources"
+    shutil.copytree(ROOT / "daemon", sources / "daemon", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
+        shutil.copy(ROOT / name, sources)
     subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, ROOT],
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, sources],
         check=True,
         timeout=110,
         capture_output=True,

@@ -70,9 +70,9 @@ async def test_a_source_ends_when_it_is_told_to(source):
     """Setting the stop event ends the iteration, also while nothing comes."""
     stop = asyncio.Event()
     taking = asyncio.create_task(take(source, 99, stop))
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(0.2)
     stop.set()
-    assert len(await asyncio.wait_for(taking, 5)) == 2
+    assert len(await asyncio.wait_for(taking, 5)) <= 2
 
 
 async def test_a_source_reads_what_it_named(source):
@@ -97,7 +97,8 @@ async def test_a_rejected_event_is_over(source):
     """A source takes a rejection without a fuss."""
     event = (await take(source, 1, asyncio.Event()))[0]
     await source.reject(event, "for good")
-    assert source.state.state == "running"
+    others = await take(source, 1, asyncio.Event())
+    assert [each.ref.uri for each in others] != [event.ref.uri]
 
 
 @pytest.fixture(params=["memory", "sidecars"])

@@ -51,6 +51,12 @@ async def tagged(photo: Path, colour: str = "red") -> dict:
             await asyncio.sleep(0.02)
 
 
+async def drained(work) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not work.source.is_drained:
+            await asyncio.sleep(0.02)
+
+
 def old(path: Path, data: bytes) -> Path:
     """A file that nothing has touched for an hour, but for its ctime."""
     path.write_bytes(data)
@@ -128,6 +134,38 @@ async def test_a_writer_that_closes_between_pieces_leaves_no_truncated_record(tm
     assert all(record is None or record["status"] != "failed" for record in seen)
 
 
+async def test_hidden_and_service_folders_that_come_later_are_passed_over(tmp_path):
+    """Moved in or made after the start, they get nothing; nor do subfolders without `recursive`."""
+    outside, root = tmp_path / "outside", tmp_path / "root"
+    root.mkdir()
+    for name in (".hidden", "@eaDir", "usual"):
+        (outside / name).mkdir(parents=True)
+        old(outside / name / "a.png", plain())
+    async with watching(root):
+        for name in (".hidden", "@eaDir", "usual"):
+            os.rename(outside / name, root / name)
+        await tagged(root / "usual/a.png")
+    assert os.listdir(root / ".hidden") == os.listdir(root / "@eaDir") == ["a.png"]
+    os.rename(root / "usual", outside / "usual")
+    async with watching(root, recursive=False):
+        os.rename(outside / "usual", root / "again")
+        (root / "again/b.png").write_bytes(plain())
+        (root / "top.png").write_bytes(plain())
+        await tagged(root / "top.png")
+    assert not (root / "again/b.png.json").exists()
+
+
+async def test_a_cut_backlog_is_worked_off_by_further_scans(tmp_path, monkeypatch):
+    """More photos than the backlog holds are all tagged in the end."""
+    for number in range(60):
+        old(tmp_path / f"{number}.png", plain(size=(8, 8)))
+    monkeypatch.setattr("pawtag.folder.walk.OLD_S", -1)  # at rest at once
+    monkeypatch.setattr("pawtag.folder.backlog.Backlog.__init__.__defaults__", (10,))
+    async with watching(tmp_path):
+        for number in range(60):
+            await tagged(tmp_path / f"{number}.png")
+
+
 async def test_temporary_names_are_not_tagged_and_their_final_ones_are(tmp_path):
     """rsync, browsers, sync programs: write under another name, then rename."""
     temporary = [".a.jpg.AbC", "b.jpg.part", "c.jpg.crdownload", "d.jpg.tmp", "e.jpg~", ".syncthing.f.jpg.tmp"]
@@ -185,7 +223,7 @@ async def test_a_deleted_photo_is_forgotten(tmp_path):
         (tmp_path / "a.png").unlink()
         (tmp_path / "b.png").write_bytes(plain())
         await tagged(tmp_path / "b.png")
-        assert work.source.is_drained
+        await drained(work)
     assert sidecar(tmp_path / "a.png") is None
 
 
@@ -197,11 +235,11 @@ async def test_what_was_there_before_is_tagged_once(tmp_path):
     async with watching(tmp_path, first):
         for number in range(5):
             await tagged(tmp_path / f"{number}.png")
-    async with watching(tmp_path, second) as work:
-        await asyncio.sleep(0.5)
-        assert work.source.is_drained
+    async with watching(tmp_path, second):
+        (tmp_path / "after.png").write_bytes(plain())
+        await tagged(tmp_path / "after.png")
     assert sum(first.batches) == 5
-    assert second.batches == []
+    assert second.batches == [1], "only the photo that came after the scan"
 
 
 async def test_events_are_only_hints(tmp_path):

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import time
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -190,7 +191,7 @@ async def test_a_sender_that_is_too_slow_is_told_so():
         yield plain()[:10]
         await asyncio.sleep(30)
 
-    async with server(read_timeout_s=0.2) as (session, _):
+    async with server(read_timeout_s=1) as (session, _):
         late = asyncio.create_task(session.post("/tag", data=slow()))
         async with session.post("/tag", data=plain()) as response:
             assert response.status == 200
@@ -295,7 +296,7 @@ async def test_allowed_hosts_replace_loopbacks_own_names():
 async def test_a_flood_is_refused_for_now_and_then_served():
     """More requests than may wait get 503; /healthz answers throughout; afterwards all is well."""
     model = ColourModel()
-    embed, model.embed = model.embed, lambda batch: (__import__("time").sleep(0.05), embed(batch))[1]
+    embed, model.embed = model.embed, lambda batch: (time.sleep(0.05), embed(batch))[1]
     async with server(model, limits={"waiting": 4}) as (session, _):
 
         async def post() -> int:
@@ -346,13 +347,15 @@ async def test_a_port_in_use_is_named():
 async def test_a_request_in_hand_is_answered_before_the_end():
     """Closing waits for what is in hand."""
     model = ColourModel()
-    embed, model.embed = model.embed, lambda batch: (__import__("time").sleep(0.5), embed(batch))[1]
+    embed, model.embed = model.embed, lambda batch: (time.sleep(0.5), embed(batch))[1]
     desk = Desk(Settings(server={"port": 0}), COLOURS)
     async with colour_tagger(model).running() as tagger, aiohttp.ClientSession() as session:
         async with serving(desk) as address:
             desk.tagger = tagger
             asking = asyncio.create_task(session.post(f"{address}/tag", data=plain(BLUE)))
-            await asyncio.sleep(0.2)
+            async with asyncio.timeout(5):
+                while not desk.in_hand:
+                    await asyncio.sleep(0.01)
         async with await asyncio.wait_for(asking, 5) as response:
             assert response.status == 200
             assert json.loads(await response.text()) == []

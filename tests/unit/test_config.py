@@ -73,6 +73,10 @@ def test_a_mistake_in_the_environment_is_named(monkeypatch):
     monkeypatch.setenv("PAWTAG_SERVER__PROT", "1")
     with pytest.raises(ConfigError, match=r"server\.prot.*allowed are allowed_hosts"):
         load()
+    monkeypatch.delenv("PAWTAG_SERVER__PROT")
+    monkeypatch.setenv("PAWTAG_FOLDER__PATTERNS", "*.jpg")
+    with pytest.raises(ConfigError, match="no JSON"):
+        load()
 
 
 def test_an_absent_file_that_was_asked_for_is_an_error(tmp_path):

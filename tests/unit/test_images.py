@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image as Pillow
+from PIL import ImageCms
 
 from pawtag.config import FolderSettings
 from pawtag.errors import PermanentError
@@ -183,18 +184,27 @@ def test_pixels_are_those_of_the_models_own_processor(size):
     assert np.abs(ours - theirs).max() < 1e-4
 
 
-def test_a_colour_profile_is_honoured(chelsea):
-    """A picture in another colour space is converted; the same numbers without the profile are not."""
-    from PIL import ImageCms
+def swapped_profile() -> bytes:
+    """An sRGB profile whose red and blue primaries have changed places."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    red, blue = profile.index(b"rXYZ", 128), profile.index(b"bXYZ", 128)
+    profile[red : red + 4], profile[blue : blue + 4] = b"bXYZ", b"rXYZ"
+    return (
+        bytes(profile)
+        .replace("sRGB".encode("utf-16-be"), "odd!".encode("utf-16-be"))
+        .replace(b"sRGB built-in", b"odd! built-in")
+    )
 
-    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
-    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ"))
-    with Pillow.open(chelsea) as opened:
-        picture = opened.convert("RGB")
-    plainly = decoded(encoded(picture)).rgb
-    assert np.array_equal(decoded(encoded(picture, icc_profile=srgb.tobytes())).rgb, plainly)
-    assert np.array_equal(decoded(encoded(picture, icc_profile=b"broken")).rgb, plainly)
-    assert decoded(encoded(picture, icc_profile=lab.tobytes())).rgb.shape == plainly.shape
+
+def test_a_colour_profile_is_honoured():
+    """By a profile whose red is blue, a red picture is blue; sRGB itself and a broken profile change nothing."""
+    picture = Pillow.new("RGB", (20, 20), RED)
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    swapped = decoded(encoded(picture, icc_profile=swapped_profile())).rgb[0, 0]
+    assert swapped[2] > 200
+    assert swapped[0] < 60
+    for profile in (srgb, b"broken"):
+        assert tuple(decoded(encoded(picture, icc_profile=profile)).rgb[0, 0]) == RED
 
 
 def test_the_folders_patterns_are_the_formats_that_can_be_read():

@@ -125,6 +125,14 @@ def test_a_prompt_that_would_be_cut_is_an_error(whole):
         loaded(whole).embed_text(["a photo of " + "something " * 20])
 
 
+def test_a_full_size_checkpoint_loads_and_answers(tmp_path):
+    """A CLIP ViT-B/32 folder of random weights, 150 million parameters, by the same path."""
+    model = TorchModel(find(ModelSettings(id=str(tiny_clip(tmp_path, full_size=True)))), "cpu", 2)
+    assert model.spec.crop == (224, 224)
+    pixels = np.random.default_rng(1).random((3, 224, 224), np.float32)
+    assert model.embed([pixels]).shape == model.embed_text(["a photo of a cat"]).shape == (1, 512)
+
+
 def test_logits_are_those_of_the_models_own_forward_pass(whole):
     """Cosine times scale is transformers' logits_per_image."""
     import torch

@@ -3,8 +3,6 @@
 import asyncio
 from contextlib import asynccontextmanager
 
-import pytest
-
 from doubles import MemorySink, MemorySource, colour_tagger
 from pawtag.errors import GoneError, TemporaryError
 from pawtag.pipeline import Pipeline
@@ -141,8 +139,7 @@ async def test_a_fallback_says_so_in_the_record():
     assert sink.records["a.png"].model.wanted == "org/model"
 
 
-@pytest.mark.parametrize("stage", ["sink"])
-async def test_trouble_shows_in_the_state_and_passes(stage):
+async def test_trouble_shows_in_the_state_and_passes():
     """While writing fails the source is degraded, with the reason; then it is not."""
     source, sink = MemorySource({"a.png": plain()}), MemorySink()
     sink.faults = [TemporaryError("the disk is full", delay_s=0.01)] * 3

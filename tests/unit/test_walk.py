@@ -42,7 +42,7 @@ def test_hidden_and_service_folders_are_passed_over(tmp_path):
     assert is_within(str(tmp_path / "a/x.jpg"), tmp_path, SETTINGS)
 
 
-def test_only_regular_files_are_photos(tmp_path):
+def test_only_regular_files_are_photos(tmp_path, monkeypatch):
     """Links, pipes, sockets and folders with a photo's name are neither found nor read."""
     (tmp_path / "real.png").write_bytes(plain())
     os.symlink(tmp_path / "real.png", tmp_path / "link.png")
@@ -51,7 +51,8 @@ def test_only_regular_files_are_photos(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "folder.png").mkdir()
     with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(os.path.relpath(tmp_path / "s.png"))
+        monkeypatch.chdir(tmp_path)  # a socket's path may be short only
+        listening.bind("s.png")
         assert found(tmp_path) == {"real.png"}
         for name in ("link.png", "dangling.png", "pipe.png", "folder.png", "absent.png"):
             with pytest.raises(GoneError):
@@ -74,11 +75,15 @@ def test_what_is_read_is_of_one_version(tmp_path):
     assert payload.ref == sighting(str(tmp_path / "a.jpg")).ref
 
 
-def test_an_old_file_is_at_rest_and_one_from_the_future_is_not(tmp_path):
+def test_an_old_file_is_at_rest_and_one_from_the_future_is_not(tmp_path, monkeypatch):
     """Only a minute without a change, by both times, makes a file finished at once."""
     path = tmp_path / "a.jpg"
     path.write_bytes(b"abc")
     assert not sighting(str(path)).at_rest
+    later = time.time() + 61
+    with monkeypatch.context() as patched:
+        patched.setattr("pawtag.folder.walk.time.time", lambda: later)
+        assert sighting(str(path)).at_rest
     os.utime(path, (time.time() + 9999, time.time() + 9999))
     assert not sighting(str(path)).at_rest
 

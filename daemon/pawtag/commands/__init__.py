@@ -1,1 +1,1 @@
-"""The commands, a file each: `add_parser` describes its arguments, `execute` does it and gives the exit code."""
+"""The commands, a file each: `add_arguments` describes its arguments, `execute` does it and gives the exit code."""

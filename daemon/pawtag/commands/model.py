@@ -37,8 +37,4 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _text(value: object) -> str:
-    return (
-        {True: "yes", False: "no", None: "-"}.get(value, str(value))
-        if isinstance(value, (bool, type(None)))
-        else str(value)
-    )
+    return {"True": "yes", "False": "no", "None": "-"}.get(str(value), str(value))

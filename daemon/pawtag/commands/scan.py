@@ -13,6 +13,7 @@ from pawtag.folder.walk import Walk
 from pawtag.pipeline import Counts
 
 DRAIN_CHECK_S = 0.1
+TRIES = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +39,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
 
 async def _preview(root: Path, settings: Settings, loaded: app.Loaded) -> int:
     work, count = app.folder_work(settings, root, loaded.tagger), 0
-    for seen in Walk(root, settings.folder):
+    for seen in Walk(root, settings.folder, tidy=False):
         if work.needs(seen.ref):
             count += 1
             print(ascii(seen.ref.uri)[1:-1] if not seen.ref.uri.isprintable() else seen.ref.uri)
@@ -58,10 +59,12 @@ async def _scan(root: Path, settings: Settings, loaded: app.Loaded) -> Counts:
             bar.refresh()
             async with app.background(_stop_when_drained(work, stop), "drain"):
                 await work.pipeline.run(stop)
+    if left := work.source.unfinished(TRIES):
+        raise PawtagError(f"{left} photos could not be finished: {work.pipeline.trouble}")
     return work.pipeline.counts
 
 
 async def _stop_when_drained(work: app.FolderWork, stop: asyncio.Event) -> None:
-    while not work.source.is_drained:
+    while not work.source.is_drained and work.source.unfinished(TRIES) is None:
         await asyncio.sleep(DRAIN_CHECK_S)
     stop.set()

@@ -35,14 +35,11 @@ async def _tag_all(names: list[str], settings: Settings, tagger: Tagger, *, as_j
     code = 0
     async with tagger.running():
         ahead = asyncio.Semaphore(settings.limits.in_hand)
-        async with asyncio.TaskGroup() as tasks:
-            records = [
-                tasks.create_task(_record(name, settings, tagger, ahead), name=f"tag {name!r}") for name in names
-            ]
-            for name, task in zip(names, records, strict=True):
-                record = await task
-                code = max(code, int(record.status == "failed"))
-                print(_line(name, record, as_json=as_json), flush=True)
+        tasks = [asyncio.create_task(_record(name, settings, tagger, ahead), name=f"tag {name!r}") for name in names]
+        for name, task in zip(names, tasks, strict=True):
+            record = await task
+            code = max(code, int(record.status == "failed"))
+            print(_line(name, record, as_json=as_json), flush=True)
     return code
 
 

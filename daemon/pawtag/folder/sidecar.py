@@ -37,12 +37,16 @@ class Sidecars:
         self._root, self._mirror = root, mirror
 
     def current(self, ref: PhotoRef) -> Stamp | None:
-        """What is written for the photo; None where that is nothing, broken, or not ours."""
-        for path in self._names(ref.uri):
-            found = _look(path)
-            if found is not None and found.ours:
-                return _stamp(found.document) if found.document else None
-        return None
+        """What is written for the photo; None where that is nothing, broken, or not ours.
+
+        Raises TemporaryError where that cannot be told.
+        """
+        try:
+            looks = (_look(path) for path in self._names(ref.uri))
+            ours = next((found for found in looks if found is not None and found.ours), None)
+        except OSError as error:
+            raise _explained(error, ref) from error
+        return _stamp(ours.document) if ours and ours.document else None
 
     def write(self, ref: PhotoRef, record: TagRecord) -> None:
         """Write the record, keeping what a person corrected and keys that are not ours.
@@ -147,4 +151,4 @@ def _explained(error: OSError, ref: PhotoRef) -> Exception:
         )
     if error.errno in NO_SPACE:
         return TemporaryError(f"There is no space left for the sidecar of {ref.uri}.", delay_s=10)
-    return TemporaryError(f"The sidecar of {ref.uri} cannot be written: {error.strerror}.", delay_s=5)
+    return TemporaryError(f"The sidecar of {ref.uri} cannot be read or written: {error.strerror}.", delay_s=5)

@@ -25,7 +25,7 @@ class FolderSource:
     """Photos below a folder that need a record; see ports.PhotoSource. Lives on the event loop."""
 
     def __init__(self, root: Path, settings: FolderSettings, needs: Needs, *, max_bytes: int) -> None:
-        """Nothing is looked at before `watching` or `scanned`. `needs(ref)` is asked from a thread."""
+        """Nothing is looked at before `watching` or `scan`. `needs(ref)` is asked from a thread."""
         self._max_bytes, self._settle_s = max_bytes, settings.settle_s
         self._watch = FolderWatch(root, settings, needs, found=self._found, hinted=self._hinted)
         self._settling: Settling[PhotoRef] = Settling(settings.settle_s, settings.quiet_s)
@@ -50,6 +50,12 @@ class FolderSource:
     def is_drained(self) -> bool:
         """Whether nothing that is known waits or is in hand."""
         return not (self.waiting or self._in_hand or len(self._settling))
+
+    def unfinished(self, tries: int) -> int | None:
+        """How many photos are left, where all that is left has failed `tries` times; else None."""
+        hopeless = [path for path, count in self._attempts.items() if count >= tries and path in self._settling]
+        is_all = not self.waiting and not self._in_hand and len(hopeless) == len(self._settling)
+        return len(hopeless) if is_all and hopeless else None
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator["FolderSource"]:
@@ -111,7 +117,7 @@ class FolderSource:
         self._wake.set()
 
     async def reject(self, event: Event, reason: str) -> None:
-        """Leave the photo until it changes."""
+        """Leave the photo until the next scan."""
         log.error("%s is left alone: %s", event.ref.uri, reason)
         await self.done(event)
 

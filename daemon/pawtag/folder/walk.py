@@ -5,6 +5,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -32,14 +33,19 @@ class Sighting:
 
 @dataclass(slots=True)
 class Walk:
-    """A stream over the photos below `root`. `unreadable` then names the folders that could not be read."""
+    """A stream over the photos below `root`.
+
+    `unreadable` then names the folders that could not be read. Left-over temporary files of ours are
+    removed on the way if it is `tidy`.
+    """
 
     root: Path
     settings: FolderSettings
+    tidy: bool = True
     unreadable: list[str] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[Sighting]:
-        """Every photo, folder by folder; left-over temporary files of ours are removed on the way."""
+        """Every photo, folder by folder. Raises OSError where the root cannot be read."""
         folders = [str(self.root)]
         while folders:
             folder = folders.pop()
@@ -54,11 +60,17 @@ class Walk:
             with entries:
                 for entry in entries:
                     if is_temporary(entry.name):
-                        _remove_left_over(entry.path)
+                        self._remove_left_over(entry.path)
                     elif self.settings.recursive and is_folder(entry):
                         folders.append(entry.path)
                     elif is_photo_name(entry.name, self.settings.patterns) and (found := sighting(entry.path)):
                         yield found
+
+    def _remove_left_over(self, path: str) -> None:
+        """A temporary file of ours that its process did not live to rename."""
+        with suppress(OSError):
+            if self.tidy and time.time() - os.lstat(path).st_mtime > LEFT_OVER_S:
+                os.unlink(path)
 
 
 def is_photo_name(name: str, patterns: tuple[str, ...]) -> bool:
@@ -82,6 +94,12 @@ def is_within(path: str, root: Path, settings: FolderSettings) -> bool:
     if parts[0] == os.pardir or (len(parts) > 1 and not settings.recursive):
         return False
     return not any(is_passed_over(part) for part in parts[:-1]) and is_photo_name(parts[-1], settings.patterns)
+
+
+def is_folder_within(path: str, root: Path, settings: FolderSettings) -> bool:
+    """Whether the scan of `root` goes down to the folder that an event names."""
+    parts = os.path.relpath(path, root).split(os.sep)
+    return settings.recursive and not any(part == os.pardir or is_passed_over(part) for part in parts)
 
 
 def sighting(path: str) -> Sighting | None:
@@ -138,12 +156,3 @@ def _read_all(file: BinaryIO, path: str, max_bytes: int) -> bytes:
 
 def _ref(path: str, status: os.stat_result) -> PhotoRef:
     return PhotoRef(path, status.st_size, status.st_mtime_ns)
-
-
-def _remove_left_over(path: str) -> None:
-    """A temporary file of ours that its process did not live to rename."""
-    try:
-        if time.time() - os.lstat(path).st_mtime > LEFT_OVER_S:
-            os.unlink(path)
-    except OSError:
-        return

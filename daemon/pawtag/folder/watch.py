@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pawtag.config import FolderSettings
 from pawtag.folder.observer import NativeObserver, native_events_reach
-from pawtag.folder.walk import Sighting, Walk, is_within, sighting
+from pawtag.folder.walk import Sighting, Walk, is_folder_within, is_within, sighting
 from pawtag.ports import SourceState
 from pawtag.records import PhotoRef
 
@@ -133,6 +133,8 @@ class FolderWatch:
                 self._loop.call_soon_threadsafe(self._hinted, path, seen.ref if seen else None)
 
     def _ask_from_thread(self, folder: str | None) -> None:
+        if folder and not is_folder_within(folder, self.root, self._settings):
+            return
         self._loop.call_soon_threadsafe(self.ask, Path(folder) if folder else None)
 
     def _lose(self, reason: str) -> None:

@@ -14,7 +14,7 @@ from pawtag.labels import Thresholds
 from pawtag.records import ModelName
 
 EMBEDDED_FOLDER = Path(__file__).parent / EMBEDDED
-CALIBRATION = "calibration.json"
+CALIBRATION, KNOWN_ANSWER = "calibration.json", "known_answer.json"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 DEFAULT_ID = "openai/clip-vit-base-patch32"
 PINNED_REVISIONS = {DEFAULT_ID: "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268"}
@@ -32,7 +32,7 @@ class Checkpoint:
         """SHA-256 of all that decides the embeddings: weights, configuration, tokenizer, preprocessing."""
         total = hashlib.sha256()
         for path in sorted(self.folder.iterdir()):
-            if path.suffix in PARTS and path.name not in (CALIBRATION, "known_answer.json"):
+            if path.suffix in PARTS and path.name not in (CALIBRATION, KNOWN_ANSWER):
                 total.update(f"{path.name} {_sha256(path)}\n".encode())
         return total.hexdigest()
 
@@ -70,16 +70,15 @@ def find(settings: ModelSettings) -> Checkpoint:
 
 
 def _checked(folder: Path) -> Path:
-    for name in ("config.json",):
-        if not (folder / name).is_file():
-            raise ConfigError(f"The folder {folder} is no checkpoint: it has no {name}.")
+    if not (folder / "config.json").is_file():
+        raise ConfigError(f"The folder {folder} is no checkpoint: it has no config.json.")
     if not any((folder / name).is_file() for name in WEIGHTS):
         raise ConfigError(f"The folder {folder} has no weights as safetensors ({WEIGHTS[0]}).")
     return folder
 
 
 def _cached(model_id: str, revision: str | None) -> Path | None:
-    """The folder of the hub client's cache that holds the model whole, as safetensors."""
+    """The folder of the hub client's cache that holds the model's configuration and weights as safetensors."""
     try:
         config = try_to_load_from_cache(model_id, "config.json", revision=revision)
     except HFValidationError as error:

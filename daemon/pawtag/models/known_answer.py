@@ -9,7 +9,7 @@ import numpy as np
 from pawtag.errors import ModelError
 from pawtag.files import write_whole
 from pawtag.images import ImageLimits, decode, prepare
-from pawtag.models.checkpoint import Checkpoint
+from pawtag.models.checkpoint import KNOWN_ANSWER, Checkpoint
 from pawtag.ports import Model
 from pawtag.records import Floats
 
@@ -25,7 +25,7 @@ def verify(model: Model, checkpoint: Checkpoint, cache: Path) -> None:
     """
     found = answers(model)
     shipped, kept = (
-        checkpoint.folder / PICTURE.replace(".png", ".json"),
+        checkpoint.folder / KNOWN_ANSWER,
         cache / "known-answers" / f"{model.digest}.json",
     )
     for path in (shipped, kept):

@@ -33,8 +33,8 @@ class TorchModel:
         torch.set_num_threads(threads)
         _quieten()
         self.digest = checkpoint.digest()
-        self._device = torch.device(_chosen(device))
         try:
+            self._device = torch.device(_chosen(device))
             self._family = _family(checkpoint)
             self._model = _load(checkpoint).to(self._device)
             self._tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, local_files_only=True)
