@@ -1,0 +1,23 @@
+"""The settings. The only room that reads the environment."""
+
+from pawtag.config.loading import load
+from pawtag.config.tree import (
+    EMBEDDED,
+    FolderSettings,
+    LimitSettings,
+    LogSettings,
+    ModelSettings,
+    ServerSettings,
+    Settings,
+)
+
+__all__ = [
+    "EMBEDDED",
+    "FolderSettings",
+    "LimitSettings",
+    "LogSettings",
+    "ModelSettings",
+    "ServerSettings",
+    "Settings",
+    "load",
+]

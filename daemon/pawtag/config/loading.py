@@ -1,0 +1,110 @@
+"""Where the settings come from: defaults, a TOML file, the environment, the command line; later wins."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsError
+
+from pawtag.config.tree import NESTING, PREFIX, Settings
+from pawtag.errors import ConfigError
+
+FILE_VARIABLE = "PAWTAG_CONFIG"
+DEFAULT_FILE = Path("config/pawtag.toml")
+SECRETS = ("server.api_key",)
+
+
+def load(file: Path | None = None, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Settings:
+    """The settings in force: `file` (else PAWTAG_CONFIG, else ./config/pawtag.toml), environment, `overrides`.
+
+    Raises ConfigError that names the setting, what is wrong with it, and what is allowed.
+    """
+    file = file or _file_from_environment()
+    document = _read(file) if file else {}
+    _check_environment()
+
+    class Loaded(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - no .env is read
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return init_settings, env_settings, InitSettingsSource(settings_cls, document)
+
+    given: dict[str, Any] = {name: dict(values) for name, values in (overrides or {}).items()}
+    try:
+        return Loaded(**given)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, file)) from error
+    except SettingsError as error:
+        raise ConfigError(f"The environment holds a setting that is no JSON, as lists must be: {error}.") from error
+
+
+def _file_from_environment() -> Path | None:
+    if named := os.environ.get(FILE_VARIABLE):
+        return Path(named)
+    return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        document = tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"The settings file {file} cannot be read: {error.strerror}.") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"The settings file {file} is not valid TOML: {error}.") from error
+    _anchor_paths(document, file.resolve().parent)
+    return document
+
+
+def _anchor_paths(document: dict[str, Any], folder: Path) -> None:
+    """Make the relative paths of a file relative to that file."""
+    for section, name in (
+        ("labels", "file"),
+        ("folder", "path"),
+        ("sidecar", "dir"),
+        ("state", "dir"),
+        ("model", "cache_dir"),
+    ):
+        _anchor(document.get(section), name, folder)
+    model = document.get("model")
+    if isinstance(model, dict) and str(model.get("id", "")).startswith((".", "~")):
+        _anchor(model, "id", folder)
+
+
+def _anchor(section: Any, name: str, folder: Path) -> None:
+    if isinstance(section, dict) and isinstance(section.get(name), str):
+        section[name] = str(folder / Path(section[name]).expanduser())
+
+
+def _check_environment() -> None:
+    """A misspelt variable is an error: pydantic-settings passes over sections that it does not know."""
+    for variable in os.environ:
+        upper = variable.upper()
+        if not upper.startswith(PREFIX) or NESTING not in upper:
+            continue
+        section = upper.removeprefix(PREFIX).split(NESTING)[0].lower()
+        if section not in Settings.model_fields:
+            allowed = ", ".join(sorted(Settings.model_fields))
+            raise ConfigError(
+                f"The environment variable {variable} names no section of the settings; there are {allowed}."
+            )
+
+
+def _explain(error: ValidationError, file: Path | None) -> str:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    where = f" (from {file}, the environment or the command line)" if file else ""
+    if first["type"] != "extra_forbidden":
+        shown = "" if name in SECRETS else f"; it is {first['input']!r}"
+        return f"The setting {name} is wrong{where}: {first['msg']}{shown}."
+    section = Settings.model_fields.get(str(first["loc"][0]))
+    allowed = section.annotation.model_fields if section and len(first["loc"]) > 1 else Settings.model_fields  # type: ignore[union-attr]
+    return f"There is no setting {name}{where}; allowed are {', '.join(sorted(allowed))}."
