@@ -2,26 +2,31 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from pawtag import __version__, config
-from pawtag.commands import config as config_command
-from pawtag.commands import model, run, scan, tag
+from pawtag import __version__
 from pawtag.errors import ConfigError, PawtagError
 
-COMMANDS = {"run": run, "tag": tag, "scan": scan, "config": config_command, "model": model}
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
-    given = _parser().parse_args(arguments)
+    from pawtag.config import load
+
+    commands = _commands()
+    given = _parser(commands).parse_args(arguments)
+    command = commands[given.command]
+    if given.command != "run":
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
-        settings = config.load(getattr(given, "config", None), _overrides(given))
-        return int(COMMANDS[given.command].execute(given, settings))
+        settings = load(getattr(given, "config", None), _overrides(given, command))
+        return int(command.execute(given, settings))
     except ConfigError as error:
         return _say(error, WRONG_USAGE)
     except PawtagError as error:
@@ -31,10 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - whoever read the output has gone
         return FAILED
+    except OSError as error:
+        return _say(PawtagError(f"{error.strerror}: {error.filename}."), FAILED)
 
 
 def entry() -> None:
     """The console script: exits at once, also while a thread still loads or decodes."""
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # asked to end before anything has begun
     code = main()
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -44,7 +52,14 @@ def entry() -> None:
     os._exit(code)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _commands() -> dict[str, ModuleType]:
+    """The commands; imported late, for they take a second."""
+    from pawtag.commands import config, model, run, scan, tag
+
+    return {"run": run, "tag": tag, "scan": scan, "config": config, "model": model}
+
+
+def _parser(known: dict[str, ModuleType]) -> argparse.ArgumentParser:
     everywhere = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     everywhere.add_argument(
         "--config", type=Path, metavar="FILE", help="the settings file (default: config/pawtag.toml)"
@@ -54,14 +69,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("pawtag", description="Tags pet photos.", parents=[everywhere])
     parser.add_argument("--version", action="version", version=f"pawtag {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, module in COMMANDS.items():
+    for name, module in known.items():
         what = (module.__doc__ or "").partition(": ")[2].rstrip(".\n")
         module.add_arguments(commands.add_parser(name, help=what, description=what, parents=[everywhere]))
     return parser
 
 
-def _overrides(given: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    own: dict[str, dict[str, Any]] = getattr(COMMANDS[given.command], "overrides", lambda _: {})(given)
+def _overrides(given: argparse.Namespace, command: ModuleType) -> dict[str, dict[str, Any]]:
+    own: dict[str, dict[str, Any]] = getattr(command, "overrides", lambda _: {})(given)
     sections = {
         "model": {"id": getattr(given, "model", None)},
         "labels": {"file": getattr(given, "labels", None)},

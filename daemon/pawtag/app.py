@@ -87,7 +87,7 @@ def folder_of(settings: Settings) -> Path:
             ) from error
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is no folder; set folder.path.")
-    return folder.absolute()
+    return folder.resolve()  # watchdog does not follow a link to the folder itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,18 +124,26 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     root = folder_of(settings)
     desk = Desk(settings, labels)
     async with AsyncExitStack() as stack:
-        address = await stack.enter_async_context(serving(desk))
+        server = await stack.enter_async_context(serving(desk))
         loaded = await _unless(stop, partial(load, settings, labels))
         if loaded is None:
             return
-        _introduce(loaded, root, address)
+        _introduce(loaded, root, server.address)
         await stack.enter_async_context(loaded.tagger.running())
+        stack.push_async_callback(server.drain)  # before the tagger closes: requests in hand are answered
         work = folder_work(settings, root, loaded.tagger)
         desk.sources.append(lambda: work.pipeline.state)
         desk.tagger, desk.engine, desk.calibrated = loaded.tagger, loaded.model.engine, loaded.calibrated
         log.info("ready")
-        await _work(work, stop)
-        log.info("stopping")
+        async with background(_close(desk, stop), "close"):
+            await _work(work, stop)
+
+
+async def _close(desk: Desk, stop: asyncio.Event) -> None:
+    """Once stopping, new photos are refused; those in hand are answered."""
+    await stop.wait()
+    log.info("stopping")
+    desk.tagger, desk.loading = None, "it is stopping"
 
 
 async def _work(work: FolderWork, stop: asyncio.Event) -> None:

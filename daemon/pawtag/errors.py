@@ -40,6 +40,10 @@ class TemporaryError(PawtagError):
         self.delay_s = delay_s
 
 
+class UnfinishedError(TemporaryError):
+    """The photo is still being written: look again soon. No fault of anything."""
+
+
 class GoneError(PawtagError):
     """The photo is not there any more: nothing is owed for it."""
 

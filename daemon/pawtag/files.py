@@ -1,11 +1,12 @@
 """Files that are whole or absent."""
 
 import os
+import re
 import secrets
 from contextlib import suppress
 from pathlib import Path
 
-TEMPORARY_PREFIX, TEMPORARY_SUFFIX = ".pawtag-", ".tmp"
+TEMPORARY_NAME = re.compile(r"\.pawtag-[0-9a-f]{12}\.tmp")
 
 
 def write_whole(path: Path, content: bytes, *, replace: bool = True) -> None:
@@ -14,7 +15,7 @@ def write_whole(path: Path, content: bytes, *, replace: bool = True) -> None:
     With `replace` false, FileExistsError is raised where something stands there already. Mode as the
     umask says. Raises OSError; then nothing of ours is left.
     """
-    temporary = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(6)}{TEMPORARY_SUFFIX}"
+    temporary = path.parent / f".pawtag-{secrets.token_hex(6)}.tmp"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -33,7 +34,7 @@ def write_whole(path: Path, content: bytes, *, replace: bool = True) -> None:
 
 def is_temporary(name: str) -> bool:
     """Whether a file's name is one that `write_whole` makes."""
-    return name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX)
+    return TEMPORARY_NAME.fullmatch(name) is not None
 
 
 def _create(temporary: Path, path: Path) -> None:

@@ -49,7 +49,8 @@ def set_up(settings: LogSettings) -> None:
     handler.setFormatter(PlainFormatter() if plain else JsonFormatter())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("pawtag").setLevel(settings.level.upper())
-    logging.getLogger("PIL").setLevel(logging.CRITICAL)
+    for library in ("PIL", "aiohttp.server"):  # what senders do wrong is answered, and no news
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     logging.raiseExceptions = False  # a closed stderr is no reason to stop
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from pawtag.budget import ByteBudget
-from pawtag.errors import GoneError, PermanentError, TemporaryError
+from pawtag.errors import GoneError, PermanentError, TemporaryError, UnfinishedError
 from pawtag.ports import PhotoSource, Sink, SourceState
 from pawtag.records import (
     Event,
@@ -57,6 +57,7 @@ class Pipeline:
         self._rivals_named = False
         self.counts = Counts()
         self.trouble: str | None = None
+        self.last_fault: str | None = None
         self.on_record: Callable[[PhotoRef, TagRecord], None] = lambda _ref, _record: None
 
     @property
@@ -82,6 +83,10 @@ class Pipeline:
             self.trouble = None
         except GoneError as error:
             log.debug("%s", error)
+        except UnfinishedError as error:
+            # It is looked at again at the same pace, as often as it takes: no fault, no attempt.
+            await self._source.retry(replace(event, attempt=event.attempt - 1), error.delay_s)
+            return
         except TemporaryError as error:
             await self._retry(event, error)
             return
@@ -95,9 +100,9 @@ class Pipeline:
 
     async def _retry(self, event: Event, error: TemporaryError) -> None:
         delay_s = min(LONGEST_DELAY_S, error.delay_s * 2 ** min(event.attempt, 10)) * random.uniform(0.75, 1.25)
-        if str(error) != self.trouble and event.attempt:
+        if str(error) != self.trouble:
             log.warning("%s Trying again.", error)
-        self.trouble = str(error) if event.attempt else self.trouble
+        self.trouble = self.last_fault = str(error)
         await self._source.retry(event, delay_s)
 
     async def _bring_up_to_date(self, event: Event) -> None:
@@ -131,7 +136,7 @@ class Pipeline:
             return await self._tagger.tag(payload.data)
         except PermanentError as error:
             if error.code in ("truncated", "empty") and payload.is_fresh and payload.data:
-                raise TemporaryError("The photo is not finished yet.", delay_s=UNFINISHED_DELAY_S) from error
+                raise UnfinishedError("The photo is not finished yet.", delay_s=UNFINISHED_DELAY_S) from error
             raise
 
     def _count(self, ref: PhotoRef, record: TagRecord) -> None:

@@ -8,7 +8,9 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jsonschema
@@ -145,6 +147,21 @@ def test_a_stop_during_the_start_is_soon_and_clean(tmp_path):
         started = time.monotonic()
         assert running.stop() == 0
         assert time.monotonic() - started < 5
+
+
+def test_a_request_in_hand_is_answered_at_the_end(tmp_path, chelsea):
+    """SIGTERM while photos are being asked about: each that was taken gets its answer."""
+    with daemon(tmp_path) as running, ThreadPoolExecutor(16) as threads:
+        asked = [threads.submit(post, running.address, chelsea.read_bytes()) for _ in range(16)]
+        time.sleep(0.05)
+        assert running.stop() == 0
+        for each in asked:
+            try:
+                assert each.result()[0]["label"]
+            except urllib.error.HTTPError as error:
+                assert error.code == 503
+            except urllib.error.URLError as error:
+                assert isinstance(error.reason, ConnectionRefusedError), "came after the door was shut"
 
 
 def test_an_interrupt_ends_it_too(tmp_path):

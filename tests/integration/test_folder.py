@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from doubles import ColourModel, colour_tagger
-from pawtag.app import folder_work
+from pawtag.app import background, folder_of, folder_work
+from pawtag.commands.scan import _stop_when_drained
 from pawtag.config import Settings
+from pawtag.folder.source import FolderSource
 from pictures import BLUE, GREEN, RED, plain
 
 PATIENCE_S = 10
@@ -153,6 +155,56 @@ async def test_hidden_and_service_folders_that_come_later_are_passed_over(tmp_pa
         (root / "top.png").write_bytes(plain())
         await tagged(root / "top.png")
     assert not (root / "again/b.png.json").exists()
+
+
+async def test_a_link_to_the_folder_is_watched_like_the_folder(tmp_path):
+    """./photos may be a link to a disk elsewhere."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "photos").symlink_to(tmp_path / "disk")
+    root = folder_of(Settings(folder={"path": tmp_path / "photos"}))
+    async with watching(root):
+        (tmp_path / "photos/a.png").write_bytes(plain())
+        await tagged(tmp_path / "photos/a.png")
+
+
+async def test_without_watches_to_be_had_the_folder_is_polled(tmp_path, monkeypatch):
+    """ENOSPC from inotify: degraded, with the sysctl, and tagged all the same."""
+
+    def none_left(*_args, **_options):
+        raise OSError(28, "inotify watch limit reached")
+
+    monkeypatch.setattr("pawtag.folder.watch.NativeObserver.__enter__", none_left)
+    async with watching(tmp_path) as work:
+        (tmp_path / "a.png").write_bytes(plain())
+        await tagged(tmp_path / "a.png")
+        assert work.source.state.state == "degraded"
+        assert "max_user_watches" in work.source.state.reason
+
+
+async def test_a_stop_ends_a_scan_at_once(tmp_path):
+    """However many files are before it."""
+    for number in range(300):
+        old(tmp_path / f"{number}.png", b"x")
+    started = time.monotonic()
+    source = FolderSource(tmp_path, Settings().folder, lambda _: time.sleep(0.05) or False, max_bytes=1)
+    async with source.watching():
+        await asyncio.sleep(0.3)
+    await asyncio.get_running_loop().shutdown_default_executor()
+    assert time.monotonic() - started < 3
+
+
+async def test_a_scan_of_more_than_the_backlog_holds_finishes(tmp_path, monkeypatch):
+    """One scan command, several looks: none is left out."""
+    for number in range(60):
+        (tmp_path / f"{number}.png").write_bytes(plain(size=(8, 8)))
+    monkeypatch.setattr("pawtag.folder.walk.OLD_S", -1)
+    monkeypatch.setattr("pawtag.folder.backlog.Backlog.__init__.__defaults__", (10,))
+    async with colour_tagger().running() as tagger:
+        work, stop = folder_work(Settings(), tmp_path, tagger), asyncio.Event()
+        await work.source.scan()
+        async with asyncio.timeout(20), background(_stop_when_drained(work, stop), "drain"):
+            await work.pipeline.run(stop)
+    assert work.pipeline.counts.written == 60
 
 
 async def test_a_cut_backlog_is_worked_off_by_further_scans(tmp_path, monkeypatch):

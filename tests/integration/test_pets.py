@@ -91,7 +91,7 @@ async def test_every_kind_of_file_comes_out_right_by_post(pets, expected, loaded
     settings = Settings(server={"port": 0}, model={"id": "embedded", "cache_dir": tmp_path})
     desk, outcomes = Desk(settings, labels_module.load(None)), {}
     fresh = app.load(settings, desk.labels)
-    async with fresh.tagger.running(), serving(desk) as address, aiohttp.ClientSession(address) as session:
+    async with fresh.tagger.running(), serving(desk) as running, aiohttp.ClientSession(running.address) as session:
         desk.tagger = fresh.tagger
         for row in expected:
             async with session.post(

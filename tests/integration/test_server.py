@@ -23,9 +23,9 @@ BOUNDARY = "frontier"
 async def server(model=None, *, ready=True, limits=None, **settings):
     """A running server: (session, desk); the session's base is its address."""
     desk = Desk(Settings(server={"port": 0, **settings}, limits=limits or {}), COLOURS)
-    async with colour_tagger(model).running() as tagger, serving(desk) as address:
+    async with colour_tagger(model).running() as tagger, serving(desk) as running:
         desk.tagger = tagger if ready else None
-        async with aiohttp.ClientSession(address) as session:
+        async with aiohttp.ClientSession(running.address) as session:
             yield session, desk
 
 
@@ -276,6 +276,7 @@ async def test_the_key_is_asked_for_everywhere_but_for_health():
         ({"Host": "localhost:1", "Origin": "http://localhost:1"}, 200),
         ({"Host": "localhost:1", "Origin": "http://evil.example"}, 403),
         ({"Host": "localhost:1", "Origin": "null"}, 403),
+        ({"Host": "localhost:1", "Origin": "http://["}, 403),
     ],
 )
 async def test_pages_elsewhere_do_not_get_in(headers, status):
@@ -284,13 +285,40 @@ async def test_pages_elsewhere_do_not_get_in(headers, status):
         assert response.status == status
 
 
-async def test_allowed_hosts_replace_loopbacks_own_names():
-    """server.allowed_hosts says who else may be meant."""
+async def test_allowed_hosts_are_answered_too():
+    """server.allowed_hosts says who else may be meant (a proxy on this machine passes its own name on)."""
     async with server(allowed_hosts=("pets.example",)) as (session, _):
         async with session.get("/labels", headers={"Host": "pets.example:7860"}) as response:
             assert response.status == 200
         async with session.get("/labels") as response:
+            assert response.status == 200
+        async with session.get("/labels", headers={"Host": "other.example"}) as response:
             assert response.status == 403
+
+
+async def test_a_broken_encoding_is_the_senders_mistake():
+    """A body that says gzip and is none."""
+    async with server() as (session, _):
+        for data in (b"ab", form(file=plain())):
+            async with session.post(
+                "/tag", data=data, headers={"Content-Encoding": "gzip"}, compress=False
+            ) as response:
+                await problem(response, 400)
+
+
+async def test_slow_senders_take_no_place():
+    """With all places for four, four that dawdle do not keep a fifth from its answer."""
+
+    async def slow():
+        yield plain()[:10]
+        await asyncio.sleep(30)
+
+    async with server(limits={"waiting": 4}, read_timeout_s=2) as (session, _):
+        dawdling = [asyncio.create_task(session.post("/tag", data=slow())) for _ in range(4)]
+        await asyncio.sleep(0.2)
+        async with session.post("/tag", data=plain()) as response:
+            assert response.status == 200
+        await asyncio.gather(*dawdling)
 
 
 async def test_a_flood_is_refused_for_now_and_then_served():
@@ -350,9 +378,9 @@ async def test_a_request_in_hand_is_answered_before_the_end():
     embed, model.embed = model.embed, lambda batch: (time.sleep(0.5), embed(batch))[1]
     desk = Desk(Settings(server={"port": 0}), COLOURS)
     async with colour_tagger(model).running() as tagger, aiohttp.ClientSession() as session:
-        async with serving(desk) as address:
+        async with serving(desk) as running:
             desk.tagger = tagger
-            asking = asyncio.create_task(session.post(f"{address}/tag", data=plain(BLUE)))
+            asking = asyncio.create_task(session.post(f"{running.address}/tag", data=plain(BLUE)))
             async with asyncio.timeout(5):
                 while not desk.in_hand:
                     await asyncio.sleep(0.01)

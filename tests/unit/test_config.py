@@ -79,6 +79,13 @@ def test_a_mistake_in_the_environment_is_named(monkeypatch):
         load()
 
 
+def test_an_empty_key_is_no_key(monkeypatch):
+    """A variable that a compose file left empty must not open the server."""
+    monkeypatch.setenv("PAWTAG_SERVER__API_KEY", "")
+    with pytest.raises(ConfigError, match=r"server\.api_key is wrong"):
+        load()
+
+
 def test_an_absent_file_that_was_asked_for_is_an_error(tmp_path):
     """--config names a file that must be there."""
     with pytest.raises(ConfigError, match="cannot be read"):

@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -177,3 +178,46 @@ def test_creating_never_replaces(tmp_path):
         write_whole(tmp_path / "a", b"ours", replace=False)
     assert (tmp_path / "a").read_text() == "theirs"
     assert not [name for name in os.listdir(tmp_path) if is_temporary(name)]
+
+
+def test_our_record_stays_where_it_is_when_anothers_file_goes(tmp_path):
+    """A Takeout file removed later neither strands the record beside it nor loses its correction."""
+    ref, sink = photo(tmp_path), Sidecars(tmp_path)
+    (tmp_path / "mimi.jpg.json").write_text("{}")
+    sink.write(ref, record_for(ref))
+    path = tmp_path / "mimi.jpg.pawtag.json"
+    path.write_text(json.dumps(read(path) | {"corrected": {"species": "dog"}}))
+    (tmp_path / "mimi.jpg.json").unlink()
+    sink.write(ref, record_for(ref))
+    assert read(path)["corrected"] == {"species": ["dog"]}
+    assert not (tmp_path / "mimi.jpg.json").exists()
+
+
+def test_two_daemons_at_once_leave_one_record(tmp_path):
+    """The one that comes second replaces the first's record; it does not write beside it."""
+    ref, sink = photo(tmp_path), Sidecars(tmp_path)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: sink.write(ref, record_for(ref)), range(50)))
+    assert set(os.listdir(tmp_path)) == {"mimi.jpg", "mimi.jpg.json"}
+
+
+@pytest.mark.parametrize("slip", [{"species": 5}, "dog", ["dog"]])
+def test_a_slip_in_a_correction_is_kept_and_changes_nothing(tmp_path, slip):
+    """It is the user's to mend: neither erased nor tagged again for ever."""
+    ref, sink = photo(tmp_path), Sidecars(tmp_path)
+    sink.write(ref, record_for(ref))
+    path = tmp_path / "mimi.jpg.json"
+    path.write_text(json.dumps(read(path) | {"corrected": slip}))
+    assert sink.current(ref).describes(ref)
+    sink.write(ref, record_for(ref))
+    assert read(path)["corrected"] == slip
+
+
+def test_half_an_emoji_of_anothers_does_no_harm(tmp_path):
+    """A foreign key that is no Unicode is kept, escaped."""
+    ref, sink = photo(tmp_path), Sidecars(tmp_path)
+    sink.write(ref, record_for(ref))
+    path = tmp_path / "mimi.jpg.json"
+    path.write_text(json.dumps(read(path) | {"title": "\ud83d"}))
+    sink.write(ref, record_for(ref))
+    assert read(path)["title"] == "\ud83d"

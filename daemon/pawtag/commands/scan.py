@@ -26,7 +26,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     """Bring the folder up to date; a photo that cannot be tagged is a result, not a failure."""
     quiet = settings.log.model_copy(update={"level": "warning"}) if settings.log.level == "info" else settings.log
     log.set_up(quiet)
-    root = arguments.folder.absolute()
+    root = arguments.folder.resolve()
     if not root.is_dir():
         raise ConfigError(f"There is no folder {arguments.folder}.")
     loaded = app.load(settings, labels.load(settings.labels.file))
@@ -54,17 +54,21 @@ async def _scan(root: Path, settings: Settings, loaded: app.Loaded) -> Counts:
             work.pipeline.on_record = lambda _ref, _record: bar.update()
             try:
                 bar.total = await work.source.scan()
+                async with app.background(_stop_when_drained(work, stop), "drain"):
+                    await work.pipeline.run(stop)
             except OSError as error:
                 raise PawtagError(f"The folder {root} cannot be read: {error.strerror}.") from error
-            bar.refresh()
-            async with app.background(_stop_when_drained(work, stop), "drain"):
-                await work.pipeline.run(stop)
     if left := work.source.unfinished(TRIES):
-        raise PawtagError(f"{left} photos could not be finished: {work.pipeline.trouble}")
+        raise PawtagError(f"{left} photos could not be finished: {work.pipeline.last_fault}")
     return work.pipeline.counts
 
 
 async def _stop_when_drained(work: app.FolderWork, stop: asyncio.Event) -> None:
-    while not work.source.is_drained and work.source.unfinished(TRIES) is None:
-        await asyncio.sleep(DRAIN_CHECK_S)
-    stop.set()
+    """Work off the folder; where it holds more than the backlog, scan again for the rest."""
+    try:
+        while work.source.unfinished(TRIES) is None:
+            if work.source.is_drained and not await work.source.scan_rest():
+                break
+            await asyncio.sleep(DRAIN_CHECK_S)
+    finally:
+        stop.set()

@@ -114,10 +114,10 @@ class ServerSettings(Section):
     """The address to answer on; anything but loopback should have an api_key."""
     port: Annotated[int, Field(ge=0, le=65535)] = 7860
     """The port; 0 takes a free one."""
-    api_key: SecretStr | None = None
+    api_key: Annotated[SecretStr, Field(min_length=1)] | None = None
     """Asked for as "Authorization: Bearer ..." where it is set."""
     allowed_hosts: tuple[str, ...] = ()
-    """The Host names answered to; empty: loopback's own names on loopback, any elsewhere."""
+    """The Host names answered to, on loopback besides its own; empty elsewhere: any."""
     max_upload_bytes: Count = 50 * MIB
     """The largest request body."""
     read_timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30.0

@@ -74,7 +74,8 @@ class NativeObserver:
     @property
     def is_alive(self) -> bool:
         """Whether hints still come: watchdog's threads end without a word when something in them fails."""
-        return self._observer.is_alive() and all(emitter.is_alive() for emitter in self._observer.emitters)
+        reader = getattr(self._observer, "_inotify_fd", self._observer)
+        return all(thread.is_alive() for thread in (self._observer, reader, *self._observer.emitters))
 
     def _stop(self) -> None:
         logging.getLogger(OVERFLOW_LOGGER).removeHandler(self._overflow)

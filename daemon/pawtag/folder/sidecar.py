@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pawtag.corrections import corrected
+from pawtag.corrections import corrected, understood
 from pawtag.errors import GoneError, TemporaryError
 from pawtag.files import write_whole
 from pawtag.records import SCHEMA, PhotoRef, Stamp, TagRecord
@@ -18,6 +18,8 @@ from pawtag.records import SCHEMA, PhotoRef, Stamp, TagRecord
 LONGEST_NAME_BYTES = 255
 OURS = SCHEMA.split("/")[0]
 LARGEST_BYTES = 16 * 1024 * 1024
+NOT_FOR_US = (errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP)
+WRITE_TRIES = 3
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -56,12 +58,20 @@ class Sidecars:
         if not os.path.lexists(ref.uri):
             raise GoneError(f"{ref.uri} is gone.")
         try:
-            for path in self._names(ref.uri):
-                if _write(path, record):
+            for _ in range(WRITE_TRIES):
+                path, found = self._place(ref)
+                if _write(path, found, record, make_folder=self._mirror is not None):
                     return
         except OSError as error:
             raise _explained(error, ref) from error
-        raise TemporaryError(f"Both names for the sidecar of {ref.uri} are taken by files of others.", delay_s=60)
+        raise TemporaryError(f"The names for the sidecar of {ref.uri} are taken by files of others.", delay_s=60)
+
+    def _place(self, ref: PhotoRef) -> tuple[Path, "_Found | None"]:
+        """Where our record stands; without one, the first name that is free."""
+        looks = [(path, _look(path)) for path in self._names(ref.uri)]
+        ours = (each for each in looks if each[1] is not None and each[1].ours)
+        free = (each for each in looks if each[1] is None)
+        return next(ours, None) or next(free, looks[0])
 
     def _names(self, uri: str) -> tuple[Path, Path]:
         photo = Path(uri)
@@ -79,25 +89,34 @@ def fitted(name: str, suffix: str) -> str:
     return cut.decode("utf-8", "ignore") + mark
 
 
-def _write(path: Path, record: TagRecord) -> bool:
-    """Whether the record now stands under that name; False where the name is another's."""
-    found = _look(path)
+def _write(path: Path, found: _Found | None, record: TagRecord, *, make_folder: bool) -> bool:
+    """Whether the record now stands there; False where the name is another's, or was taken meanwhile."""
     if found is not None and not found.ours:
         return False
-    old = found.document if found else None
-    content = json.dumps(_merged(record, old), ensure_ascii=False, indent=1) + "\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    content = _encoded(_merged(record, found.document if found else None))
+    if make_folder:
+        path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        write_whole(path, content.encode(), replace=found is not None)
+        write_whole(path, content, replace=found is not None)
     except FileExistsError:
         return False
     return True
+
+
+def _encoded(document: dict[str, Any]) -> bytes:
+    """UTF-8; a string that is none (half an emoji in another program's key) as escapes."""
+    try:
+        return (json.dumps(document, ensure_ascii=False, indent=1) + "\n").encode()
+    except UnicodeEncodeError:
+        return (json.dumps(document, indent=1) + "\n").encode()
 
 
 def _merged(record: TagRecord, old: dict[str, Any] | None) -> dict[str, Any]:
     """The record's document with the corrections of the old one, and with its keys that are not ours."""
     old = old or {}
     document = corrected(record, old.get("corrected")).document()
+    if document["corrected"] is None and old.get("corrected") is not None:
+        document["corrected"] = old["corrected"]  # a slip of the pen is the user's, to be mended and not lost
     return document | {key: value for key, value in old.items() if key not in document}
 
 
@@ -108,8 +127,10 @@ def _look(path: Path) -> _Found | None:
             content = file.read(LARGEST_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except IsADirectoryError:
-        return _Found(ours=False)
+    except OSError as error:
+        if error.errno in NOT_FOR_US:
+            return _Found(ours=False)
+        raise
     try:
         document = json.loads(content)
     except (ValueError, RecursionError):
@@ -125,7 +146,7 @@ def _began_as_ours(content: bytes) -> bool:
 
 def _stamp(document: dict[str, Any]) -> Stamp | None:
     try:
-        record = TagRecord.model_validate(document)
+        record = TagRecord.model_validate(document | {"corrected": understood(document.get("corrected"))})
     except ValidationError:
         return None
     if corrected(record, record.corrected) != record:
@@ -143,12 +164,14 @@ def _stamp(document: dict[str, Any]) -> Stamp | None:
     )
 
 
-def _explained(error: OSError, ref: PhotoRef) -> Exception:
+def _explained(error: OSError, ref: PhotoRef) -> TemporaryError:
+    """The fault by folder, not by photo: it is said once for all of them."""
+    folder = os.path.dirname(error.filename or ref.uri)  # noqa: PTH120 - a name may be any bytes
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return TemporaryError(
-            f"The folder of {ref.uri} cannot be written ({error.strerror}); set sidecar.dir to a folder that can.",
+            f"The folder {folder} cannot be written ({error.strerror}); set sidecar.dir to one that can.",
             delay_s=30,
         )
     if error.errno in NO_SPACE:
-        return TemporaryError(f"There is no space left for the sidecar of {ref.uri}.", delay_s=10)
-    return TemporaryError(f"The sidecar of {ref.uri} cannot be read or written: {error.strerror}.", delay_s=5)
+        return TemporaryError(f"There is no space left for sidecars in {folder}.", delay_s=10)
+    return TemporaryError(f"Sidecars in {folder} cannot be read or written: {error.strerror}.", delay_s=5)

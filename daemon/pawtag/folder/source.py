@@ -35,6 +35,7 @@ class FolderSource:
         self._attempts: dict[str, int] = {}
         self._in_hand: set[str] = set()
         self._wake = asyncio.Event()
+        self._is_watching = False
 
     @property
     def state(self) -> SourceState:
@@ -61,9 +62,11 @@ class FolderSource:
     async def watching(self) -> AsyncIterator["FolderSource"]:
         """The source, watching and scanning until the context ends."""
         keeping = asyncio.create_task(self._watch.keep(), name="folder-watch")
+        self._is_watching = True
         try:
             yield self
         finally:
+            self._is_watching = False
             keeping.cancel()
             await asyncio.gather(keeping, return_exceptions=True)
 
@@ -72,6 +75,14 @@ class FolderSource:
         count = await self._watch.scan()
         await asyncio.sleep(0)  # what the scanning thread handed over last is taken in now
         return count
+
+    async def scan_rest(self) -> bool:
+        """Scan again where the backlog could not hold all that was found; whether it did."""
+        if not self._backlog.is_cut:
+            return False
+        self._backlog.is_cut = False
+        await self.scan()
+        return True
 
     async def events(self, stop: asyncio.Event) -> AsyncIterator[Event]:
         """Finished photos, those that just came before the backlog, until `stop` is set."""
@@ -104,8 +115,6 @@ class FolderSource:
         path = event.ref.uri
         self._in_hand.discard(path)
         self._attempts.pop(path, None)
-        if path not in self._settling:
-            self._changed_at.pop(path, None)
         self._wake.set()
 
     async def retry(self, event: Event, delay_s: float) -> None:
@@ -131,15 +140,24 @@ class FolderSource:
 
     def _hinted(self, path: str, version: PhotoRef | None) -> None:
         now_s = time.monotonic()
-        self._changed_at[path] = now_s
+        self._remember_change(path, now_s)
         if version is None:
             self._settling.closed(path, now_s)
         else:
             self._settling.changed(path, version, now_s)
         self._wake.set()
 
+    def _remember_change(self, path: str, now_s: float) -> None:
+        """Note when the file changed, and drop what is too long ago to matter; oldest first."""
+        self._changed_at.pop(path, None)
+        self._changed_at[path] = now_s
+        while now_s - next(iter(self._changed_at.values())) > FRESH_S:
+            del self._changed_at[next(iter(self._changed_at))]
+
     def _next(self) -> Event | None:
         while (path := self._ready.popleft() if self._ready else self._backlog.take()) is not None:
+            if path in self._settling:
+                continue  # it has changed since, and comes again when it is finished
             if path in self._in_hand:
                 self._settling.wait(path, time.monotonic(), self._settle_s)
             elif found := sighting(path):
@@ -147,7 +165,7 @@ class FolderSource:
                 return Event(found.ref, attempt=self._attempts.get(path, 0))
             else:
                 self._forget(path)
-        if self._backlog.is_cut and not self._in_hand:
+        if self._backlog.is_cut and not self._in_hand and self._is_watching:
             self._backlog.is_cut = False
             self._watch.ask()
         return None

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pawtag.config import FolderSettings
-from pawtag.errors import GoneError, PermanentError, TemporaryError
+from pawtag.errors import GoneError, PermanentError, TemporaryError, UnfinishedError
 from pawtag.files import is_temporary
 from pawtag.records import Payload, PhotoRef
 
 SERVICE_FOLDERS = frozenset({"@eaDir", "#recycle", "lost+found", "$RECYCLE.BIN", "__MACOSX"})
 OLD_S = 60.0
-LEFT_OVER_S = 600.0
+LEFT_OVER_S = 60.0
 OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE, errno.ENXIO)
 
@@ -127,7 +127,7 @@ def read(path: str, max_bytes: int) -> Payload:
         data = _read_all(file, path, max_bytes)
         after = os.fstat(file.fileno())
     if _ref(path, before) != _ref(path, after) or len(data) != after.st_size:
-        raise TemporaryError(f"{path} changed while it was read.")
+        raise UnfinishedError(f"{path} changed while it was read.")
     return Payload(_ref(path, after), data)
 
 

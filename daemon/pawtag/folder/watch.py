@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -19,6 +20,7 @@ CHECK_S = 2.0
 LONGEST_WAIT_FOR_ROOT_S = 30.0
 RESCAN_PAUSE_FACTOR = 20
 AT_ONCE = 500
+MORE_WATCHES = "allow more: sysctl fs.inotify.max_user_watches and fs.inotify.max_user_instances"
 
 Needs = Callable[[PhotoRef], bool]
 Found = Callable[[list[Sighting]], None]
@@ -39,6 +41,8 @@ class FolderWatch:
         self._loop = asyncio.get_running_loop()
         self._asked: set[Path] = set()
         self._wake = asyncio.Event()
+        self._blindness: str | None = None
+        self._ended = threading.Event()
         self.state = SourceState(f"folder {root}", "running")
 
     async def keep(self) -> None:
@@ -52,6 +56,9 @@ class FolderWatch:
                 self._lose(
                     f"{self.root} cannot be watched ({error.strerror or error}); make it readable or mount it again"
                 )
+            except Exception as error:  # a dead watch would be a blind daemon
+                log.exception("Watching %s failed", self.root)
+                self._lose(f"{self.root} is not watched: {error}")
             delay_s = 1.0 if time.monotonic() - started > LONGEST_WAIT_FOR_ROOT_S else delay_s
             await asyncio.sleep(delay_s)
             delay_s = min(LONGEST_WAIT_FOR_ROOT_S, 2 * delay_s)
@@ -64,17 +71,23 @@ class FolderWatch:
     async def scan(self, folder: Path | None = None) -> int:
         """Look through a folder once; how many photos were found to need a record. Raises OSError."""
         walk = Walk(folder or self.root, self._settings)
-        found = await asyncio.to_thread(self._look_through, walk)
+        try:
+            found = await asyncio.to_thread(self._look_through, walk)
+        except asyncio.CancelledError:
+            self._ended.set()  # the thread is to end too, however much it has before it
+            raise
         for unreadable in walk.unreadable:
             log.warning("The folder %s cannot be read; its photos wait until it can.", unreadable)
         if folder is None:
-            self._degrade(f"{len(walk.unreadable)} folders cannot be read" if walk.unreadable else None)
+            self._degrade(f"{len(walk.unreadable)} folders cannot be read" if walk.unreadable else self._blindness)
         return found
 
     def _look_through(self, walk: Walk) -> int:
         """In a thread: hand what needs a record to the loop, some at a time."""
         count, some = 0, []
         for seen in walk:
+            if self._ended.is_set():
+                break
             if self._needs(seen.ref):
                 some.append(seen)
                 count += 1
@@ -90,17 +103,29 @@ class FolderWatch:
         native = self._settings.observer == "native" or (
             self._settings.observer == "auto" and native_events_reach(self.root.resolve())
         )
-        pause_s = self._settings.rescan_s if native else min(self._settings.rescan_s, self._settings.quiet_s)
         async with AsyncExitStack() as stack:
-            observer = NativeObserver(self.root, self._settings, self._hint, self._ask_from_thread) if native else None
-            if observer:
-                await asyncio.to_thread(stack.enter_context, observer)
+            observer = await self._observe(stack) if native else None
+            pause_s = self._settings.rescan_s if observer else min(self._settings.rescan_s, self._settings.quiet_s)
             while True:
                 self._asked.clear()
                 started = time.monotonic()
                 await self.scan()
                 took_s = time.monotonic() - started
                 await self._pause(max(pause_s, RESCAN_PAUSE_FACTOR * took_s), identity, observer)
+
+    async def _observe(self, stack: AsyncExitStack) -> NativeObserver | None:
+        """Native events for the folder; None where the system has no watches left: then it is polled."""
+        try:
+            observer = NativeObserver(self.root, self._settings, self._hint, self._ask_from_thread)
+            await asyncio.to_thread(stack.enter_context, observer)
+        except OSError as error:
+            if not self.root.is_dir():
+                raise
+            self._blindness = f"no file events ({error.strerror or error}): the folder is polled; {MORE_WATCHES}"
+            log.warning("%s", self._blindness)
+            return None
+        self._blindness = None
+        return observer
 
     async def _pause(self, pause_s: float, identity: tuple[int, int], observer: NativeObserver | None) -> None:
         """Until everything is to be scanned again; new folders are scanned meanwhile."""

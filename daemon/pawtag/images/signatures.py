@@ -7,6 +7,7 @@ from PIL import TiffImagePlugin
 
 MOST_TIFF_TAGS = 1000
 BOX_HEADER_BYTES = 8
+LONGEST_JSON_BYTES = 1024 * 1024
 # TIFF 6.0 and DNG 1.4 tag numbers.
 NEW_SUBFILE_TYPE, SUB_IFDS, DNG_VERSION = 254, 330, 50706
 REDUCED_PREVIEW = 1
@@ -85,6 +86,8 @@ def is_broken_fax(image: pillow.Image, data: bytes) -> bool:
 
 
 def _parses_as_json(data: bytes) -> bool:
+    if len(data) > LONGEST_JSON_BYTES:  # no picture begins so, and parsing it would cost gigabytes
+        return True
     try:
         json.loads(data)
     except (ValueError, RecursionError):

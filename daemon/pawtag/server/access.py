@@ -49,15 +49,19 @@ def _check_names(request: web.Request, settings: ServerSettings) -> None:
     """A page elsewhere must not reach this server through the user's browser (DNS rebinding, CSRF)."""
     host = request.headers.get("Host", "")
     name = _host_name(host)
-    if settings.allowed_hosts:
-        allowed = name in settings.allowed_hosts or host in settings.allowed_hosts
-    else:
-        allowed = is_loopback(name) or not is_loopback(settings.host)
-    if not allowed:
+    allowed = is_loopback(name) if is_loopback(settings.host) else not settings.allowed_hosts
+    if not allowed and name not in settings.allowed_hosts and host not in settings.allowed_hosts:
         raise Problem(403, f"This server does not answer to the Host {host!r}; see server.allowed_hosts.")
     origin = request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc != host:
+    if origin is not None and _place(origin) != host:
         raise Problem(403, "This server does not answer to pages of another origin.")
+
+
+def _place(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def _host_name(host: str) -> str:

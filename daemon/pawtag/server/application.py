@@ -4,8 +4,9 @@ import errno
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 
 ID_HEADER = "X-Request-ID"
 SHUTDOWN_S = 2.0  # aiohttp may take it twice; container runtimes kill after ten
+IDLE_S = 30.0
 QUIET_ROUTES = ("/healthz", "/readyz")
 REASONS = {
     errno.EADDRINUSE: "another program answers there; stop it or choose another server.port",
@@ -38,18 +40,35 @@ def application(desk: Desk) -> web.Application:
     return app
 
 
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A server at work: its address, and how to end it before its context does."""
+
+    address: str
+    drain: Callable[[], Awaitable[None]]
+
+
 @asynccontextmanager
-async def serving(desk: Desk) -> AsyncIterator[str]:
-    """Serve until the context ends; gives the address. Raises PawtagError where the port cannot be had."""
+async def serving(desk: Desk) -> AsyncIterator[Serving]:
+    """Serve until the context ends. `drain` takes no more requests and answers those in hand.
+
+    Raises PawtagError where the port cannot be had.
+    """
     settings = desk.settings.server
     if not is_loopback(settings.host) and settings.api_key is None:
         log.warning("Anyone who reaches %s may post photos: set server.api_key.", settings.host)
-    runner = web.AppRunner(application(desk), handler_cancellation=True, access_log=None, shutdown_timeout=SHUTDOWN_S)
+    runner = web.AppRunner(
+        application(desk),
+        handler_cancellation=True,
+        access_log=None,
+        keepalive_timeout=IDLE_S,
+        shutdown_timeout=SHUTDOWN_S,
+    )
     await runner.setup()
     try:
         await _listen(runner, settings.host, settings.port)
         host, port = runner.addresses[0][:2]
-        yield f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        yield Serving(f"http://{f'[{host}]' if ':' in host else host}:{port}", runner.cleanup)
     finally:
         await runner.cleanup()
 

@@ -29,13 +29,8 @@ class Desk:
     bytes_in_hand: int = 0
 
     @contextmanager
-    def place(self) -> Iterator[Callable[[int], None]]:
-        """One of the bounded places for photos in hand; gives what is to be told of each piece that arrives.
-
-        Raises OverloadedError, at once or from there, when all places or all bytes are taken.
-        """
-        if self.in_hand >= self.settings.limits.waiting:
-            raise OverloadedError(f"{self.in_hand} photos wait already; come again.")
+    def holding(self) -> Iterator[Callable[[int], None]]:
+        """Memory for a body; gives what is to be told of each piece, and raises OverloadedError when there is no more."""
         taken_bytes = 0
 
         def take(size_bytes: int) -> None:
@@ -45,12 +40,21 @@ class Desk:
             if self.bytes_in_hand > BYTES_IN_HAND:
                 raise OverloadedError("The photos in hand fill the memory that they may take; come again.")
 
-        self.in_hand += 1
         try:
             yield take
         finally:
-            self.in_hand -= 1
             self.bytes_in_hand -= taken_bytes
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """One of the bounded places for photos that wait for the model. Raises OverloadedError when all are taken."""
+        if self.in_hand >= self.settings.limits.waiting:
+            raise OverloadedError(f"{self.in_hand} photos wait already; come again.")
+        self.in_hand += 1
+        try:
+            yield
+        finally:
+            self.in_hand -= 1
 
     def readiness(self) -> dict[str, Any]:
         """The document of /readyz: not ready while the model loads, or while a source is lost."""

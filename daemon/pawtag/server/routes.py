@@ -23,9 +23,10 @@ async def tag(request: web.Request) -> web.Response:
     if detail not in DETAILS:
         raise Problem(400, f"There is no detail {detail!r}; there are {', '.join(DETAILS)}.")
     tagger = _ready(desk)
-    with desk.place() as take:
+    with desk.holding() as take:
         data = await read_photo(request, desk.settings.server, take)
-        tagging = await tagger.tag(data, urgent=True)
+        with desk.place():
+            tagging = await tagger.tag(data, urgent=True)
     if detail == "record":
         record = tagged(tagging, None, tagger.fingerprints, Source(kind="request"))
         return web.json_response(record.document())

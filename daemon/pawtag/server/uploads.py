@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web import RequestPayloadError
 from aiohttp.web_exceptions import HTTPException
 
 from pawtag.config import ServerSettings
@@ -31,7 +32,15 @@ async def read_photo(request: web.Request, settings: ServerSettings, take: Calla
         raise Problem(
             408, f"The body did not arrive within {settings.read_timeout_s:g} s.", Connection="close"
         ) from error
-    except (HttpProcessingError, HTTPException, ValueError, RuntimeError, AssertionError, LookupError) as error:
+    except (
+        HttpProcessingError,
+        RequestPayloadError,
+        HTTPException,
+        ValueError,
+        RuntimeError,
+        AssertionError,
+        LookupError,
+    ) as error:
         raise Problem(400, f"The request's body is malformed: {error}.", Connection="close") from error
 
 
