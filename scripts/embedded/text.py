@@ -57,7 +57,7 @@ def train_tokenizer(texts: list[str]) -> BertTokenizer:
 
 
 def train(lessons: Lessons, tokenizer: BertTokenizer, steps: int = STEPS) -> TextTower:
-    """Teach a new tower `steps` batches of lessons; about 20 minutes on two cores."""
+    """Teach a new tower `steps` batches of lessons; about half an hour on two cores."""
     tower = TextTower(len(lessons.unknown), len(tokenizer))
     optimizer = torch.optim.AdamW(tower.parameters(), lr=PEAK_RATE, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=steps, pct_start=0.1)
