@@ -36,9 +36,10 @@ VECTORS = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1)}
 class ColourModel:
     """Embeds a picture as its mean colour, and a prompt as the colour that it names."""
 
-    digest = hashlib.sha256(b"colours").hexdigest()
+    digest = weights_digest = hashlib.sha256(b"colours").hexdigest()
     spec = PixelSpec(resize=8, crop=(8, 8), resample=3, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     scale = 20.0
+    bias = 0.0
     engine = "colours"
 
     def __init__(self) -> None:

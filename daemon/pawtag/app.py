@@ -2,77 +2,31 @@
 
 import asyncio
 import logging
-import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pawtag import labels as labels_module
 from pawtag.config import Settings
 from pawtag.errors import ConfigError, TemporaryError
 from pawtag.folder.sidecar import Sidecars
 from pawtag.folder.source import FolderSource
-from pawtag.labels import Labels, Thresholds, fingerprint
-from pawtag.models import known_answer, text_cache
-from pawtag.models.checkpoint import Checkpoint, find
+from pawtag.loading import Loaded
+from pawtag.metrics import Metrics
 from pawtag.pipeline import Pipeline
-from pawtag.ports import Model
 from pawtag.progress import report_backlog
-from pawtag.records import Fingerprints, PhotoRef, now
-from pawtag.server import Desk, serving
+from pawtag.records import PhotoRef, now
+from pawtag.server import Desk, Serving, serving
 from pawtag.stamps import Judge
-from pawtag.tagger import Tagger, prompts, word_vectors
+from pawtag.succession import Succession
+from pawtag.tagger import Tagger
 
 log = logging.getLogger(__name__)
-Result = TypeVar("Result")
 
 DEFAULT_FOLDER = Path("photos")
-# Counts up where the pixels that a model is given change: old records then become stale.
-PREPROCESSING = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A tagger and what an operator wants to know of its model."""
-
-    tagger: Tagger
-    checkpoint: Checkpoint
-    model: Model
-    calibrated: bool
-
-
-def load(settings: Settings, labels: Labels) -> Loaded:
-    """Find, load and verify the model, and embed the labels' prompts: seconds, in the calling thread.
-
-    Raises ModelError and ConfigError.
-    """
-    from pawtag.models.torch_engine import TorchModel
-
-    checkpoint = find(settings.model)
-    model = TorchModel(checkpoint, settings.model.device, settings.limits.threads)
-    known_answer.verify(model, checkpoint, settings.model.cache_dir)
-    vocabulary = word_vectors(labels, text_cache.embeddings(model, prompts(labels), settings.model.cache_dir))
-    calibration = checkpoint.calibration()
-    thresholds = _thresholds(settings, calibration)
-    names = fingerprints(checkpoint, model.digest, labels, thresholds)
-    tagger = Tagger(model, vocabulary, thresholds, fingerprints=names, limits=settings.limits)
-    return Loaded(tagger, checkpoint, model, calibrated=calibration is not None)
-
-
-def _thresholds(settings: Settings, calibration: Thresholds | None) -> Thresholds:
-    measured = calibration or Thresholds()
-    own = settings.labels.tag_threshold
-    return measured if own is None else Thresholds(own, min(own, measured.also), measured.temperature)
-
-
-def fingerprints(checkpoint: Checkpoint, digest: str, labels: Labels, thresholds: Thresholds) -> Fingerprints:
-    """What makes a record stale, as digests."""
-    name = checkpoint.name
-    by = fingerprint([name.id, name.revision, digest, labels.fingerprint, asdict(thresholds), PREPROCESSING])
-    return Fingerprints(name, labels.fingerprint, by)
 
 
 def folder_of(settings: Settings) -> Path:
@@ -103,7 +57,8 @@ def folder_work(settings: Settings, root: Path, tagger: Tagger) -> FolderWork:
     """The folder's part of the daemon, not yet running."""
     sidecars, judge = Sidecars(root, settings.sidecar.dir), Judge(tagger.fingerprints, now())
     needs = partial(_needs, judge, sidecars)
-    source = FolderSource(root, settings.folder, needs, max_bytes=settings.limits.max_file_bytes)
+    skipped = tagger.metrics.skipped
+    source = FolderSource(root, settings.folder, needs, max_bytes=settings.limits.max_file_bytes, skipped=skipped)
     pipeline = Pipeline(source, sidecars, tagger, judge=judge, in_hand=settings.limits.in_hand)
     return FolderWork(source, pipeline, needs)
 
@@ -122,21 +77,66 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """
     labels = labels_module.load(settings.labels.file)
     root = folder_of(settings)
-    desk = Desk(settings, labels)
+    metrics = Metrics()
+    succession = Succession(settings, labels, metrics, stop)
+    desk = Desk(settings, labels, metrics, download=lambda: succession.progress)
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(serving(desk))
-        loaded = await _unless(stop, partial(load, settings, labels))
+        loaded = await succession.first()
         if loaded is None:
             return
         _introduce(loaded, root, server.address)
-        await stack.enter_async_context(loaded.tagger.running())
-        stack.push_async_callback(server.drain)  # before the tagger closes: requests in hand are answered
-        work = folder_work(settings, root, loaded.tagger)
-        desk.sources.append(lambda: work.pipeline.state)
-        desk.tagger, desk.engine, desk.calibrated = loaded.tagger, loaded.model.engine, loaded.calibrated
-        log.info("ready")
-        async with background(_close(desk, stop), "close"):
-            await _work(work, stop)
+        await stack.enter_async_context(background(_close(desk, stop), "close"))
+        heir = asyncio.create_task(succession.heir(loaded), name="succession")
+        stack.callback(heir.cancel)
+        daemon = _Daemon(settings, root, desk, server, stop)
+        loaded = await daemon.term(loaded, heir)
+        if loaded is not None:
+            await daemon.term(loaded, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Daemon:
+    """What stays when the model changes."""
+
+    settings: Settings
+    root: Path
+    desk: Desk
+    server: Serving
+    stop: asyncio.Event
+
+    async def term(self, loaded: Loaded, heir: asyncio.Task[Loaded | None] | None) -> Loaded | None:
+        """Tag by one model until it is time to stop, or until its heir is there, which is returned.
+
+        Nothing is lost between the two: the old model answers what it has in hand, the new one what comes from
+        then on, and its first scan finds every photo that is owed a record.
+        """
+        async with loaded.tagger.running():
+            work = folder_work(self.settings, self.root, loaded.tagger)
+            self.desk.open(loaded.tagger, loaded.model.engine, work.pipeline, calibrated=loaded.calibrated)
+            self.desk.metrics.watch_depth("folder", lambda: work.source.waiting)
+            log.info("ready")
+            ended = asyncio.Event()
+            async with background(_set_after(ended, self.stop), "end-of-term"):
+                if heir is not None:
+                    heir.add_done_callback(partial(_end_if_it_came, ended))
+                await _work(work, ended)
+            if heir is None or self.stop.is_set():
+                await self.server.drain()  # before the tagger closes: requests in hand are answered
+                return None
+            following = heir.result()
+            self.desk.tagger = following.tagger if following else None
+        return following
+
+
+def _end_if_it_came(ended: asyncio.Event, heir: asyncio.Task[Loaded | None]) -> None:
+    if not heir.cancelled() and heir.result() is not None:
+        ended.set()
+
+
+async def _set_after(ended: asyncio.Event, stop: asyncio.Event) -> None:
+    await stop.wait()
+    ended.set()
 
 
 async def _close(desk: Desk, stop: asyncio.Event) -> None:
@@ -160,31 +160,6 @@ async def background(work: Coroutine[Any, Any, None], name: str) -> AsyncIterato
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-async def _unless(stop: asyncio.Event, work: Callable[[], Result]) -> Result | None:
-    """What `work` returns from a thread; None where `stop` is set first. Nobody waits for the thread then."""
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[Result] = loop.create_future()
-
-    def deliver(settle: Callable[[], None]) -> None:
-        if not answer.done():
-            settle()
-
-    def run() -> None:
-        try:
-            result = work()
-        except BaseException as error:
-            loop.call_soon_threadsafe(deliver, partial(answer.set_exception, error))
-        else:
-            loop.call_soon_threadsafe(deliver, partial(answer.set_result, result))
-
-    threading.Thread(target=run, name="load", daemon=True).start()
-    stopping = asyncio.create_task(stop.wait(), name="stop-while-loading")
-    waited: set[asyncio.Future[Any]] = {answer, stopping}
-    await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    return None if not answer.done() else answer.result()
 
 
 def _introduce(loaded: Loaded, root: Path, address: str) -> None:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from pawtag.errors import TemporaryError
+from pawtag.metrics import Metrics
 from pawtag.records import Floats
 
 
@@ -23,9 +24,12 @@ class Batcher:
     spoils it is alone.
     """
 
-    def __init__(self, embed: Callable[[Sequence[Floats]], Floats], size: int, wait_s: float) -> None:
+    def __init__(
+        self, embed: Callable[[Sequence[Floats]], Floats], size: int, wait_s: float, metrics: Metrics | None = None
+    ) -> None:
         """Take up to `size` inputs at once; one that comes alone waits `wait_s` for company."""
         self._embed, self._size, self._wait_s = embed, size, wait_s
+        self._metrics = metrics or Metrics()
         self._urgent: deque[_Waiting] = deque()
         self._patient: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
@@ -85,4 +89,6 @@ class Batcher:
             batch[0].answer.set_exception(TemporaryError(f"The model failed: {error}.", delay_s=5))
 
     async def _call(self, batch: list[Floats]) -> Floats:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._embed, batch)
+        self._metrics.batch(len(batch))
+        with self._metrics.stage("model"):
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._embed, batch)

@@ -55,6 +55,8 @@ class Pipeline:
         self._slots = asyncio.Semaphore(in_hand)
         self._budget = ByteBudget(BYTES_IN_HAND)
         self._rivals_named = False
+        self._metrics = tagger.metrics
+        self.in_hand = 0
         self.counts = Counts()
         self.trouble: str | None = None
         self.last_fault: str | None = None
@@ -78,11 +80,13 @@ class Pipeline:
                 tasks.create_task(self._handle(event), name=f"photo {event.ref.uri!r}")
 
     async def _handle(self, event: Event) -> None:
+        self.in_hand += 1
         try:
             await self._bring_up_to_date(event)
             self.trouble = None
         except GoneError as error:
             log.debug("%s", error)
+            self._metrics.skipped("gone")
         except UnfinishedError as error:
             # It is looked at again at the same pace, as often as it takes: no fault, no attempt.
             await self._source.retry(replace(event, attempt=event.attempt - 1), error.delay_s)
@@ -95,6 +99,7 @@ class Pipeline:
             await self._retry(event, TemporaryError(str(error), delay_s=30))
             return
         finally:
+            self.in_hand -= 1
             self._slots.release()
         await self._source.done(event)
 
@@ -109,11 +114,13 @@ class Pipeline:
         stamp = await asyncio.to_thread(self._sink.current, event.ref)
         if self._judge.is_current(stamp, event.ref):
             self._name_rival(stamp, event.ref)
+            self._metrics.skipped("current")
             return
         ref, record = await self._record(event, stamp)
         if stamp and stamp.record and stamp.describes(ref) and record.error and record.error == stamp.record.error:
             return  # still unreadable: nothing new to say
-        await asyncio.to_thread(self._sink.write, ref, record)
+        with self._metrics.stage("write"):
+            await asyncio.to_thread(self._sink.write, ref, record)
         self._count(ref, record)
 
     async def _record(self, event: Event, stamp: Stamp | None) -> tuple[PhotoRef, TagRecord]:
@@ -121,7 +128,8 @@ class Pipeline:
         ref, photo = event.ref, PhotoFacts(name=_name(event.ref.uri), bytes=event.ref.size_bytes)
         try:
             async with self._budget.share(ref.size_bytes):
-                payload = await self._source.read(event)
+                with self._metrics.stage("read"):
+                    payload = await self._source.read(event)
                 ref = payload.ref
                 photo = (await asyncio.to_thread(facts, payload.data)).model_copy(update={"name": photo.name})
                 if stamp and stamp.record and stamp.sha256 == photo.sha256 and self._judge.speaks_for_us(stamp):
@@ -142,6 +150,7 @@ class Pipeline:
     def _count(self, ref: PhotoRef, record: TagRecord) -> None:
         field = record.status.replace("-", "_")
         setattr(self.counts, field, getattr(self.counts, field) + 1)
+        self._metrics.photo(record.source.kind, record.status)
         log.info("%s: %s", ref.uri, summary(record))
         self.on_record(ref, record)
 

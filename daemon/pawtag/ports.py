@@ -7,6 +7,8 @@ from typing import Literal, Protocol
 
 from pawtag.records import Event, Floats, Payload, PhotoRef, PixelSpec, Source, Stamp, TagRecord
 
+MB = 1_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class SourceState:
@@ -15,6 +17,21 @@ class SourceState:
     name: str
     state: Literal["running", "degraded", "lost"]
     reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a download is. `reason` says why it waits, or that it has been given up."""
+
+    model_id: str
+    done_bytes: int = 0
+    total_bytes: int | None = None
+    reason: str | None = None
+
+    def __str__(self) -> str:
+        """For people: `120 of 605 MB`."""
+        total = f" of {self.total_bytes / MB:.0f}" if self.total_bytes else ""
+        return f"{self.done_bytes / MB:.0f}{total} MB"
 
 
 class PhotoSource(Protocol):
@@ -67,12 +84,20 @@ class Model(Protocol):
         """SHA-256 of weights, tokenizer and preprocessing together, in hex."""
 
     @property
+    def weights_digest(self) -> str:
+        """SHA-256 of the weights alone, in hex."""
+
+    @property
     def spec(self) -> PixelSpec:
         """The input that `embed` wants."""
 
     @property
     def scale(self) -> float:
         """What a cosine is multiplied by to be the model's own logit."""
+
+    @property
+    def bias(self) -> float:
+        """What is then added to it (SigLIP's; 0 elsewhere)."""
 
     @property
     def engine(self) -> str:

@@ -1,5 +1,6 @@
 """The frozen values that travel between the stages, and the one document that each photo gets."""
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -59,15 +60,23 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
+class Patches:
+    """A picture's own shape kept, in at most `most` squares of `side` pixels (SigLIP 2 NaFlex)."""
+
+    side: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
 class PixelSpec:
     """How a model wants its input.
 
-    `resize`: shorter side in pixels, or (height, width) that the picture is squashed to; `crop`:
+    `resize`: shorter side in pixels, (height, width) that the picture is squashed to, or patches; `crop`:
     (height, width) of the middle that is kept, None for all; `resample`: Pillow's number of the
     filter; `mean` and `std` apply to values between 0 and 1.
     """
 
-    resize: int | tuple[int, int]
+    resize: int | tuple[int, int] | Patches
     crop: tuple[int, int] | None
     resample: int
     mean: tuple[float, float, float]
@@ -76,6 +85,8 @@ class PixelSpec:
     @property
     def shorter_side(self) -> int:
         """The resized picture's shorter side (of a squashed one, the longer: it must suffice both ways)."""
+        if isinstance(self.resize, Patches):
+            return math.isqrt(self.resize.most) * self.resize.side
         return self.resize if isinstance(self.resize, int) else max(self.resize)
 
 

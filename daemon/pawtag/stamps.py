@@ -28,5 +28,9 @@ class Judge:
         )
 
     def is_rival(self, stamp: Stamp) -> bool:
-        """Another daemon wrote this since our start: left alone, or the two would tag to and fro."""
-        return stamp.by != self.ours.by and stamp.tagged_at > self.started_at
+        """Another daemon wrote this since our start: left alone, or the two would tag to and fro.
+
+        But not a fallback's record, where we have the wanted model: the fallback leaves ours alone.
+        """
+        is_lesser = stamp.fallback and not self.ours.model.fallback
+        return stamp.by != self.ours.by and stamp.tagged_at > self.started_at and not is_lesser

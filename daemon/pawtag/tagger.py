@@ -2,9 +2,9 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from pawtag.config import LimitSettings
 from pawtag.errors import PermanentError
 from pawtag.images import ImageLimits, decode, prepare
 from pawtag.labels import SCORE_DIGITS, Group, Labels, PromptSet, Thresholds, choose, shares
+from pawtag.metrics import Metrics
 from pawtag.ports import Model
 from pawtag.records import PET_GROUP, Fingerprints, Floats, PhotoFacts, Scores, Tag, Tagging
 
@@ -55,7 +56,7 @@ def prompts(labels: Labels) -> list[str]:
     return [prompt for _, words in labels.prompt_sets() for word_prompts in words for prompt in word_prompts]
 
 
-def answer(embedding: Floats, vocabulary: Vocabulary, scale: float, thresholds: Thresholds) -> Answer:
+def answer(embedding: Floats, vocabulary: Vocabulary, model: Model, thresholds: Thresholds) -> Answer:
     """Scores and tags of every group that is asked, in the order of the groups."""
     tags: list[Tag] = []
     scores: Scores = {}
@@ -63,7 +64,7 @@ def answer(embedding: Floats, vocabulary: Vocabulary, scale: float, thresholds: 
         subject = _subject(group, tags)
         if subject is None and group.subject_group:
             continue
-        logits = scale * (vocabulary.vectors[name, subject] @ embedding)
+        logits = model.scale * (vocabulary.vectors[name, subject] @ embedding) + model.bias
         values = shares(logits, [len(words) for words in group.labels.values()], thresholds.temperature)
         if not np.isfinite(values).all():
             raise PermanentError("bad-score", "The model's scores for this photo are not numbers.")
@@ -96,22 +97,28 @@ class Tagger:
         *,
         fingerprints: Fingerprints,
         limits: LimitSettings,
+        metrics: Metrics | None = None,
     ) -> None:
         """Open with `running`, which keeps the batcher at work."""
+        self.metrics = metrics or Metrics()
         self.fingerprints = fingerprints
         self._model, self.vocabulary, self.thresholds = model, vocabulary, thresholds
         self._limits = ImageLimits(limits.max_file_bytes, limits.max_pixels)
-        self._batcher = Batcher(model.embed, limits.batch_size, limits.batch_wait_s)
+        self._batcher = Batcher(model.embed, limits.batch_size, limits.batch_wait_s, self.metrics)
         # A person's photo is decoded by threads that the backlog cannot fill.
         self._urgent_threads = ThreadPoolExecutor(limits.threads, thread_name_prefix="decode-urgent")
         self._threads = ThreadPoolExecutor(limits.threads, thread_name_prefix="decode")
+        self._in_hand = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Tagger"]:
-        """The tagger, able to answer until the context ends."""
+        """The tagger, answering until the context ends; what is in hand by then is answered, what comes before waits."""
         batching = asyncio.create_task(self._batcher.run(), name="batcher")
         try:
             yield self
+            await self._idle.wait()
         finally:
             batching.cancel()
             await asyncio.gather(batching, return_exceptions=True)
@@ -120,17 +127,31 @@ class Tagger:
 
     async def tag(self, data: bytes, *, urgent: bool = False) -> Tagging:
         """Tag one photo. Raises PermanentError for one that cannot be tagged, TemporaryError for a passing fault."""
-        threads = self._urgent_threads if urgent else self._threads
-        photo, pixels = await asyncio.get_running_loop().run_in_executor(threads, self._prepare, data)
-        embedding = await self._batcher.embed(pixels, urgent=urgent)
-        found = answer(embedding, self.vocabulary, self._model.scale, self.thresholds)
+        with self._holding():
+            threads = self._urgent_threads if urgent else self._threads
+            photo, pixels = await asyncio.get_running_loop().run_in_executor(threads, self._prepare, data)
+            embedding = await self._batcher.embed(pixels, urgent=urgent)
+        found = answer(embedding, self.vocabulary, self._model, self.thresholds)
         return Tagging(found.tags, found.scores, photo, self._has_pet(found.tags))
+
+    @contextmanager
+    def _holding(self) -> Iterator[None]:
+        self._in_hand += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._in_hand -= 1
+            if not self._in_hand:
+                self._idle.set()
 
     def _prepare(self, data: bytes) -> tuple[PhotoFacts, Floats]:
         spec = self._model.spec
-        image = decode(data, self._limits, spec.shorter_side)
+        with self.metrics.stage("decode"):
+            image = decode(data, self._limits, spec.shorter_side)
+            pixels = prepare(image, spec)
         known = {"width": image.width, "height": image.height, "format": image.format}
-        return facts(data).model_copy(update=known), prepare(image, spec)
+        return facts(data).model_copy(update=known), pixels
 
     def _has_pet(self, tags: tuple[Tag, ...]) -> bool:
         """A species reached its threshold; with labels of one's own that have no species, any tag will do."""

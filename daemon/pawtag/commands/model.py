@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from pawtag import app, labels, log
+from pawtag import labels, loading, log
 from pawtag.config import Settings
 
 
@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     """Load and verify the model, and print what it is."""
     log.set_up(settings.log)
-    loaded = app.load(settings, labels.load(settings.labels.file))
+    loaded = loading.load(settings, labels.load(settings.labels.file))
     names = loaded.tagger.fingerprints
     shown = {
         **names.model.model_dump(),

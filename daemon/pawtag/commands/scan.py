@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from pawtag import app, labels, log
+from pawtag import app, labels, loading, log
 from pawtag.config import Settings
 from pawtag.errors import ConfigError, PawtagError
 from pawtag.folder.walk import Walk
@@ -29,7 +29,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     root = arguments.folder.resolve()
     if not root.is_dir():
         raise ConfigError(f"There is no folder {arguments.folder}.")
-    loaded = app.load(settings, labels.load(settings.labels.file))
+    loaded = loading.load(settings, labels.load(settings.labels.file))
     if arguments.dry_run:
         return asyncio.run(_preview(root, settings, loaded))
     counts = asyncio.run(_scan(root, settings, loaded))
@@ -37,7 +37,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-async def _preview(root: Path, settings: Settings, loaded: app.Loaded) -> int:
+async def _preview(root: Path, settings: Settings, loaded: loading.Loaded) -> int:
     work, count = app.folder_work(settings, root, loaded.tagger), 0
     for seen in Walk(root, settings.folder, tidy=False):
         if work.needs(seen.ref):
@@ -47,7 +47,7 @@ async def _preview(root: Path, settings: Settings, loaded: app.Loaded) -> int:
     return 0
 
 
-async def _scan(root: Path, settings: Settings, loaded: app.Loaded) -> Counts:
+async def _scan(root: Path, settings: Settings, loaded: loading.Loaded) -> Counts:
     async with loaded.tagger.running():
         work, stop = app.folder_work(settings, root, loaded.tagger), asyncio.Event()
         with tqdm(unit=" photos", disable=None, dynamic_ncols=True) as bar:

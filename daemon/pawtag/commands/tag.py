@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from pawtag import app, labels, log
+from pawtag import labels, loading, log
 from pawtag.config import Settings
 from pawtag.errors import GoneError, PermanentError, TemporaryError
 from pawtag.folder.walk import read
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     """Tag and print each file in the order given; 1 when one of them failed."""
     log.set_up(settings.log)
-    loaded = app.load(settings, labels.load(settings.labels.file))
+    loaded = loading.load(settings, labels.load(settings.labels.file))
     return asyncio.run(_tag_all(arguments.files, settings, loaded.tagger, as_json=arguments.json))
 
 

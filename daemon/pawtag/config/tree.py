@@ -33,7 +33,11 @@ class ModelSettings(Section):
     fallback: Literal["embedded", "none"] = "embedded"
     """What serves while the wanted model is not there: "embedded", or "none" for an error."""
     hub: bool = True
-    """Whether the model hub may be asked; false: never connects. (It is not asked yet.)"""
+    """Whether the model hub may be asked; false: never connects."""
+    threshold: Score | None = None
+    """What `pawtag model check` measured for this model: from which score on its best label is a tag."""
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Measured with it: what its logits are divided by."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where the model runs: "auto" takes a GPU where there is one."""
     engine: Literal["auto", "torch"] = "auto"

@@ -12,7 +12,7 @@ from pawtag.config import FolderSettings
 from pawtag.folder.backlog import Backlog
 from pawtag.folder.settle import Settling
 from pawtag.folder.walk import Sighting, read, sighting
-from pawtag.folder.watch import FolderWatch, Needs
+from pawtag.folder.watch import FolderWatch, Hearing, Needs, Skipped, ignored
 from pawtag.ports import SourceState
 from pawtag.records import Event, Payload, PhotoRef, Source
 
@@ -24,10 +24,12 @@ FRESH_S = 60.0
 class FolderSource:
     """Photos below a folder that need a record; see ports.PhotoSource. Lives on the event loop."""
 
-    def __init__(self, root: Path, settings: FolderSettings, needs: Needs, *, max_bytes: int) -> None:
-        """Nothing is looked at before `watching` or `scan`. `needs(ref)` is asked from a thread."""
+    def __init__(
+        self, root: Path, settings: FolderSettings, needs: Needs, *, max_bytes: int, skipped: Skipped = ignored
+    ) -> None:
+        """Nothing is looked at before `watching` or `scan`. `needs(ref)` and `skipped` are called from threads."""
         self._max_bytes, self._settle_s = max_bytes, settings.settle_s
-        self._watch = FolderWatch(root, settings, needs, found=self._found, hinted=self._hinted)
+        self._watch = FolderWatch(root, settings, needs, Hearing(self._found, self._hinted, skipped))
         self._settling: Settling[PhotoRef] = Settling(settings.settle_s, settings.quiet_s)
         self._changed_at: dict[str, float] = {}
         self._ready: deque[str] = deque()

@@ -4,6 +4,7 @@ import errno
 import os
 import stat
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ SERVICE_FOLDERS = frozenset({"@eaDir", "#recycle", "lost+found", "$RECYCLE.BIN",
 OLD_S = 60.0
 LEFT_OVER_S = 60.0
 OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+NOT_A_PHOTO, NOT_A_FILE = "not-a-photo", "not-a-file"
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE, errno.ENXIO)
 
 
@@ -35,7 +37,7 @@ class Sighting:
 class Walk:
     """A stream over the photos below `root`.
 
-    `unreadable` then names the folders that could not be read. Left-over temporary files of ours are
+    `unreadable` then names the folders that could not be read, `skipped` counts what is no photo. Left-over temporary files of ours are
     removed on the way if it is `tidy`.
     """
 
@@ -43,6 +45,7 @@ class Walk:
     settings: FolderSettings
     tidy: bool = True
     unreadable: list[str] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
 
     def __iter__(self) -> Iterator[Sighting]:
         """Every photo, folder by folder. Raises OSError where the root cannot be read."""
@@ -63,8 +66,16 @@ class Walk:
                         self._remove_left_over(entry.path)
                     elif self.settings.recursive and is_folder(entry):
                         folders.append(entry.path)
-                    elif is_photo_name(entry.name, self.settings.patterns) and (found := sighting(entry.path)):
+                    elif found := self._photo(entry):
                         yield found
+
+    def _photo(self, entry: os.DirEntry[str]) -> Sighting | None:
+        if is_photo_name(entry.name, self.settings.patterns):
+            found = sighting(entry.path)
+            self.skipped[NOT_A_FILE] += found is None
+            return found
+        self.skipped[NOT_A_PHOTO] += is_other_file(entry.name) and entry.is_file(follow_symlinks=False)
+        return None
 
     def _remove_left_over(self, path: str) -> None:
         """A temporary file of ours that its process did not live to rename."""
@@ -76,6 +87,11 @@ class Walk:
 def is_photo_name(name: str, patterns: tuple[str, ...]) -> bool:
     """Whether a file of that name is taken for a photo."""
     return not name.startswith(".") and any(fnmatchcase(name.lower(), pattern.lower()) for pattern in patterns)
+
+
+def is_other_file(name: str) -> bool:
+    """Whether a file that is no photo by its name counts as skipped: not hidden ones, nor sidecars."""
+    return not name.startswith(".") and not name.endswith(".json")
 
 
 def is_passed_over(name: str) -> bool:

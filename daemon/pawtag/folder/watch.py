@@ -2,15 +2,17 @@
 
 import asyncio
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from pawtag.config import FolderSettings
 from pawtag.folder.observer import NativeObserver, native_events_reach
-from pawtag.folder.walk import Sighting, Walk, is_folder_within, is_within, sighting
+from pawtag.folder.walk import NOT_A_PHOTO, Sighting, Walk, is_folder_within, is_other_file, is_within, sighting
 from pawtag.ports import SourceState
 from pawtag.records import PhotoRef
 
@@ -25,19 +27,34 @@ MORE_WATCHES = "allow more: sysctl fs.inotify.max_user_watches and fs.inotify.ma
 Needs = Callable[[PhotoRef], bool]
 Found = Callable[[list[Sighting]], None]
 Hinted = Callable[[str, PhotoRef | None], None]
+Skipped = Callable[[str, int], None]
+
+
+def ignored(_reason: str, _count: int) -> None:
+    """Nobody counts what is skipped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """Who hears of photos: `found` of those of a scan that need a record, `hinted` of that of an event.
+
+    Both are called on the event loop. A hint's version is None where the file was closed after writing, or moved
+    in. `skipped(reason, count)` hears from threads of what is no photo.
+    """
+
+    found: Found
+    hinted: Hinted
+    skipped: Skipped = ignored
 
 
 class FolderWatch:
-    """Tells of photos below `root`: `found` those of a scan that need a record, `hinted` those of an event.
+    """Tells of photos below `root`. `needs` is asked from a thread."""
 
-    A hint's version is None where the file was closed after writing, or moved in. `needs` is asked from
-    a thread; `found` and `hinted` are called on the event loop.
-    """
-
-    def __init__(self, root: Path, settings: FolderSettings, needs: Needs, *, found: Found, hinted: Hinted) -> None:
+    def __init__(self, root: Path, settings: FolderSettings, needs: Needs, hearing: Hearing) -> None:
         """Nothing is looked at before `keep` or `scan`."""
         self.root, self._settings, self._needs = root, settings, needs
-        self._found, self._hinted = found, hinted
+        self._hearing = hearing
+        self._is_counted = False
         self._loop = asyncio.get_running_loop()
         self._asked: set[Path] = set()
         self._wake = asyncio.Event()
@@ -79,8 +96,16 @@ class FolderWatch:
         for unreadable in walk.unreadable:
             log.warning("The folder %s cannot be read; its photos wait until it can.", unreadable)
         if folder is None:
+            self._count_once(walk)
             self._degrade(f"{len(walk.unreadable)} folders cannot be read" if walk.unreadable else self._blindness)
         return found
+
+    def _count_once(self, walk: Walk) -> None:
+        """What is no photo is counted by the first scan; later scans meet the same files again."""
+        if not self._is_counted:
+            self._is_counted = True
+            for reason, count in walk.skipped.items():
+                self._hearing.skipped(reason, count)
 
     def _look_through(self, walk: Walk) -> int:
         """In a thread: hand what needs a record to the loop, some at a time."""
@@ -92,9 +117,9 @@ class FolderWatch:
                 some.append(seen)
                 count += 1
             if len(some) >= AT_ONCE:
-                self._loop.call_soon_threadsafe(self._found, some)
+                self._loop.call_soon_threadsafe(self._hearing.found, some)
                 some = []
-        self._loop.call_soon_threadsafe(self._found, some)
+        self._loop.call_soon_threadsafe(self._hearing.found, some)
         return count
 
     async def _keep_while_there(self) -> None:
@@ -155,7 +180,9 @@ class FolderWatch:
         if is_within(path, self.root, self._settings):
             seen = None if closed else sighting(path)
             if closed or seen:
-                self._loop.call_soon_threadsafe(self._hinted, path, seen.ref if seen else None)
+                self._loop.call_soon_threadsafe(self._hearing.hinted, path, seen.ref if seen else None)
+        elif closed and is_other_file(os.path.basename(path)):  # noqa: PTH119 - a name may be any bytes
+            self._hearing.skipped(NOT_A_PHOTO, 1)
 
     def _ask_from_thread(self, folder: str | None) -> None:
         if folder and not is_folder_within(folder, self.root, self._settings):

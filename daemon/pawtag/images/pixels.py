@@ -1,11 +1,14 @@
 """A picture to a model's input, as the model's own processor does it."""
 
+import math
+
 import numpy as np
 from PIL import Image as pillow
 
-from pawtag.records import Floats, Image, PixelSpec
+from pawtag.records import Floats, Image, Patches, PixelSpec
 
 LONGEST_SHAPE = 4
+SCALE_STEP, LARGEST_SCALE = 1e-5, 100.0
 
 
 def prepare(image: Image, spec: PixelSpec) -> Floats:
@@ -29,12 +32,33 @@ def _without_ends(picture: pillow.Image, spec: PixelSpec) -> pillow.Image:
 
 def _resized(size: tuple[int, int], spec: PixelSpec) -> tuple[int, int]:
     """(width, height) after resizing; the longer side is cut down to a whole pixel, as transformers does."""
+    if isinstance(spec.resize, Patches):
+        return _whole_patches(size, spec.resize)
     if not isinstance(spec.resize, int):
         return spec.resize[1], spec.resize[0]
     width, height = size
     if width <= height:
         return spec.resize, int(spec.resize * height / width)
     return int(spec.resize * width / height), spec.resize
+
+
+def _whole_patches(size: tuple[int, int], patches: Patches) -> tuple[int, int]:
+    """The largest (width, height) of the picture's shape, rounded up to whole patches, of no more than `most`.
+
+    By bisection of the scale between the bounds that transformers takes, so that the sizes are the same.
+    """
+
+    def scaled(scale: float) -> tuple[int, int]:
+        columns, rows = (max(1, math.ceil(length * scale / patches.side)) for length in size)
+        return columns, rows
+
+    low, high = SCALE_STEP / 10, LARGEST_SCALE
+    while high - low >= SCALE_STEP:
+        middle = (low + high) / 2
+        columns, rows = scaled(middle)
+        low, high = (middle, high) if columns * rows <= patches.most else (low, middle)
+    columns, rows = scaled(low)
+    return columns * patches.side, rows * patches.side
 
 
 def _middle(picture: pillow.Image, size: tuple[int, int]) -> pillow.Image:

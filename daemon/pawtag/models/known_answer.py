@@ -21,17 +21,18 @@ CLOSE_ENOUGH = 0.999  # a cosine: float32 on another processor agrees to 1e-5, h
 def verify(model: Model, checkpoint: Checkpoint, cache: Path) -> None:
     """Compare the model's answers with those that it gave when it was built, or at its first start.
 
-    Raises ModelError where they differ, are not finite, or do not tell pictures apart.
+    What is kept is kept for the weights alone: beside another tokenizer or preprocessing they answer otherwise.
+    Raises ModelError where the answers differ, are not finite, or do not tell pictures apart.
     """
     found = answers(model)
     shipped, kept = (
         checkpoint.folder / KNOWN_ANSWER,
-        cache / "known-answers" / f"{model.digest}.json",
+        cache / "known-answers" / f"{model.weights_digest}.json",
     )
     for path in (shipped, kept):
         expected = _read(path)
         if expected is not None:
-            _compare(found, expected, checkpoint)
+            _compare(found, expected, checkpoint, path)
             return
     _keep(kept, found)
 
@@ -55,12 +56,13 @@ def document(found: Floats) -> str:
     return json.dumps({"picture": PICTURE, "prompt": PROMPT, "embeddings": np.round(found, 6).tolist()})
 
 
-def _compare(found: Floats, expected: Floats, checkpoint: Checkpoint) -> None:
+def _compare(found: Floats, expected: Floats, checkpoint: Checkpoint, path: Path) -> None:
     agreement = (found * expected).sum(1) if found.shape == expected.shape else np.zeros(1)
     if agreement.min() < CLOSE_ENOUGH:
         raise ModelError(
             f"The model in {checkpoint.folder} does not give the answer that it must (agreement "
-            f"{agreement.min():.4f}); its files are damaged or do not belong together."
+            f"{agreement.min():.4f}): its files are damaged or do not belong together. If you changed them on purpose, "
+            f"remove {path}."
         )
 
 

@@ -1,8 +1,7 @@
 """The reference engine: a checkpoint loaded by transformers, run by torch."""
 
-import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,15 +10,34 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModelForZeroShotIma
 from transformers.utils import logging as transformers_logging
 
 from pawtag.errors import ConfigError, ModelError
-from pawtag.models.checkpoint import Checkpoint
-from pawtag.records import Floats, PixelSpec
+from pawtag.models.checkpoint import Checkpoint, combined
+from pawtag.models.processor import patched, pixel_spec
+from pawtag.records import Floats, Patches
 
-# Families whose logit is a cosine times one number, and how that number is kept.
-SCALES = {
-    "clip": lambda model: model.logit_scale.exp(),
-    "align": lambda model: 1 / model.temperature,
+
+class Family(NamedTuple):
+    """How a family turns a cosine into its logit, scale x cosine + bias, and what its text tower was trained with."""
+
+    scale: Callable[[Any], Any] = lambda model: model.logit_scale.exp()
+    bias: Callable[[Any], Any] = lambda _: torch.zeros(())
+    is_padded_to_full: bool = False
+    """Prompts are padded to the longest text, and the padding is read (SigLIP)."""
+
+
+SIGLIP = Family(bias=lambda model: model.logit_bias, is_padded_to_full=True)
+# By config.json's model_type. Each family's logits are compared with its own forward pass in tests/unit/test_families.py.
+FAMILIES = {
+    "clip": Family(),
+    "siglip": SIGLIP,
+    "siglip2": SIGLIP,
+    "align": Family(scale=lambda model: 1 / model.temperature),
+    "altclip": Family(),
+    "chinese_clip": Family(),
+    "clipseg": Family(),
+    "metaclip_2": Family(),
 }
 TEXTS_AT_ONCE = 64
+FROM_PAD_ON = ("altclip_text_model",)  # RoBERTa numbers its positions from the padding token's number on
 
 
 class TorchModel:
@@ -32,7 +50,9 @@ class TorchModel:
         """
         torch.set_num_threads(threads)
         _quieten()
-        self.digest = checkpoint.digest()
+        digests = checkpoint.digests()
+        self.digest = combined(digests)
+        self.weights_digest = combined({name: digests[name] for name in checkpoint.weights})
         try:
             self._device = torch.device(_chosen(device))
             self._family = _family(checkpoint)
@@ -44,59 +64,58 @@ class TorchModel:
         except Exception as error:  # a damaged checkpoint makes its readers raise anything
             raise ModelError(f"The model in {checkpoint.folder} cannot be loaded: {_first_line(error)}") from error
         self.spec = pixel_spec(processor.to_dict())
-        self.scale = float(SCALES[self._family](self._model).detach())
+        self.scale, self.bias = (
+            float(number(self._model).detach()) for number in (self._family.scale, self._family.bias)
+        )
+        self._longest_text = _longest_text(self._model.config, self._tokenizer)
         self.engine = f"torch {torch.__version__} on {self._device.type}"
 
     @torch.inference_mode()
     def embed(self, batch: Sequence[Floats]) -> Floats:
         """Unit vectors (N, D) for N inputs (3, H, W)."""
-        pixels = torch.from_numpy(np.stack(batch)).to(self._device)
-        return _unit(self._model.get_image_features(pixel_values=pixels).pooler_output)
+        resize = self.spec.resize
+        arrays = patched(batch, resize) if isinstance(resize, Patches) else {"pixel_values": np.stack(batch)}
+        inputs = {name: torch.from_numpy(array).to(self._device) for name, array in arrays.items()}
+        return _unit(self._model.get_image_features(**inputs).pooler_output)
 
     @torch.inference_mode()
     def embed_text(self, prompts: Sequence[str]) -> Floats:
         """Unit vectors (N, D) for N prompts. Raises ConfigError for one that the text tower would cut."""
-        longest = self._model.config.text_config.max_position_embeddings
         for prompt, tokens in zip(prompts, self._tokenizer(list(prompts))["input_ids"], strict=True):
-            if len(tokens) > longest:
-                raise ConfigError(f"The prompt {prompt!r} has {len(tokens)} tokens; this model reads {longest}.")
+            if len(tokens) > self._longest_text:
+                raise ConfigError(
+                    f"The prompt {prompt!r} has {len(tokens)} tokens; this model reads {self._longest_text}."
+                )
         parts = [prompts[first : first + TEXTS_AT_ONCE] for first in range(0, len(prompts), TEXTS_AT_ONCE)]
         return np.concatenate([self._embed_texts(part) for part in parts])
 
     def _embed_texts(self, prompts: Sequence[str]) -> Floats:
-        tokens = self._tokenizer(list(prompts), padding=True, return_tensors="pt").to(self._device)
+        padding = {"padding": "max_length", "max_length": self._longest_text}
+        how = padding if self._family.is_padded_to_full else {"padding": True}
+        tokens = self._tokenizer(list(prompts), return_tensors="pt", **how).to(self._device)
         return _unit(self._model.get_text_features(**tokens).pooler_output)
 
 
-def pixel_spec(processor: dict[str, Any]) -> PixelSpec:
-    """The input that a checkpoint's image processor makes. Raises ModelError for steps that pawtag does not know."""
-    odd = [name for name in ("do_pad", "rescale_offset", "include_top") if processor.get(name)]
-    if (
-        odd
-        or not processor.get("do_resize", True)
-        or not math.isclose(processor.get("rescale_factor", 1 / 255), 1 / 255)
-    ):
+def _family(checkpoint: Checkpoint) -> Family:
+    name = AutoConfig.from_pretrained(checkpoint.folder, local_files_only=True, trust_remote_code=False).model_type
+    if name not in FAMILIES:
         raise ModelError(
-            f"The model's image processor has steps that pawtag does not know: {', '.join(odd) or 'scaling'}."
+            f"The model in {checkpoint.folder} is of the family {name!r}; pawtag knows {', '.join(FAMILIES)}."
         )
-    size, crop = processor["size"], processor.get("crop_size")
-    resize = size.get("shortest_edge") or (size["height"], size["width"])
-    return PixelSpec(
-        resize=resize,
-        crop=(crop["height"], crop["width"]) if crop and processor.get("do_center_crop", True) else None,
-        resample=int(processor.get("resample", 3)),
-        mean=tuple(processor["image_mean"]),
-        std=tuple(processor["image_std"]),
-    )
+    return FAMILIES[name]
 
 
-def _family(checkpoint: Checkpoint) -> str:
-    family = AutoConfig.from_pretrained(checkpoint.folder, local_files_only=True, trust_remote_code=False).model_type
-    if family not in SCALES:
+def _longest_text(config: Any, tokenizer: Any) -> int:
+    """How many tokens the text tower reads. Raises ModelError where the tokenizer is not this tower's."""
+    text = config.text_config
+    if len(tokenizer) > text.vocab_size:
         raise ModelError(
-            f"The model in {checkpoint.folder} is of the family {family!r}; pawtag knows {', '.join(SCALES)}."
+            f"The tokenizer knows {len(tokenizer)} tokens and the model {text.vocab_size}: they do not belong together."
         )
-    return str(family)
+    positions = text.max_position_embeddings
+    if text.model_type in FROM_PAD_ON:
+        positions -= text.pad_token_id + 1
+    return int(min(positions, tokenizer.model_max_length))
 
 
 def _load(checkpoint: Checkpoint) -> torch.nn.Module:
@@ -104,7 +123,8 @@ def _load(checkpoint: Checkpoint) -> torch.nn.Module:
     model, report = AutoModelForZeroShotImageClassification.from_pretrained(
         checkpoint.folder,
         local_files_only=True,
-        use_safetensors=True,
+        use_safetensors=not checkpoint.is_pickled,
+        weights_only=True,
         trust_remote_code=False,
         dtype=torch.float32,
         output_loading_info=True,

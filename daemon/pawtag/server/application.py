@@ -90,6 +90,7 @@ async def _identify(request: web.Request, handler: Handler) -> web.StreamRespons
     response = await handler(request)
     response.headers[ID_HEADER] = mark
     response.headers["Server"] = f"pawtag/{__version__}"
+    request.app[DESK].metrics.request(_route(request), response.status)
     level = logging.DEBUG if request.path in QUIET_ROUTES else logging.INFO
     log.log(
         level,
@@ -100,3 +101,9 @@ async def _identify(request: web.Request, handler: Handler) -> web.StreamRespons
         1000 * (time.monotonic() - started),
     )
     return response
+
+
+def _route(request: web.Request) -> str:
+    """The route's own path; one name for all that is none, so that strangers cannot make numbers grow."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource else "none"

@@ -2,16 +2,29 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
 
 from pawtag.config import Settings
 from pawtag.errors import OverloadedError
 from pawtag.labels import Labels
-from pawtag.ports import SourceState
+from pawtag.metrics import Metrics
+from pawtag.ports import Progress, SourceState
 from pawtag.tagger import Tagger
 
 BYTES_IN_HAND = 512 * 1024 * 1024
+
+
+class Work(Protocol):
+    """A source that is worked off, as far as the server asks."""
+
+    @property
+    def state(self) -> SourceState:
+        """How it is now."""
+
+    @property
+    def in_hand(self) -> int:
+        """How many of its photos are being worked on."""
 
 
 @dataclass(slots=True)
@@ -20,13 +33,31 @@ class Desk:
 
     settings: Settings
     labels: Labels
+    metrics: Metrics = field(default_factory=Metrics)
     tagger: Tagger | None = None
     engine: str = ""
     calibrated: bool = False
     loading: str = "the model is loading"
-    sources: list[Callable[[], SourceState]] = field(default_factory=list)
+    download: Callable[[], Progress | None] = lambda: None
+    sources: tuple[Work, ...] = ()
     in_hand: int = 0
     bytes_in_hand: int = 0
+
+    def __post_init__(self) -> None:
+        """Let the metrics ask here."""
+        self.metrics.watch(
+            in_hand=lambda: self.in_hand + sum(source.in_hand for source in self.sources),
+            ready=lambda: self.readiness()["ready"],
+        )
+        self.metrics.downloading(
+            lambda: progress.done_bytes if (progress := self.download()) else 0,
+            lambda: (progress.total_bytes or 0) if (progress := self.download()) else 0,
+        )
+
+    def open(self, tagger: Tagger, engine: str, *sources: Work, calibrated: bool) -> None:
+        """From now on photos are tagged by this model, which works off these sources too."""
+        self.tagger, self.engine, self.calibrated, self.sources = tagger, engine, calibrated, sources
+        self.metrics.model(tagger.fingerprints.model, engine)
 
     @contextmanager
     def holding(self) -> Iterator[Callable[[int], None]]:
@@ -58,15 +89,18 @@ class Desk:
 
     def readiness(self) -> dict[str, Any]:
         """The document of /readyz: not ready while the model loads, or while a source is lost."""
-        states = [state() for state in self.sources]
+        states = [source.state for source in self.sources]
         lost = next((state.reason for state in states if state.state == "lost"), None)
-        reason = lost if self.tagger else self.loading
+        progress = self.download()
+        loading = f"the model is being downloaded: {progress}" if progress else self.loading
+        reason = lost if self.tagger else loading
         return {
             "ready": reason is None,
             "reason": reason,
             "model": self._model(),
             "labels": self.labels.fingerprint,
             "sources": [{"name": state.name, "state": state.state, "reason": state.reason} for state in states],
+            "download": asdict(progress) if progress else None,
         }
 
     def _model(self) -> dict[str, Any] | None:

@@ -1,16 +1,19 @@
-"""The routes: POST /tag, /healthz, /readyz, /labels."""
+"""The routes: POST /tag, /healthz, /readyz, /labels, /metrics, /openapi.json."""
 
 from aiohttp import web
 
+from pawtag.errors import PermanentError
 from pawtag.labels import NONE, ranked_labels
 from pawtag.pipeline import tagged
-from pawtag.records import Source
+from pawtag.records import Source, Tagging
 from pawtag.server.desk import Desk
+from pawtag.server.openapi import description
 from pawtag.server.problems import RETRY_AFTER_S, Problem
 from pawtag.server.uploads import read_photo
 from pawtag.tagger import Tagger
 
 DESK = web.AppKey("desk", Desk)
+EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 DETAILS = ("labels", "record")
 
 routes = web.RouteTableDef()
@@ -22,11 +25,12 @@ async def tag(request: web.Request) -> web.Response:
     desk, detail = request.app[DESK], request.query.get("detail", "labels")
     if detail not in DETAILS:
         raise Problem(400, f"There is no detail {detail!r}; there are {', '.join(DETAILS)}.")
-    tagger = _ready(desk)
+    _ready(desk)
     with desk.holding() as take:
         data = await read_photo(request, desk.settings.server, take)
+        tagger = _ready(desk)  # the model may have changed while the photo came in
         with desk.place():
-            tagging = await tagger.tag(data, urgent=True)
+            tagging = await _tagging(tagger, data)
     if detail == "record":
         record = tagged(tagging, None, tagger.fingerprints, Source(kind="request"))
         return web.json_response(record.document())
@@ -46,6 +50,18 @@ async def readyz(request: web.Request) -> web.Response:
     return web.json_response(document, status=200 if document["ready"] else 503)
 
 
+@routes.get("/metrics")
+async def metrics(request: web.Request) -> web.Response:
+    """The daemon's numbers, in Prometheus' text format."""
+    return web.Response(body=request.app[DESK].metrics.exposition(), headers={"Content-Type": EXPOSITION})
+
+
+@routes.get("/openapi.json")
+async def openapi(request: web.Request) -> web.Response:
+    """What this server says of itself, as OpenAPI 3.1."""
+    return web.json_response(description(request.app.router.routes()))
+
+
 @routes.get("/labels")
 async def labels(request: web.Request) -> web.Response:
     """The groups and their labels."""
@@ -60,6 +76,16 @@ async def labels(request: web.Request) -> web.Response:
         for name, group in found.groups.items()
     ]
     return web.json_response({"fingerprint": found.fingerprint, "groups": groups})
+
+
+async def _tagging(tagger: Tagger, data: bytes) -> Tagging:
+    try:
+        tagging = await tagger.tag(data, urgent=True)
+    except PermanentError:
+        tagger.metrics.photo("request", "failed")
+        raise
+    tagger.metrics.photo("request", "tagged" if tagging.has_pet else "no-pet")
+    return tagging
 
 
 def _ready(desk: Desk) -> Tagger:

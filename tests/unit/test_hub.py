@@ -1,0 +1,265 @@
+"""The hub: a checkpoint is downloaded whole or not at all, whatever the hub and the line do."""
+
+import shutil
+import threading
+import time
+
+import pytest
+from huggingface_hub import constants
+
+from fakehub import COMMIT, cut, fake_hub, html, silent, status, truncated
+from pawtag.config import ModelSettings
+from pawtag.errors import ModelError, TemporaryError
+from pawtag.models import checkpoint, download, hub
+from pawtag.models.checkpoint import DEFAULT_ID, Checkpoint, find
+from pawtag.models.pull import Pull
+from pawtag.models.torch_engine import TorchModel
+from tiny import tiny_clip
+
+WEIGHTS = "model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A small CLIP checkpoint."""
+    return tiny_clip(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture
+def served(whole, tmp_path, monkeypatch):
+    """A hub on loopback that serves it, an empty cache, and short waits."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    for module, name in ((download, "SOON_S"), (hub, "LATER_S")):
+        monkeypatch.setattr(module, name, 0.01)
+    with fake_hub(shutil.copytree(whole, tmp_path / "served")) as running:
+        point_at(running.address, monkeypatch)
+        yield running
+
+
+def point_at(address, monkeypatch):
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
+
+
+def pulled(**how):
+    return Pull(DEFAULT_ID, COMMIT, **how).run()
+
+
+def is_whole(folder):
+    """It loads, at the pinned revision, out of the hub client's own cache."""
+    found = find(ModelSettings())
+    return found is not None and found.folder == folder and TorchModel(found, "cpu", 1).spec.crop == (32, 32)
+
+
+def test_a_checkpoint_is_downloaded_into_the_hub_clients_own_cache(served):
+    """And from then on found there without a request."""
+    assert find(ModelSettings()) is None
+    folder = pulled()
+    asked = len(served.requests)
+    assert is_whole(folder)
+    assert len(served.requests) == asked
+
+
+def test_what_is_downloaded_is_what_the_hub_client_finds(served):
+    """Blobs, snapshots and refs are as the client would have laid them out."""
+    from huggingface_hub import snapshot_download
+
+    folder = pulled()
+    assert snapshot_download(DEFAULT_ID, revision=COMMIT, local_files_only=True) == str(folder)
+    assert (folder / WEIGHTS).resolve().parent.name == "blobs"
+
+
+def test_without_a_revision_the_newest_is_taken_and_remembered(served):
+    """As `main`, with the commit as the record's revision."""
+    served.model_id = "some/model"
+    Pull("some/model", None).run()
+    assert find(ModelSettings(id="some/model")).name.revision == COMMIT
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("cut after a while", ("GET /cdn", cut(1000))),
+        ("called whole, and short", ("GET /cdn", truncated(5000))),
+        ("busy", ("GET /cdn", status(503))),
+        ("a server's error on the first question", ("HEAD", status(500))),
+        ("a proxy's page in place of a file's description", ("HEAD", html)),
+        ("a proxy's page in place of a file", ("GET /openai", html)),
+    ],
+)
+def test_a_passing_fault_is_tried_again(served, name, fault):
+    """Whatever it is: the checkpoint is whole in the end."""
+    served.faults = [fault]
+    assert is_whole(pulled())
+
+
+def test_what_has_arrived_is_not_fetched_again(served):
+    """A download that was cut off is resumed where it ended."""
+    served.faults = [("GET /cdn", truncated(5000))]
+    assert is_whole(pulled())
+    assert served.fetched(WEIGHTS)[-1] == "bytes=5000-"
+
+
+def test_a_killed_download_is_resumed_by_the_next_process(served):
+    """What has arrived lies in the cache; half a checkpoint is none."""
+    served.faults = [("GET /cdn", truncated(7000))]
+    with pytest.raises(ModelError):
+        pulled(tries=1)
+    assert find(ModelSettings()) is None
+    assert is_whole(pulled())
+    assert served.fetched(WEIGHTS)[-1] == "bytes=7000-"
+
+
+def test_a_429_is_waited_for_as_it_says(served):
+    """Retry-After in seconds."""
+    served.faults = [("HEAD", status(429, Retry_After="1"))]
+    started = time.monotonic()
+    assert is_whole(pulled())
+    assert 1 <= time.monotonic() - started < 5
+
+
+def test_a_file_with_another_digest_is_thrown_away(served):
+    """And asked for again from its first byte, a bounded number of times."""
+    served.lies = b"lies"
+    with pytest.raises(ModelError, match="did not arrive whole"):
+        pulled(tries=3)
+    assert served.fetched(WEIGHTS).count(None) >= 3
+    assert find(ModelSettings()) is None
+    served.lies = b""
+    assert is_whole(pulled())
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (status(401), "HF_TOKEN"),
+        (status(403, X_Error_Code="GatedRepo"), "HF_TOKEN"),
+        (status(404, X_Error_Code="RepoNotFound"), "has no model"),
+        (status(404, X_Error_Code="RevisionNotFound"), "has no model"),
+    ],
+)
+def test_a_refusal_is_not_repeated(served, fault, said):
+    """It says what would help."""
+    served.faults = [("HEAD", fault)]
+    with pytest.raises(ModelError, match=said):
+        pulled()
+    assert len(served.requests) <= 2
+
+
+def test_a_silent_hub_is_given_up_soon(served, monkeypatch):
+    """One short probe, not the client's 25 seconds."""
+    monkeypatch.setattr(hub, "PROBE_S", 0.3)
+    served.faults = [("HEAD", silent)]
+    started = time.monotonic()
+    with pytest.raises(TemporaryError, match="cannot be reached"):
+        hub.ask(DEFAULT_ID, COMMIT)
+    assert time.monotonic() - started < 3
+
+
+def test_no_network_is_known_at_once(served, monkeypatch):
+    """Against the real client, with a port where nobody answers."""
+    point_at("http://127.0.0.1:9", monkeypatch)
+    started = time.monotonic()
+    with pytest.raises(ModelError, match="cannot be reached"):
+        pulled(tries=5)
+    assert time.monotonic() - started < 3
+
+
+def test_two_processes_download_once(served):
+    """The second waits, and finds what the first has brought."""
+    served.pause_s = 0.2
+    folders = []
+    threads = [threading.Thread(target=lambda: folders.append(pulled())) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert is_whole(folders[0])
+    assert served.fetched(WEIGHTS).count(None) == 2, "the resolve route and the store behind it, once each"
+
+
+def test_pickled_weights_are_refused(served):
+    """A repository that holds nothing else is named, and nothing of it is downloaded."""
+    (served.folder / WEIGHTS).rename(served.folder / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="pickled"):
+        pulled()
+    assert served.fetched("pytorch_model.bin") == []
+
+
+@pytest.fixture
+def pickled(served, monkeypatch):
+    """The hub serves pickled weights alone, and the code pins their digest."""
+    import torch
+    from safetensors.torch import load_file
+
+    torch.save(load_file(served.folder / WEIGHTS), served.folder / "pytorch_model.bin")
+    (served.folder / WEIGHTS).unlink()
+    digest = checkpoint.sha256(served.folder / "pytorch_model.bin")
+    monkeypatch.setitem(checkpoint.PINNED_PICKLES, (DEFAULT_ID, COMMIT), digest)
+    return served
+
+
+def test_pinned_pickled_weights_are_loaded_as_weights_only(pickled):
+    """openai's own repository holds nothing else; its digest stands in the code."""
+    assert is_whole(pulled())
+
+
+def test_pickled_weights_that_are_not_the_pinned_ones_are_refused_at_every_start(pickled):
+    """Also when they were put into the cache by other hands."""
+    folder = pulled()
+    blob = (folder / "pytorch_model.bin").resolve()
+    (folder / "pytorch_model.bin").unlink()
+    (folder / "pytorch_model.bin").write_bytes(blob.read_bytes()[:-1] + b"x")
+    with pytest.raises(ModelError, match="pinned"):
+        find(ModelSettings()).digests()
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, "vocab.json"])
+def test_a_damaged_file_in_the_cache_is_refused_and_mended(served, name):
+    """A flipped bit, a swapped tokenizer: the digest that the hub gave is checked before ready."""
+    folder = pulled()
+    blob = (folder / name).resolve()
+    blob.write_bytes(blob.read_bytes()[:-2] + b"xx")
+    with pytest.raises(ModelError, match="damaged"):
+        find(ModelSettings()).digests()
+    assert is_whole(pulled())
+
+
+def test_half_a_snapshot_is_no_checkpoint(served):
+    """Whichever file is missing."""
+    folder = pulled()
+    for name in ("config.json", WEIGHTS, "preprocessor_config.json"):
+        shutil.move(folder / name, folder / "away")
+        assert find(ModelSettings()) is None
+        shutil.move(folder / "away", folder / name)
+    assert is_whole(folder)
+
+
+def test_sharded_weights_are_downloaded_by_their_index(served):
+    """All shards, or it is no checkpoint."""
+    model = TorchModel(Checkpoint(served.folder, find(ModelSettings(id="embedded")).name), "cpu", 1)
+    model._model.save_pretrained(served.folder, max_shard_size="100KB")
+    (served.folder / WEIGHTS).unlink(missing_ok=True)
+    assert len(list(served.folder.glob("model-*.safetensors"))) > 1
+    folder = pulled()
+    assert is_whole(folder)
+    next(folder.glob("model-*.safetensors")).unlink()
+    assert find(ModelSettings()) is None
+
+
+def test_a_cache_that_cannot_be_written_is_named(served, tmp_path):
+    """With the variable that chooses another."""
+    (tmp_path / "hub").write_text("a file, where a folder is wanted")
+    with pytest.raises(ModelError, match="cannot be"):
+        pulled(tries=1)
+
+
+def test_a_stopped_download_ends(served):
+    """SIGTERM during a download: nothing waits for it."""
+    served.pause_s = 0.5
+    pull = Pull(DEFAULT_ID, COMMIT)
+    pull.on_bytes = lambda _: pull.cancel()
+    with pytest.raises(ModelError, match="stopped"):
+        pull.run()
+    assert find(ModelSettings()) is None
