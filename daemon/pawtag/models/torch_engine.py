@@ -22,21 +22,25 @@ class Family(NamedTuple):
     bias: Callable[[Any], Any] = lambda _: torch.zeros(())
     is_padded_to_full: bool = False
     """Prompts are padded to the longest text, and the padding is read (SigLIP)."""
+    reads_at_end: bool = False
+    """The text's vector is that of its end token."""
 
 
+CLIP = Family(reads_at_end=True)
 SIGLIP = Family(bias=lambda model: model.logit_bias, is_padded_to_full=True)
 # By config.json's model_type. Each family's logits are compared with its own forward pass in tests/unit/test_families.py.
 FAMILIES = {
-    "clip": Family(),
+    "clip": CLIP,
     "siglip": SIGLIP,
     "siglip2": SIGLIP,
     "align": Family(scale=lambda model: 1 / model.temperature),
     "altclip": Family(),
     "chinese_clip": Family(),
-    "clipseg": Family(),
-    "metaclip_2": Family(),
+    "clipseg": CLIP,
+    "metaclip_2": CLIP,
 }
 TEXTS_AT_ONCE = 64
+OLD_EOS = 2  # in openai's configurations, wrong: there transformers takes the largest token for the end
 FROM_PAD_ON = ("altclip_text_model",)  # RoBERTa numbers its positions from the padding token's number on
 
 
@@ -86,8 +90,20 @@ class TorchModel:
                 raise ConfigError(
                     f"The prompt {prompt!r} has {len(tokens)} tokens; this model reads {self._longest_text}."
                 )
+            if not self._are_readable(tokens):
+                raise ModelError("The model's tokenizer is not the one that it was trained with.")
         parts = [prompts[first : first + TEXTS_AT_ONCE] for first in range(0, len(prompts), TEXTS_AT_ONCE)]
         return np.concatenate([self._embed_texts(part) for part in parts])
+
+    def _are_readable(self, tokens: list[int]) -> bool:
+        """Whether the text tower knows these tokens, and finds their end where it reads the text's meaning off."""
+        text = self._model.config.text_config
+        if max(tokens, default=0) >= text.vocab_size:
+            return False
+        if not self._family.reads_at_end:
+            return True
+        is_old = text.eos_token_id == OLD_EOS
+        return tokens[-1] == max(tokens) if is_old else text.eos_token_id in tokens
 
     def _embed_texts(self, prompts: Sequence[str]) -> Floats:
         padding = {"padding": "max_length", "max_length": self._longest_text}
@@ -106,12 +122,8 @@ def _family(checkpoint: Checkpoint) -> Family:
 
 
 def _longest_text(config: Any, tokenizer: Any) -> int:
-    """How many tokens the text tower reads. Raises ModelError where the tokenizer is not this tower's."""
+    """How many tokens the text tower reads."""
     text = config.text_config
-    if len(tokenizer) > text.vocab_size:
-        raise ModelError(
-            f"The tokenizer knows {len(tokenizer)} tokens and the model {text.vocab_size}: they do not belong together."
-        )
     positions = text.max_position_embeddings
     if text.model_type in FROM_PAD_ON:
         positions -= text.pad_token_id + 1
