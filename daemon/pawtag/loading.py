@@ -1,7 +1,7 @@
 """From settings to a tagger: the checkpoint found, loaded, verified, its labels embedded."""
 
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from pawtag.config import Settings
 from pawtag.errors import ModelError
@@ -84,7 +84,8 @@ def _measured(settings: Settings, checkpoint: Checkpoint) -> Thresholds | None:
     shipped, own = checkpoint.calibration(), settings.model
     if checkpoint.name.fallback or own.threshold is None or own.temperature is None:
         return shipped
-    return Thresholds(own.threshold, min(own.threshold, Thresholds().also), own.temperature)
+    base = shipped or Thresholds()
+    return replace(base, tag=own.threshold, also=min(own.threshold, base.also), temperature=own.temperature)
 
 
 def _thresholds(settings: Settings, measured: Thresholds | None) -> Thresholds:

@@ -10,6 +10,7 @@ from pawtag.config.tree import (
     ServerSettings,
     Settings,
 )
+from pawtag.config.writing import write_model
 
 __all__ = [
     "EMBEDDED",
@@ -20,4 +21,5 @@ __all__ = [
     "ServerSettings",
     "Settings",
     "load",
+    "write_model",
 ]

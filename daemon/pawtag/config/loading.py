@@ -22,7 +22,7 @@ def load(file: Path | None = None, overrides: Mapping[str, Mapping[str, Any]] | 
 
     Raises ConfigError that names the setting, what is wrong with it, and what is allowed.
     """
-    file = file or _file_from_environment()
+    file = settings_file(file)
     document = _read(file) if file else {}
     _check_environment()
 
@@ -47,7 +47,10 @@ def load(file: Path | None = None, overrides: Mapping[str, Mapping[str, Any]] | 
         raise ConfigError(f"The environment holds a setting that is no JSON, as lists must be: {error}.") from error
 
 
-def _file_from_environment() -> Path | None:
+def settings_file(given: Path | None) -> Path | None:
+    """The settings file in force: the one given, else PAWTAG_CONFIG's, else ./config/pawtag.toml if there."""
+    if given:
+        return given
     if named := os.environ.get(FILE_VARIABLE):
         return Path(named)
     return DEFAULT_FILE if DEFAULT_FILE.is_file() else None

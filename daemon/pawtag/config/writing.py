@@ -1,0 +1,26 @@
+"""Writing measured values into the settings file, all else in it left as it is."""
+
+from pathlib import Path
+
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+
+from pawtag.config.loading import settings_file
+from pawtag.errors import ConfigError
+from pawtag.files import write_whole
+
+
+def write_model(file: Path | None, values: dict[str, float]) -> Path:
+    """Put `values` into the section [model] of the settings file in force; the file. Raises ConfigError."""
+    path = settings_file(file)
+    if path is None:
+        raise ConfigError("There is no settings file to write to: make config/pawtag.toml, or name one with --config.")
+    try:
+        document = tomlkit.parse(path.read_text("utf-8"))
+        section = document.setdefault("model", tomlkit.table())
+        for name, value in values.items():
+            section[name] = value
+        write_whole(path, tomlkit.dumps(document).encode())
+    except (OSError, UnicodeDecodeError, TOMLKitError) as error:
+        raise ConfigError(f"The settings file {path} cannot be written: {error}.") from error
+    return path
