@@ -54,9 +54,9 @@ def entry() -> None:
 
 def _commands() -> dict[str, ModuleType]:
     """The commands; imported late, for they take a second."""
-    from pawtag.commands import config, model, run, scan, tag
+    from pawtag.commands import clean, config, model, run, scan, tag
 
-    return {"run": run, "tag": tag, "scan": scan, "config": config, "model": model}
+    return {"run": run, "tag": tag, "scan": scan, "clean": clean, "config": config, "model": model}
 
 
 def _parser(known: dict[str, ModuleType]) -> argparse.ArgumentParser:

@@ -4,16 +4,17 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pawtag import labels as labels_module
 from pawtag.config import Settings
-from pawtag.errors import ConfigError, TemporaryError
+from pawtag.errors import ConfigError, PawtagError
 from pawtag.folder.sidecar import Sidecars
 from pawtag.folder.source import FolderSource
+from pawtag.folder.walk import read
 from pawtag.loading import Loaded
 from pawtag.metrics import Metrics
 from pawtag.pipeline import Pipeline
@@ -22,7 +23,7 @@ from pawtag.records import PhotoRef, now
 from pawtag.server import Desk, Serving, serving
 from pawtag.stamps import Judge
 from pawtag.succession import Succession
-from pawtag.tagger import Tagger
+from pawtag.tagger import Tagger, facts
 
 log = logging.getLogger(__name__)
 
@@ -53,20 +54,35 @@ class FolderWork:
     needs: Callable[[PhotoRef], bool]
 
 
-def folder_work(settings: Settings, root: Path, tagger: Tagger) -> FolderWork:
-    """The folder's part of the daemon, not yet running."""
-    sidecars, judge = Sidecars(root, settings.sidecar.dir), Judge(tagger.fingerprints, now())
-    needs = partial(_needs, judge, sidecars)
+def folder_work(settings: Settings, root: Path, tagger: Tagger, *, verify: bool = False) -> FolderWork:
+    """The folder's part of the daemon, not yet running. With `verify` photos are compared by their content."""
+    sidecars, judge = sidecars_of(settings, root), Judge(tagger.fingerprints, now())
+    needs = partial(_needs, judge, sidecars, verify_up_to=settings.limits.max_file_bytes if verify else None)
+    judge = replace(judge, trusts_times=not verify)
     skipped = tagger.metrics.skipped
     source = FolderSource(root, settings.folder, needs, max_bytes=settings.limits.max_file_bytes, skipped=skipped)
     pipeline = Pipeline(source, sidecars, tagger, judge=judge, in_hand=settings.limits.in_hand)
     return FolderWork(source, pipeline, needs)
 
 
-def _needs(judge: Judge, sidecars: Sidecars, ref: PhotoRef) -> bool:
+def sidecars_of(settings: Settings, root: Path) -> Sidecars:
+    """The sidecars of a folder, or of a part of the folder that is watched: also then in its mirror tree's place."""
+    mirror, watched = settings.sidecar.dir, settings.folder.path
+    if mirror and watched and root.is_relative_to(watched.resolve()):
+        mirror /= root.relative_to(watched.resolve())
+    return Sidecars(root, mirror)
+
+
+def _needs(judge: Judge, sidecars: Sidecars, ref: PhotoRef, *, verify_up_to: int | None) -> bool:
+    """Whether a photo is owed a record; with `verify_up_to`, files of up to so many bytes are read and compared."""
     try:
-        return not judge.is_current(sidecars.current(ref), ref)
-    except TemporaryError:
+        stamp = sidecars.current(ref)
+        if stamp is None or not judge.is_current(stamp, ref):
+            return True
+        if verify_up_to is None or stamp.sha256 is None:
+            return False
+        return facts(read(ref.uri, verify_up_to).data).sha256 != stamp.sha256
+    except PawtagError:
         return True  # the pipeline meets the same fault, and retries and names it
 
 

@@ -56,3 +56,8 @@ def set_up(settings: LogSettings) -> None:
 
 def _one_line(message: str) -> str:
     return message.replace("\n", "\\n").replace("\r", "\\r")
+
+
+def printable(name: str) -> str:
+    """A file's name for a terminal: what a terminal would obey, or cannot show, as escapes."""
+    return name if name.isprintable() else ascii(name)[1:-1]

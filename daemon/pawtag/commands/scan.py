@@ -7,8 +7,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from pawtag import app, labels, loading, log
+from pawtag.commands.clean import take_back
 from pawtag.config import Settings
 from pawtag.errors import ConfigError, PawtagError
+from pawtag.folder.traces import traces
 from pawtag.folder.walk import Walk
 from pawtag.pipeline import Counts
 
@@ -19,7 +21,9 @@ TRIES = 2
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `scan`."""
     parser.add_argument("folder", type=Path, metavar="DIR", help="the folder to bring up to date")
-    parser.add_argument("--dry-run", action="store_true", help="only say what would be tagged")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be tagged, or removed")
+    parser.add_argument("--verify", action="store_true", help="compare contents too, not only sizes and times")
+    parser.add_argument("--prune", action="store_true", help="remove our sidecars whose photo is gone")
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -31,25 +35,38 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
         raise ConfigError(f"There is no folder {arguments.folder}.")
     loaded = loading.load(settings, labels.load(settings.labels.file))
     if arguments.dry_run:
-        return asyncio.run(_preview(root, settings, loaded))
-    counts = asyncio.run(_scan(root, settings, loaded))
-    print(f"{counts.tagged} tagged, {counts.no_pet} without a pet, {counts.failed} failed")
+        asyncio.run(_preview(root, settings, loaded, verify=arguments.verify))
+    else:
+        counts = asyncio.run(_scan(root, settings, loaded, verify=arguments.verify))
+        print(f"{counts.tagged} tagged, {counts.no_pet} without a pet, {counts.failed} failed")
+    if arguments.prune:
+        _prune(root, settings, dry_run=arguments.dry_run)
     return 0
 
 
-async def _preview(root: Path, settings: Settings, loaded: loading.Loaded) -> int:
-    work, count = app.folder_work(settings, root, loaded.tagger), 0
+def _prune(root: Path, settings: Settings, *, dry_run: bool) -> None:
+    sidecars = app.sidecars_of(settings, root)
+    try:
+        orphans = [trace for trace in traces(sidecars, settings.folder) if trace.is_orphan]
+        if orphans and not any(True for _ in Walk(root, settings.folder, tidy=False)):
+            raise PawtagError(f"There is no photo at all in {root}: is it mounted? Nothing was removed.")
+    except OSError as error:
+        raise PawtagError(f"The folder {error.filename} cannot be read: {error.strerror}.") from error
+    take_back(orphans, sidecars, dry_run=dry_run, yours=False)
+
+
+async def _preview(root: Path, settings: Settings, loaded: loading.Loaded, *, verify: bool) -> None:
+    work, count = app.folder_work(settings, root, loaded.tagger, verify=verify), 0
     for seen in Walk(root, settings.folder, tidy=False):
         if work.needs(seen.ref):
             count += 1
-            print(ascii(seen.ref.uri)[1:-1] if not seen.ref.uri.isprintable() else seen.ref.uri)
+            print(log.printable(seen.ref.uri))
     print(f"{count} photos would be tagged")
-    return 0
 
 
-async def _scan(root: Path, settings: Settings, loaded: loading.Loaded) -> Counts:
+async def _scan(root: Path, settings: Settings, loaded: loading.Loaded, *, verify: bool) -> Counts:
     async with loaded.tagger.running():
-        work, stop = app.folder_work(settings, root, loaded.tagger), asyncio.Event()
+        work, stop = app.folder_work(settings, root, loaded.tagger, verify=verify), asyncio.Event()
         with tqdm(unit=" photos", disable=None, dynamic_ncols=True) as bar:
             work.pipeline.on_record = lambda _ref, _record: bar.update()
             try:

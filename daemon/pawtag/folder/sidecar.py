@@ -20,11 +20,12 @@ OURS = SCHEMA.split("/")[0]
 LARGEST_BYTES = 16 * 1024 * 1024
 NOT_FOR_US = (errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP)
 WRITE_TRIES = 3
+SUFFIXES = (".json", ".pawtag.json")
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class Found:
     """What stands under a sidecar's name. `document` is None for a broken one of ours, and for what is not ours."""
 
     ours: bool
@@ -36,7 +37,16 @@ class Sidecars:
 
     def __init__(self, root: Path, mirror: Path | None = None) -> None:
         """Nothing is read or written yet."""
-        self._root, self._mirror = root, mirror
+        self.root, self._mirror = root, mirror
+
+    @property
+    def home(self) -> Path:
+        """Where the sidecars are: the folder itself, or the mirror tree."""
+        return self._mirror or self.root
+
+    def photos_of(self, folder: Path) -> Path:
+        """The folder of the photos whose sidecars are in `folder`."""
+        return self.root / folder.relative_to(self.home)
 
     def current(self, ref: PhotoRef) -> Stamp | None:
         """What is written for the photo; None where that is nothing, broken, or not ours.
@@ -44,7 +54,7 @@ class Sidecars:
         Raises TemporaryError where that cannot be told.
         """
         try:
-            looks = (_look(path) for path in self._names(ref.uri))
+            looks = (look(path) for path in self._names(ref.uri))
             ours = next((found for found in looks if found is not None and found.ours), None)
         except OSError as error:
             raise _explained(error, ref) from error
@@ -66,17 +76,18 @@ class Sidecars:
             raise _explained(error, ref) from error
         raise TemporaryError(f"The names for the sidecar of {ref.uri} are taken by files of others.", delay_s=60)
 
-    def _place(self, ref: PhotoRef) -> tuple[Path, "_Found | None"]:
+    def _place(self, ref: PhotoRef) -> tuple[Path, "Found | None"]:
         """Where our record stands; without one, the first name that is free."""
-        looks = [(path, _look(path)) for path in self._names(ref.uri)]
+        looks = [(path, look(path)) for path in self._names(ref.uri)]
         ours = (each for each in looks if each[1] is not None and each[1].ours)
         free = (each for each in looks if each[1] is None)
         return next(ours, None) or next(free, looks[0])
 
     def _names(self, uri: str) -> tuple[Path, Path]:
         photo = Path(uri)
-        folder = photo.parent if self._mirror is None else self._mirror / photo.parent.relative_to(self._root)
-        return folder / fitted(photo.name, ".json"), folder / fitted(photo.name, ".pawtag.json")
+        folder = self.home / photo.parent.relative_to(self.root)
+        first, second = SUFFIXES
+        return folder / fitted(photo.name, first), folder / fitted(photo.name, second)
 
 
 def fitted(name: str, suffix: str) -> str:
@@ -89,7 +100,7 @@ def fitted(name: str, suffix: str) -> str:
     return cut.decode("utf-8", "ignore") + mark
 
 
-def _write(path: Path, found: _Found | None, record: TagRecord, *, make_folder: bool) -> bool:
+def _write(path: Path, found: Found | None, record: TagRecord, *, make_folder: bool) -> bool:
     """Whether the record now stands there; False where the name is another's, or was taken meanwhile."""
     if found is not None and not found.ours:
         return False
@@ -120,7 +131,7 @@ def _merged(record: TagRecord, old: dict[str, Any] | None) -> dict[str, Any]:
     return document | {key: value for key, value in old.items() if key not in document}
 
 
-def _look(path: Path) -> _Found | None:
+def look(path: Path) -> Found | None:
     """What stands there; None for nothing. Raises OSError where that cannot be told."""
     try:
         with path.open("rb") as file:
@@ -129,14 +140,14 @@ def _look(path: Path) -> _Found | None:
         return None
     except OSError as error:
         if error.errno in NOT_FOR_US:
-            return _Found(ours=False)
+            return Found(ours=False)
         raise
     try:
         document = json.loads(content)
     except (ValueError, RecursionError):
-        return _Found(ours=_began_as_ours(content))
+        return Found(ours=_began_as_ours(content))
     ours = isinstance(document, dict) and str(document.get("schema", "")).startswith(OURS + "/")
-    return _Found(ours, document if ours else None)
+    return Found(ours, document if ours else None)
 
 
 def _began_as_ours(content: bytes) -> bool:

@@ -1,0 +1,52 @@
+"""pawtag clean: removes exactly what pawtag wrote for a folder."""
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+
+from pawtag import app, log
+from pawtag.config import Settings
+from pawtag.errors import ConfigError, PawtagError
+from pawtag.folder.sidecar import Sidecars
+from pawtag.folder.traces import Trace, remove, traces
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `clean`."""
+    parser.add_argument("folder", type=Path, metavar="DIR", help="the folder to clean of sidecars")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    parser.add_argument(
+        "--corrected", action="store_true", help="also those that hold your corrections, or other programs' keys"
+    )
+
+
+def execute(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Remove them; photos and everybody else's files stay."""
+    log.set_up(settings.log)
+    if not arguments.folder.is_dir():
+        raise ConfigError(f"There is no folder {arguments.folder}.")
+    sidecars = app.sidecars_of(settings, arguments.folder.resolve())
+    try:
+        take_back(traces(sidecars, settings.folder), sidecars, dry_run=arguments.dry_run, yours=arguments.corrected)
+    except OSError as error:
+        raise PawtagError(f"The folder {error.filename} cannot be read: {error.strerror}.") from error
+    return 0
+
+
+def take_back(found: Iterable[Trace], sidecars: Sidecars, *, dry_run: bool, yours: bool) -> None:
+    """Remove what was found, or with `dry_run` name it, and say how many there were."""
+    removed = left = failed = 0
+    for trace in found:
+        if trace.holds_yours and not yours:
+            left += 1
+        elif dry_run or remove(trace, sidecars):
+            removed += 1
+            if dry_run:
+                print(log.printable(str(trace.path)))
+        else:
+            failed += 1
+    print(f"{removed} files {'would be' if dry_run else 'were'} removed")
+    if left:
+        print(f"{left} sidecars hold corrections of yours, or other programs' keys; they stay")
+    if failed:
+        raise PawtagError(f"{failed} files could not be removed; see who may write there.")
