@@ -1,6 +1,7 @@
 """The real process, started as a user starts it."""
 
 import atexit
+import json
 import os
 import shutil
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from functools import cache
 from pathlib import Path
 
 PATIENCE_S = 40
+WITHIN_S = 20
 
 
 @dataclass
@@ -108,3 +111,28 @@ def free_port() -> int:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         return listening.getsockname()[1]
+
+
+def sidecar(photo: Path, within_s: float = WITHIN_S) -> dict:
+    """The photo's record, as soon as it is there."""
+    return json.loads(wait_for(photo.parent / f"{photo.name}.json", within_s).read_text())
+
+
+def wait_for(path: Path, within_s: float = WITHIN_S) -> Path:
+    """The path, as soon as something is there."""
+    deadline = time.monotonic() + within_s
+    while not path.exists():
+        assert time.monotonic() < deadline, f"no {path}"
+        time.sleep(0.02)
+    return path
+
+
+def post(address: str, data: bytes, path: str = "/tag") -> object:
+    request = urllib.request.Request(address + path, data, {"Content-Type": "application/octet-stream"})
+    with urllib.request.urlopen(request, timeout=WITHIN_S) as response:
+        return json.load(response)
+
+
+def get(address: str, path: str) -> dict:
+    with urllib.request.urlopen(address + path, timeout=WITHIN_S) as response:
+        return json.load(response)

@@ -40,6 +40,10 @@ class TemporaryError(PawtagError):
         self.delay_s = delay_s
 
 
+class UnreachableError(TemporaryError):
+    """The model hub cannot be reached, or something else answers in its place."""
+
+
 class UnfinishedError(TemporaryError):
     """The photo is still being written: look again soon. No fault of anything."""
 

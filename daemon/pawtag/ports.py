@@ -31,7 +31,7 @@ class Progress:
     def __str__(self) -> str:
         """For people: `120 of 605 MB`."""
         total = f" of {self.total_bytes / MB:.0f}" if self.total_bytes else ""
-        return f"{self.done_bytes / MB:.0f}{total} MB"
+        return f"{self.done_bytes / MB:.0f}{total} MB" + (f" ({self.reason})" if self.reason else "")
 
 
 class PhotoSource(Protocol):

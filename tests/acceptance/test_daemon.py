@@ -16,36 +16,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from process import command, daemon, environment
+from process import WITHIN_S, command, daemon, environment, get, post, sidecar, wait_for
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.timeout(180)
-WITHIN_S = 20
-
-
-def sidecar(photo: Path, within_s: float = WITHIN_S) -> dict:
-    """The photo's record, as soon as it is there."""
-    return json.loads(wait_for(photo.parent / f"{photo.name}.json", within_s).read_text())
-
-
-def wait_for(path: Path, within_s: float = WITHIN_S) -> Path:
-    """The path, as soon as something is there."""
-    deadline = time.monotonic() + within_s
-    while not path.exists():
-        assert time.monotonic() < deadline, f"no {path}"
-        time.sleep(0.02)
-    return path
-
-
-def post(address: str, data: bytes, path: str = "/tag") -> object:
-    request = urllib.request.Request(address + path, data, {"Content-Type": "application/octet-stream"})
-    with urllib.request.urlopen(request, timeout=WITHIN_S) as response:
-        return json.load(response)
-
-
-def get(address: str, path: str) -> dict:
-    with urllib.request.urlopen(address + path, timeout=WITHIN_S) as response:
-        return json.load(response)
 
 
 def test_drop_a_photo_post_a_photo_and_stop(tmp_path, chelsea):

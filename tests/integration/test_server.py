@@ -5,6 +5,7 @@ import gzip
 import json
 import time
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from doubles import COLOURS, ColourModel, colour_tagger
 from pawtag.config import Settings
 from pawtag.errors import PawtagError
-from pawtag.ports import SourceState
+from pawtag.ports import Progress, SourceState
 from pawtag.server import Desk, serving
 from pictures import BLUE, GREEN, RED, plain
 
@@ -216,7 +217,8 @@ async def test_readyz_tells_of_model_labels_and_sources():
     """The document of the contract; a lost source makes it 503."""
     async with server() as (session, desk):
         desk.engine, state = "colours", SourceState("folder /x", "running")
-        desk.sources.append(lambda: state)
+        source = SimpleNamespace(state=state, in_hand=3)
+        desk.sources = (source,)
         async with session.get("/readyz") as response:
             assert response.status == 200
             assert await response.json() == {
@@ -233,7 +235,7 @@ async def test_readyz_tells_of_model_labels_and_sources():
                 "labels": COLOURS.fingerprint,
                 "sources": [{"name": "folder /x", "state": "running", "reason": None}],
             }
-        state = SourceState("folder /x", "lost", "unmounted")
+        source.state = SourceState("folder /x", "lost", "unmounted")
         async with session.get("/readyz") as response:
             assert response.status == 503
             assert (await response.json())["reason"] == "unmounted"
@@ -387,3 +389,99 @@ async def test_a_request_in_hand_is_answered_before_the_end():
         async with await asyncio.wait_for(asking, 5) as response:
             assert response.status == 200
             assert json.loads(await response.text()) == []
+
+
+async def test_the_metrics_tell_what_happened(tmp_path):
+    """Photos by source and status, requests by route and status; unknown routes share one name."""
+    async with server() as (session, desk):
+        tagger = desk.tagger
+        desk.metrics = tagger.metrics
+        for data in (plain(RED), plain(BLUE), b"broken"):
+            async with session.post("/tag", data=data) as response:
+                await response.read()
+        for path in ("/a", "/b"):
+            async with session.get(path) as response:
+                await response.read()
+        async with session.get("/metrics") as response:
+            assert response.content_type == "text/plain"
+            text = await response.text()
+    for line in (
+        'pawtag_photos_total{source="request",status="tagged"} 1.0',
+        'pawtag_photos_total{source="request",status="no-pet"} 1.0',
+        'pawtag_photos_total{source="request",status="failed"} 1.0',
+        'pawtag_requests_total{route="/tag",status="200"} 2.0',
+        'pawtag_requests_total{route="/tag",status="400"} 1.0',
+        'pawtag_requests_total{route="none",status="404"} 2.0',
+        'pawtag_stage_seconds_count{stage="model"} 2.0',
+    ):
+        assert line in text
+
+
+async def test_the_description_is_true_to_the_routes():
+    """Every route and method that answers stands there, and nothing else; every answer seen is described."""
+    async with server() as (session, _):
+        async with session.get("/openapi.json") as response:
+            described = await response.json()
+        answered = {}
+        for path in [*described["paths"], "/docs", "/"]:
+            for method in ("get", "post", "put", "delete"):
+                async with session.request(method, path, data=plain(RED) if method == "post" else None) as response:
+                    await response.read()
+                    answered[path, method] = response.status
+    there = {key for key, status in answered.items() if status not in (404, 405)}
+    assert there == {(path, method) for path, methods in described["paths"].items() for method in methods}
+    for path, method in there:
+        assert str(answered[path, method]) in described["paths"][path][method]["responses"]
+
+
+async def test_the_description_s_references_are_whole():
+    """Each $ref points at a schema that is there; the record's schema is the record's own."""
+    async with server() as (session, _), session.get("/openapi.json") as response:
+        text = await response.text()
+    described = json.loads(text)
+    schemas = described["components"]["schemas"]
+    for name in text.split('"#/components/schemas/')[1:]:
+        assert name.split('"')[0] in schemas
+    assert schemas["Record"]["properties"]["tags"]
+
+
+async def test_a_change_of_the_model_loses_no_request():
+    """Those in hand are answered by the old one, those that come wait for the new one."""
+    old, new = colour_tagger(SlowModel()), colour_tagger()
+    desk = Desk(Settings(server={"port": 0}), COLOURS)
+    async with serving(desk) as running, aiohttp.ClientSession(running.address) as session:
+
+        async def ask() -> int:
+            async with session.post("/tag", data=plain(RED)) as response:
+                await response.read()
+                return response.status
+
+        async with old.running():
+            desk.tagger = old
+            asked = [asyncio.create_task(ask()) for _ in range(10)]
+            while desk.in_hand < 10:
+                await asyncio.sleep(0.01)
+            desk.tagger = new
+            asked += [asyncio.create_task(ask()) for _ in range(10)]
+            while desk.in_hand < 20:
+                await asyncio.sleep(0.01)
+        async with new.running():
+            assert await asyncio.gather(*asked) == [200] * 20
+
+
+class SlowModel(ColourModel):
+    """Takes its time."""
+
+    def embed(self, batch):
+        time.sleep(0.1)
+        return super().embed(batch)
+
+
+async def test_readyz_shows_how_far_the_download_is():
+    """While the wanted model is on its way; the reason says so where nothing serves meanwhile."""
+    async with server(ready=False) as (session, desk):
+        desk.download = lambda: Progress("org/model", 120_000_000, 605_000_000)
+        async with session.get("/readyz") as response:
+            document = await response.json()
+    assert document["reason"] == "the model is being downloaded: 120 of 605 MB"
+    assert document["download"]["done_bytes"] == 120_000_000

@@ -30,7 +30,7 @@ def served(whole, tmp_path, monkeypatch):
     """A hub on loopback that serves it, an empty cache, and short waits."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    for module, name in ((download, "SOON_S"), (hub, "LATER_S")):
+    for module, name in ((download, "SOON_S"), (hub, "SOON_S"), (hub, "LATER_S")):
         monkeypatch.setattr(module, name, 0.01)
     with fake_hub(shutil.copytree(whole, tmp_path / "served")) as running:
         point_at(running.address, monkeypatch)

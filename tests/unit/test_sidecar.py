@@ -10,31 +10,7 @@ import pytest
 from pawtag.errors import GoneError, TemporaryError
 from pawtag.files import is_temporary, write_whole
 from pawtag.folder.sidecar import Sidecars, fitted
-from pawtag.folder.walk import sighting
-from pawtag.records import ModelName, PhotoFacts, Source, Tag, TagRecord
-from pictures import plain
-
-
-def photo(folder, name="mimi.jpg"):
-    path = folder / name
-    path.write_bytes(plain())
-    return sighting(str(path)).ref
-
-
-def record_for(ref, **changes) -> TagRecord:
-    values = {
-        "schema": "pawtag.record/1",
-        "status": "tagged",
-        "photo": PhotoFacts(name="mimi.jpg", bytes=ref.size_bytes, sha256="0" * 64),
-        "tags": (Tag(label="cat", group="species", score=0.9),),
-        "scores": {"species": {"cat": 0.9, "dog": 0.1}},
-        "model": ModelName(id="m"),
-        "labels": "l",
-        "by": "b",
-        "source": Source(kind="folder", mtime_ns=ref.mtime_ns),
-        "tagged_at": "2026-11-23T12:00:00Z",
-    }
-    return TagRecord(**(values | changes))
+from sidecars import photo, record_for
 
 
 def read(path) -> dict:

@@ -1,6 +1,7 @@
 """What pawtag wrote for a folder: its sidecars, whose photo is still there or gone, and temporary files left over."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pawtag.folder.sidecar import SUFFIXES, Sidecars, fitted, look
 from pawtag.folder.walk import is_folder, is_photo_name
 from pawtag.records import TagRecord
 
+SHORTENED = re.compile(r"~[0-9a-f]{12}(\.pawtag)?\.json$")  # of a photo whose name left no room
 OUR_KEYS = frozenset(field.alias or name for name, field in TagRecord.model_fields.items() if name != "corrected")
 
 
@@ -74,7 +76,8 @@ def _trace(path: Path, wanted: frozenset[str], settings: FolderSettings) -> Trac
     if not path.name.endswith(".json") or (found := look(path)) is None or not found.ours:
         return None
     document = found.document or {}
-    if not (_is_for_a_photo(path.name, settings) or path.name in _own_names(document)):
+    is_sidecar = _is_for_a_photo(path.name, settings) or SHORTENED.search(path.name)
+    if not is_sidecar and path.name not in _own_names(document):
         return None  # a record that somebody saved under a name of his own
     return Trace(path, path.name not in wanted, _holds_yours(document))
 

@@ -18,10 +18,9 @@ from huggingface_hub.utils import WeakFileLock, get_session, hf_raise_for_status
 from pawtag.errors import TemporaryError
 from pawtag.files import write_whole
 from pawtag.models.blobs import is_genuine, point
-from pawtag.models.hub import READ_S, HubFile, Offer, explained, headers
+from pawtag.models.hub import READ_S, SOON_S, HubFile, Offer, explained, headers
 
 LOCK_S = 1.0
-SOON_S = 5.0
 PARTIAL = ".pawtag-incomplete"
 
 

@@ -14,7 +14,7 @@ from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status, parse_ratelimit_headers
 
-from pawtag.errors import ModelError, TemporaryError
+from pawtag.errors import ModelError, TemporaryError, UnreachableError
 from pawtag.models.checkpoint import CONFIG, INDEX, PARTS, PICKLE, SAFETENSORS, is_pinned, shards
 
 PROBE_S, READ_S = 8.0, 20.0
@@ -23,7 +23,7 @@ BLOB_NAME = re.compile(r"[0-9A-Za-z_-]+")
 ABSENT = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 NO_ENTRY = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 NO_SPACE, NOT_OURS = (errno.ENOSPC, errno.EDQUOT), (errno.EACCES, errno.EPERM, errno.EROFS)
-LATER_S = 30.0
+SOON_S, LATER_S = 2.0, 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def explained(model_id: str) -> Iterator[None]:
         raise _refusal(error.response, model_id) from error
     except httpx2.HTTPError as error:
         what = str(error) or type(error).__name__
-        raise TemporaryError(f"The model hub {constants.ENDPOINT} cannot be reached ({what}).", LATER_S) from error
+        raise UnreachableError(f"The model hub {constants.ENDPOINT} cannot be reached ({what}).", SOON_S) from error
     except OSError as error:
         raise _disk_fault(error) from error
 
@@ -118,7 +118,7 @@ def _described(model_id: str, name: str, revision: str) -> tuple[str, HubFile] |
             return None
         raise
     if not (COMMIT.fullmatch(found.commit_hash or "") and BLOB_NAME.fullmatch(found.etag or "")):
-        raise TemporaryError(
+        raise UnreachableError(
             f"{constants.ENDPOINT} does not answer as a model hub does (a proxy's page?); see HF_ENDPOINT.", LATER_S
         )
     return str(found.commit_hash), HubFile(name, url, str(found.etag), found.size)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from pawtag.errors import ModelError, TemporaryError
+from pawtag.errors import ModelError, TemporaryError, UnreachableError
 from pawtag.models.download import Download
 from pawtag.models.hub import Offer, ask
 from pawtag.ports import MB, Progress
@@ -22,7 +22,8 @@ SAY_EVERY_S = 15.0
 class Pull:
     """One download, in the thread that calls `run`; `progress` may be read from any thread.
 
-    `tries`: how often in a row it may fail without getting further; None: for as long as it takes, with growing waits.
+    `tries`: how often in a row it may fail without getting further, once where the hub was never reached; None: for
+    as long as it takes, with growing waits.
     """
 
     def __init__(self, model_id: str, revision: str | None, *, tries: int | None = None) -> None:
@@ -68,7 +69,8 @@ class Pull:
     def _wait_after(self, error: TemporaryError) -> None:
         """Wait as long as was asked for, and longer each time. Raises ModelError after the last try."""
         self._failures += 1
-        if self._tries is not None and self._failures >= self._tries:
+        never_reached = isinstance(error, UnreachableError) and self.progress.total_bytes is None
+        if self._tries is not None and (never_reached or self._failures >= self._tries):
             raise ModelError(f"{error} The model {self._model_id} cannot be downloaded.") from error
         delay_s = min(LONGEST_DELAY_S, error.delay_s * 2 ** min(self._failures - 1, 10))
         delay_s = max(error.delay_s, delay_s * random.uniform(0.75, 1.25))

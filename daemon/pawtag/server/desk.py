@@ -88,7 +88,10 @@ class Desk:
             self.in_hand -= 1
 
     def readiness(self) -> dict[str, Any]:
-        """The document of /readyz: not ready while the model loads, or while a source is lost."""
+        """The document of /readyz: not ready while the model loads, or while a source is lost.
+
+        While the wanted model is on its way, `download` tells how far it is.
+        """
         states = [source.state for source in self.sources]
         lost = next((state.reason for state in states if state.state == "lost"), None)
         progress = self.download()
@@ -100,8 +103,7 @@ class Desk:
             "model": self._model(),
             "labels": self.labels.fingerprint,
             "sources": [{"name": state.name, "state": state.state, "reason": state.reason} for state in states],
-            "download": asdict(progress) if progress else None,
-        }
+        } | ({"download": asdict(progress)} if progress else {})
 
     def _model(self) -> dict[str, Any] | None:
         if self.tagger is None:

@@ -1,0 +1,240 @@
+"""The wanted model, as an operator meets it: fetched beside the running daemon, taken over, pulled, measured."""
+
+import json
+import os
+import shutil
+import signal
+import time
+import urllib.error
+
+import pytest
+
+from fakehub import COMMIT, cut, fake_hub, status
+from process import command, daemon, get, post, sidecar
+from tiny import tiny_clip
+
+WANTED = "openai/clip-vit-base-patch32"
+FEW_LABELS = """
+templates = ["a photo of a {}"]
+[groups.species]
+labels.cat = ["cat"]
+labels.dog = ["dog"]
+"""
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture(scope="module")
+def full_size(tmp_path_factory):
+    """A ViT-B/32 of random weights in the hub's layout: 250 MB."""
+    return tiny_clip(tmp_path_factory.mktemp("full"), full_size=True)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A small CLIP checkpoint."""
+    return tiny_clip(tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture
+def home(tmp_path):
+    """A user's folder with few labels, so that their prompts are embedded in no time."""
+    (tmp_path / "labels.toml").write_text(FEW_LABELS)
+    (tmp_path / "photos").mkdir()
+    return tmp_path
+
+
+def online(hub, home, **more) -> dict[str, str]:
+    """The surroundings that let the hub be asked."""
+    return {
+        "HF_HUB_OFFLINE": "0",
+        "HF_ENDPOINT": hub if isinstance(hub, str) else hub.address,
+        "HF_HOME": str(home / "hf"),
+        "PAWTAG_LABELS__FILE": str(home / "labels.toml"),
+        **more,
+    }
+
+
+def until(condition, within_s: float = 60) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_the_daemon_goes_over_to_the_wanted_model_by_itself(home, full_size, chelsea):
+    """The embedded model answers at once; then the photos are tagged again; the next start needs no network."""
+    photo = shutil.copy(chelsea, home / "photos/a.png")
+    os.utime(photo, (1, 1))
+    with fake_hub(full_size) as hub:
+        hub.pause_s = 0.0005
+        with daemon(home, **online(hub, home)) as running:
+            assert post(running.address, chelsea.read_bytes())
+            first = sidecar(home / "photos/a.png")
+            assert (first["model"]["id"], first["model"]["wanted"]) == ("embedded", WANTED)
+            assert get(running.address, "/readyz")["download"]["total_bytes"] > 250_000_000
+            until(lambda: sidecar(home / "photos/a.png")["model"]["id"] == WANTED)
+            again = sidecar(home / "photos/a.png")
+            readiness = get(running.address, "/readyz")
+            record = post(running.address, chelsea.read_bytes(), "/tag?detail=record")
+            assert running.stop() == 0
+    assert again["model"] == {"id": WANTED, "revision": COMMIT, "fallback": False, "wanted": None}
+    assert readiness["model"]["id"] == record["model"]["id"] == WANTED
+    assert readiness["model"]["calibrated"] is False
+    assert "download" not in readiness
+    with daemon(home, **online("http://127.0.0.1:9", home)) as running:
+        assert get(running.address, "/readyz")["model"]["id"] == WANTED
+        assert "hub" not in running.said()
+        assert running.stop() == 0
+    assert sidecar(home / "photos/a.png") == again
+
+
+def test_killed_while_it_downloads_it_goes_on_where_it_was(home, full_size):
+    """SIGKILL, three times: no half model is ever loaded, every start serves, what has arrived stays."""
+    with fake_hub(full_size) as hub:
+        hub.pause_s = 0.002
+        for _ in range(3):
+            with daemon(home, **online(hub, home)) as running:
+                until(lambda running=running: get(running.address, "/readyz").get("download", {}).get("done_bytes"))
+                assert get(running.address, "/readyz")["model"]["id"] == "embedded"
+                time.sleep(0.5)
+                running.stop(signal.SIGKILL)
+        hub.pause_s = 0
+        with daemon(home, **online(hub, home)) as running:
+            running.wait_until_said("takes over")
+            assert running.stop() == 0
+        begun = [int(asked.removeprefix("bytes=")[:-1]) for asked in hub.fetched("model.safetensors") if asked]
+    assert begun == sorted(begun)
+    assert begun[-1] > 1_000_000
+
+
+def test_a_stop_while_it_downloads_is_soon_and_clean(home, full_size):
+    """SIGTERM: exit 0 within seconds."""
+    with fake_hub(full_size) as hub:
+        hub.pause_s = 0.01
+        with daemon(home, **online(hub, home)) as running:
+            running.wait_until_said("downloading")
+            started = time.monotonic()
+            assert running.stop() == 0
+    assert time.monotonic() - started < 5
+
+
+def test_without_a_fallback_it_is_not_ready_before_the_model_is_there(home, small, chelsea):
+    """/readyz says how far it is; POST /tag says when to come again; then it serves."""
+    with fake_hub(small) as hub:
+        hub.pause_s = 0.5
+        settings = online(hub, home, PAWTAG_MODEL__FALLBACK="none")
+        with daemon(home, ready=False, **settings) as running:
+            running.wait_until_said("downloading")
+            with pytest.raises(urllib.error.HTTPError) as refusal:
+                get(running.address, "/readyz")
+            document = json.load(refusal.value)
+            assert (refusal.value.code, document["model"]) == (503, None)
+            assert "being downloaded" in document["reason"]
+            running.wait_until_said("ready")
+            assert post(running.address, chelsea.read_bytes())
+            assert running.stop() == 0
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9", "http://pawtag.invalid"])
+def test_without_a_fallback_an_unreachable_hub_ends_the_start(home, address):
+    """Exit 1 within 20 seconds, in one sentence."""
+    started = time.monotonic()
+    found = command("run", "--port", "0", home=home, **online(address, home, PAWTAG_MODEL__FALLBACK="none"))
+    assert found.returncode == 1
+    assert "cannot be reached" in found.stderr.decode()
+    assert "Traceback" not in found.stderr.decode()
+    assert time.monotonic() - started < 20
+
+
+def test_a_hub_that_must_not_be_asked_is_not_asked(home, small):
+    """model.hub = false: the embedded model serves, and no connection is made."""
+    with fake_hub(small) as hub:
+        with daemon(home, **online(hub, home, PAWTAG_MODEL__HUB="false")) as running:
+            time.sleep(0.5)
+            assert running.stop() == 0
+        assert hub.requests == []
+
+
+def test_a_model_that_does_not_hold_together_never_takes_over(home, small, tmp_path, chelsea):
+    """A tensor is missing in what the hub serves: it is named, and the embedded model goes on."""
+    from safetensors.numpy import load_file, save_file
+
+    broken = shutil.copytree(small, tmp_path / "broken")
+    tensors = load_file(broken / "model.safetensors")
+    del tensors["visual_projection.weight"]
+    save_file(tensors, broken / "model.safetensors", {"format": "pt"})
+    with fake_hub(broken) as hub, daemon(home, **online(hub, home)) as running:
+        running.wait_until_said("goes on serving")
+        assert "visual_projection.weight" in running.said()
+        assert post(running.address, chelsea.read_bytes())
+        readiness = get(running.address, "/readyz")
+        assert running.stop() == 0
+    assert readiness["ready"]
+    assert "visual_projection.weight" in readiness["download"]["reason"]
+
+
+def test_a_damaged_model_in_the_cache_is_downloaded_again(home, small):
+    """A disk's flipped bit: the embedded model serves meanwhile, then the mended one takes over."""
+    with fake_hub(small) as hub:
+        assert command("model", "pull", home=home, **online(hub, home)).returncode == 0
+        blob = next((home / "hf").rglob("model.safetensors")).resolve()
+        blob.write_bytes(blob.read_bytes()[:-1] + b"x")
+        with daemon(home, **online(hub, home)) as running:
+            running.wait_until_said("takes over")
+            assert "damaged" in running.said()
+            assert running.stop() == 0
+
+
+def test_pull_brings_the_model_and_says_where_it_is(home, small):
+    """Through a line that breaks; the second time there is nothing to do."""
+    with fake_hub(small) as hub:
+        hub.faults = [("GET /cdn", cut(1000))]
+        found = command("model", "pull", home=home, **online(hub, home))
+        assert found.returncode == 0, found.stderr
+        assert (found.stdout.decode().strip()).endswith(COMMIT)
+        asked = len(hub.requests)
+        assert command("model", "pull", home=home, **online(hub, home)).returncode == 0
+        assert len(hub.requests) == asked
+    shown = command("model", "show", "--json", home=home, **online("http://127.0.0.1:9", home))
+    assert json.loads(shown.stdout)["revision"] == COMMIT
+
+
+def test_pull_of_what_is_not_there_says_so(home, small):
+    """Exit 1, one sentence."""
+    with fake_hub(small) as hub:
+        hub.faults = [("HEAD", status(401, X_Error_Code="RepoNotFound"))]
+        found = command("model", "pull", home=home, **online(hub, home))
+    assert found.returncode == 1
+    assert "HF_TOKEN" in found.stderr.decode()
+    assert "Traceback" not in found.stderr.decode()
+
+
+def test_check_measures_on_labelled_photos_and_writes_what_it_proposes(tmp_path, chelsea):
+    """The settings file keeps its comments; from then on the proposal is in force, and the model counts as measured."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/pawtag.toml").write_text('# mine\n[model]\nid = "embedded" # the small one\n')
+    shutil.copy(chelsea, tmp_path / "cat.png")
+    (tmp_path / "grey.png").write_bytes(grey())
+    rows = ["file,species,coat", *["cat.png,cat,short-hair"] * 12, *["grey.png,none,"] * 12]
+    (tmp_path / "mine.csv").write_text("\n".join(rows))
+    found = command("model", "check", "--labelled", "mine.csv", "--write", home=tmp_path)
+    assert found.returncode == 0, found.stderr
+    assert "pets tagged right: 12 of 12" in found.stdout.decode()
+    text = (tmp_path / "config/pawtag.toml").read_text()
+    assert text.startswith('# mine\n[model]\nid = "embedded" # the small one\n')
+    shown = json.loads(command("model", "show", "--json", home=tmp_path).stdout)
+    assert f"threshold = {shown['threshold']}\ntemperature = {shown['temperature']}" in text
+    assert shown["calibrated"] is True
+
+
+def test_check_without_photos_verifies_the_model(tmp_path):
+    """Whole, and with its known answer."""
+    found = command("model", "check", "--model", "embedded", home=tmp_path)
+    assert b"known answer" in found.stdout
+    assert command("model", "check", "--write", "--model", "embedded", home=tmp_path).returncode == 2
+
+
+def grey() -> bytes:
+    from pictures import plain
+
+    return plain((128, 128, 128))

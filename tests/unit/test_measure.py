@@ -1,0 +1,82 @@
+"""measure: how a model does on labelled photos, and what would suit it."""
+
+import numpy as np
+import pytest
+
+from doubles import COLOURS, ColourModel
+from pawtag.errors import ConfigError
+from pawtag.labels import Thresholds
+from pawtag.measure import FEWEST, Seen, Truth, calibration_error, judge, proposal, read_truths, table
+from pawtag.tagger import prompts, word_vectors
+
+MODEL = ColourModel()
+VOCABULARY = word_vectors(COLOURS, MODEL.embed_text(prompts(COLOURS)))
+RED, GREEN, BLUE = np.eye(3, dtype=np.float32)
+
+
+def seen(species: str, embedding) -> Seen:
+    return Seen(Truth(f"{species}.jpg", species), (embedding / np.linalg.norm(embedding)).astype(np.float32))
+
+
+def judged(photos, thresholds=None):
+    return judge(photos, VOCABULARY, MODEL, thresholds or Thresholds())
+
+
+def test_right_and_wrong_are_counted():
+    """Pets tagged right, false pets, and the best of the pets where no tag was given."""
+    photos = judged([seen("red", RED), seen("green", BLUE), seen("none", BLUE), seen("none", GREEN)])
+    found = table(photos)
+    assert found["pets tagged right"] == "1 of 2 (50.0 %)"
+    assert found["no pet, called a pet"] == "1 of 2 (50.0 %)"
+    assert [photo.is_right for photo in photos] == [True, False, True, False]
+
+
+def test_a_model_that_is_as_sure_as_it_is_right_has_no_calibration_error():
+    """And one that is sure and wrong has all of it."""
+    assert calibration_error(judged([seen("red", RED)] * 10)) == pytest.approx(0, abs=0.01)
+    assert calibration_error(judged([seen("green", RED)] * 10)) == pytest.approx(1, abs=0.01)
+
+
+def mixed(count: int = 60):
+    """Photos whose colours lie about their species now and then, and that are surer than they should be."""
+    random = np.random.default_rng(5)
+    photos = []
+    for number in range(count):
+        truth, colour = [("red", RED), ("green", GREEN), ("none", BLUE)][number % 3]
+        photos.append(seen(truth, colour + random.random(3).astype(np.float32) * 1.3))
+    return photos
+
+
+def test_a_proposal_is_no_worse_than_what_was():
+    """Its scores are as true or truer; as many or more photos come out right."""
+    photos = mixed()
+    now = Thresholds(tag=0.9, also=0.25)
+    proposed = proposal(photos, VOCABULARY, MODEL, now)
+    assert sum(photo.is_right for photo in judged(photos, proposed)) >= sum(
+        photo.is_right for photo in judged(photos, now)
+    )
+    assert calibration_error(judged(photos, proposed)) <= calibration_error(judged(photos, now))
+
+
+@pytest.mark.parametrize("photos", [mixed(FEWEST - 1), [seen("red", RED)] * 30, [seen("none", BLUE)] * 30])
+def test_too_few_photos_propose_nothing(photos):
+    """Nor do photos of pets alone, or of none."""
+    with pytest.raises(ConfigError, match="at least"):
+        proposal(photos, VOCABULARY, MODEL, Thresholds())
+
+
+def test_labelled_photos_are_read_from_a_csv(tmp_path):
+    """Other columns are passed over; a coat may be left out."""
+    (tmp_path / "labels.csv").write_text("\ufefffile,note,species\na.jpg,hm,red\nb.jpg,,none\n", "utf-8")
+    assert read_truths(tmp_path / "labels.csv", VOCABULARY) == [Truth("a.jpg", "red"), Truth("b.jpg", "none")]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("file,species\na.jpg,unicorn\n", "line 2: 'unicorn'"), ("name\nx\n", "columns"), ("", "columns")],
+)
+def test_a_wrong_csv_is_named_with_its_line(tmp_path, text, said):
+    """And what is allowed."""
+    (tmp_path / "labels.csv").write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        read_truths(tmp_path / "labels.csv", VOCABULARY)
