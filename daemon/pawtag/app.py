@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -102,6 +103,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         if loaded is None:
             return
         _introduce(loaded, root, server.address)
+        _warn_of_owner(settings, root)
         await stack.enter_async_context(background(_close(desk, stop), "close"))
         heir = asyncio.create_task(succession.heir(loaded), name="succession")
         stack.callback(heir.cancel)
@@ -176,6 +178,22 @@ async def background(work: Coroutine[Any, Any, None], name: str) -> AsyncIterato
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+def _warn_of_owner(settings: Settings, root: Path) -> None:
+    """Say what mends a folder that cannot be written: Docker makes a missing one as root."""
+    place = settings.sidecar.dir or root
+    if place.is_dir() and not os.access(place, os.W_OK):
+        owner, us, group = place.stat().st_uid, os.getuid(), os.getgid()
+        log.warning(
+            "%s belongs to user %d, and pawtag runs as user %d: no sidecar can be written there. "
+            "'chown %d:%d' of it mends that (on the host, where this is a container), or set sidecar.dir.",
+            place,
+            owner,
+            us,
+            us,
+            group,
+        )
 
 
 def _introduce(loaded: Loaded, root: Path, address: str) -> None:

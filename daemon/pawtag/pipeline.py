@@ -119,7 +119,7 @@ class Pipeline:
         ref, record = await self._record(event, stamp)
         if stamp and stamp.record and stamp.describes(ref) and record.error and record.error == stamp.record.error:
             return  # still unreadable: nothing new to say
-        if stamp and stamp.record == record:
+        if stamp and stamp.describes(ref) and stamp.record == record:
             self._metrics.skipped("current")
             return  # another look at the same content
         with self._metrics.stage("write"):

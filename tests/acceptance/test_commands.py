@@ -1,6 +1,7 @@
 """The other commands, as a user types them."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -128,3 +129,76 @@ def test_the_wheel_carries_the_model(tmp_path):
         "models/known_answer.png",
     ):
         assert f"pawtag/{name}" in names
+
+
+def tagged_folder(home: Path, chelsea: Path, **settings: str) -> Path:
+    """A folder of two photos with their sidecars."""
+    folder = home / "pets"
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        shutil.copy2(chelsea, folder / name)
+    assert command("scan", folder, home=home, PAWTAG_FOLDER__QUIET_S="0.2", **settings).returncode == 0
+    return folder
+
+
+def test_clean_takes_back_exactly_what_pawtag_wrote(tmp_path, chelsea):
+    """Photos, other files and corrections stay; --dry-run only names; --corrected takes those back too."""
+    folder = tagged_folder(tmp_path, chelsea)
+    (folder / "c.jpg.json").write_text('{"title": "c.jpg"}')
+    mine = folder / "b.png.json"
+    mine.write_text(json.dumps(json.loads(mine.read_text()) | {"corrected": {"species": ["dog"]}}))
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    preview = command("clean", "--dry-run", folder, home=tmp_path)
+    assert (preview.returncode, preview.stdout.decode().splitlines()[0]) == (0, str(folder / "a.png.json"))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    found = command("clean", folder, home=tmp_path)
+    assert found.stdout.decode().splitlines()[0] == "1 files were removed"
+    assert "1 sidecars hold corrections" in found.stdout.decode()
+    assert {path.name for path in folder.iterdir()} == {"a.png", "b.png", "b.png.json", "c.jpg.json"}
+    command("clean", "--corrected", folder, home=tmp_path)
+    assert {path.name for path in folder.iterdir()} == {"a.png", "b.png", "c.jpg.json"}
+
+
+def test_prune_removes_the_sidecars_of_photos_that_are_gone(tmp_path, chelsea):
+    """Not those with a correction; and none at all where no photo is there: a disk that is not mounted."""
+    folder = tagged_folder(tmp_path, chelsea)
+    (folder / "a.png").rename(folder / "c.png")
+    found = command("scan", "--prune", folder, home=tmp_path, PAWTAG_FOLDER__QUIET_S="0.2")
+    assert found.stdout.decode().splitlines() == ["1 tagged, 0 without a pet, 0 failed", "1 files were removed"]
+    assert {path.name for path in folder.iterdir()} == {"b.png", "b.png.json", "c.png", "c.png.json"}
+    for photo in folder.glob("*.png"):
+        photo.unlink()
+    refused = command("scan", "--prune", folder, home=tmp_path)
+    assert refused.returncode == 1
+    assert "is it mounted" in refused.stderr.decode()
+    assert {path.name for path in folder.iterdir()} == {"b.png.json", "c.png.json"}
+
+
+def test_another_content_of_the_same_size_and_time_is_found_by_verify(tmp_path, chelsea):
+    """A restored backup; without --verify it is not noticed, and what is as it was is not written again."""
+    folder = tagged_folder(tmp_path, chelsea)
+    photo, times = folder / "a.png", (folder / "a.png").stat()
+    photo.write_bytes(photo.read_bytes()[:-1] + b"x")
+    os.utime(photo, ns=(times.st_atime_ns, times.st_mtime_ns))
+    untouched = (folder / "b.png.json").stat().st_mtime_ns
+    assert "0 photos would" in command("scan", "--dry-run", folder, home=tmp_path).stdout.decode()
+    assert "1 photos would" in command("scan", "--dry-run", "--verify", folder, home=tmp_path).stdout.decode()
+    found = command("scan", "--verify", folder, home=tmp_path, PAWTAG_FOLDER__QUIET_S="0.2")
+    assert found.stdout.decode() == "1 tagged, 0 without a pet, 0 failed\n"
+    assert (folder / "b.png.json").stat().st_mtime_ns == untouched
+    again = command("scan", "--verify", folder, home=tmp_path)
+    assert again.stdout.decode() == "0 tagged, 0 without a pet, 0 failed\n"
+
+
+def test_a_mirror_tree_is_cleaned_of_the_part_that_is_asked_for(tmp_path, chelsea):
+    """With sidecar.dir, a part of the watched folder has its sidecars in the same part of the tree."""
+    mirrored = {
+        "PAWTAG_SIDECAR__DIR": str(tmp_path / "mirror"),
+        "PAWTAG_FOLDER__PATH": str(tmp_path),
+    }
+    folder = tagged_folder(tmp_path, chelsea, **mirrored)
+    assert (tmp_path / "mirror/pets/a.png.json").is_file()
+    assert {path.name for path in folder.iterdir()} == {"a.png", "b.png"}
+    found = command("clean", folder, home=tmp_path, **mirrored)
+    assert found.stdout.decode() == "2 files were removed\n"
+    assert not (tmp_path / "mirror/pets/a.png.json").exists()
