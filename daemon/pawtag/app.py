@@ -102,7 +102,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         loaded = await succession.first()
         if loaded is None:
             return
-        _introduce(loaded, root, server.address)
+        _introduce(loaded, root, server.address, asks_hub=succession.may_ask)
         _warn_of_owner(settings, root)
         await stack.enter_async_context(background(_close(desk, stop), "close"))
         heir = asyncio.create_task(succession.heir(loaded), name="succession")
@@ -196,10 +196,11 @@ def _warn_of_owner(settings: Settings, root: Path) -> None:
         )
 
 
-def _introduce(loaded: Loaded, root: Path, address: str) -> None:
+def _introduce(loaded: Loaded, root: Path, address: str, *, asks_hub: bool) -> None:
     name = loaded.checkpoint.name
     if name.fallback:
-        log.warning("The model %s is not on this machine; the embedded model serves in its place.", name.wanted)
+        ahead = "until it has been downloaded" if asks_hub else "(model.hub or HF_HUB_OFFLINE forbids to download it)"
+        log.warning("The model %s is not on this machine; the embedded model serves %s.", name.wanted, ahead)
     log.info("model %s (%s), %s", name.id, loaded.model.engine, "calibrated" if loaded.calibrated else "not calibrated")
     log.info("watching %s", root)
     log.info("answering on %s (POST /tag)", address)

@@ -42,7 +42,7 @@ class Succession:
 
     async def first(self) -> Loaded | None:
         """The model that serves first; None where `stop` is set before it is there. Raises ModelError, ConfigError."""
-        if self._settings.model.fallback == "none" and self._may_ask:
+        if self._settings.model.fallback == "none" and self.may_ask:
             return await self._wanted_at_once()
         return await unless(self._stop, partial(load, self._settings, self._labels, self._metrics))
 
@@ -61,10 +61,7 @@ class Succession:
 
     async def heir(self, serving: Loaded) -> Loaded | None:
         """The wanted model, downloaded and verified, while its fallback is serving; None where it cannot be had."""
-        if not serving.checkpoint.name.fallback:
-            return None
-        if not self._may_ask:
-            log.info("the model hub is not asked: model.hub is false, or HF_HUB_OFFLINE is set")
+        if not serving.checkpoint.name.fallback or not self.may_ask:
             return None
         try:
             await self._download(None)
@@ -83,7 +80,8 @@ class Succession:
         return heir
 
     @property
-    def _may_ask(self) -> bool:
+    def may_ask(self) -> bool:
+        """Whether the hub may be asked."""
         return self._settings.model.hub and not is_offline()
 
     async def _download(self, tries: int | None) -> bool:
