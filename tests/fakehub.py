@@ -28,6 +28,7 @@ class FakeHub:
     commit: str = COMMIT
     address: str = ""
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
+    keys: dict[str, set[str | None]] = field(default_factory=dict)  # the Authorization headers seen, by host
     faults: list[tuple[str, Fault]] = field(default_factory=list)
     pause_s: float = 0.0  # after each piece of a large file
     lies: bytes = b""  # put in the place of a large file's last bytes
@@ -71,6 +72,8 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self, *, with_body: bool) -> None:
         hub = self.hub
         hub.requests.append((self.command, self.path, self.headers.get("Range")))
+        host = str(self.headers.get("Host")).split(":")[0]
+        hub.keys.setdefault(host, set()).add(self.headers.get("Authorization"))
         found = re.fullmatch(rf"/({re.escape(hub.model_id)}/resolve/[^/]+|cdn)/([\w.-]+)", self.path)
         path = hub.folder / found[2] if found else None
         if path is None or not path.is_file():

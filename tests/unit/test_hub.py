@@ -166,6 +166,13 @@ def test_no_network_is_known_at_once(served, monkeypatch):
     assert time.monotonic() - started < 3
 
 
+def test_the_users_token_goes_to_the_hub_alone(served, monkeypatch):
+    """Not to the store on another host that the hub sends us to."""
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    pulled()
+    assert served.keys == {"127.0.0.1": {"Bearer hf_secret"}, "localhost": {None}}
+
+
 def test_two_processes_download_once(served):
     """The second waits, and finds what the first has brought."""
     served.pause_s = 0.2

@@ -1,0 +1,133 @@
+"""What a message says about objects, whatever store or service put it into words. Pure.
+
+Told apart by content: S3's own notifications (versions 2.0 to 2.6), wrapped by SNS or raw, EventBridge's, MinIO's,
+Ceph's, and what SeaweedFS's filer posts. A hint is only a hint: the object as it is decides.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote_plus
+
+TEST_EVENT = "s3:TestEvent"
+# A restored photo could not be read before; all else that is not a creation leaves the content as it was.
+WANTED_EVENTS = ("ObjectCreated:", "ObjectRestore:Completed")
+WANTED_DETAILS = ("Object Created", "Object Restore Completed")
+WANTED_FILER = ("create", "rename", "update")
+# Whose keys are as they are; all others write them as in a form (`+` for a space, `%2F`).
+RAW_KEYS = ("ceph:s3",)
+FORM_KEYS = ("aws:s3", "minio:s3")
+BUCKETS = "/buckets/"
+NO_VERSION = ("", "null")
+
+
+class MessageError(ValueError):
+    """A message that says nothing about objects in any shape that is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectHint:
+    """An object that may be new. `key` as the store has it; `other_key`: what it is where the shape leaves doubt."""
+
+    bucket: str
+    key: str
+    etag: str | None = None
+    version_id: str | None = None
+    size_bytes: int | None = None
+    other_key: str | None = None
+
+
+def read(body: str) -> list[ObjectHint]:
+    """The objects that a message tells of; empty where it is a test, a removal, or a change of tags.
+
+    Raises MessageError for what is no message of a store.
+    """
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise MessageError("The message is no JSON.") from error
+    if not isinstance(document, dict):
+        raise MessageError("The message is no JSON object.")
+    try:
+        return list(_hints(document))
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise MessageError(f"The message lacks what an event of a store has: {error!r}.") from error
+
+
+def _hints(document: dict[str, Any]) -> Iterator[ObjectHint]:
+    if document.get("Event") == TEST_EVENT:
+        return
+    if document.get("Type") == "Notification":
+        yield from read(document["Message"])
+    elif "Records" in document:
+        for record in document["Records"]:
+            yield from _of_record(record)
+    elif document.get("source") == "aws.s3" or "detail-type" in document:
+        yield from _of_eventbridge(document)
+    elif "event_type" in document and str(document.get("key", "")).startswith(BUCKETS):
+        yield from _of_filer(document)
+    else:
+        raise MessageError("The message is of no store that pawtag knows.")
+
+
+def _of_record(record: dict[str, Any]) -> Iterator[ObjectHint]:
+    if not record["eventName"].removeprefix("s3:").startswith(WANTED_EVENTS):
+        return
+    found, source = record["s3"]["object"], record.get("eventSource", "")
+    key, decoded = found["key"], unquote_plus(found["key"])
+    is_raw = source in RAW_KEYS
+    doubt = None if is_raw or source in FORM_KEYS or decoded == key else key
+    yield ObjectHint(
+        bucket=record["s3"]["bucket"]["name"],
+        key=key if is_raw else decoded,
+        etag=_bare(found.get("eTag")),
+        version_id=_version(found.get("versionId")),
+        size_bytes=found.get("size"),
+        other_key=doubt,
+    )
+
+
+def _of_eventbridge(document: dict[str, Any]) -> Iterator[ObjectHint]:
+    if document["detail-type"] not in WANTED_DETAILS:
+        return
+    detail = document["detail"]
+    found = detail["object"]
+    yield ObjectHint(
+        bucket=detail["bucket"]["name"],
+        key=found["key"],
+        etag=_bare(found.get("etag") or found.get("eTag")),
+        version_id=_version(found.get("version-id")),
+        size_bytes=found.get("size"),
+    )
+
+
+def _of_filer(document: dict[str, Any]) -> Iterator[ObjectHint]:
+    """SeaweedFS: a path in the filer; folders, and changes of what is about a file only, are passed over."""
+    entry = document["message"].get("new_entry")
+    if document["event_type"] not in WANTED_FILER or not entry or entry.get("is_directory"):
+        return
+    etag = _filer_etag(entry)
+    if etag is None or etag == _filer_etag(document["message"].get("old_entry") or {}):
+        return
+    bucket, _, key = document["key"].removeprefix(BUCKETS).partition("/")
+    if bucket and key:
+        yield ObjectHint(bucket, key, etag, size_bytes=entry.get("attributes", {}).get("file_size"))
+
+
+def _filer_etag(entry: dict[str, Any]) -> str | None:
+    encoded = entry.get("extended", {}).get("Seaweed-X-Amz-ETag")
+    try:
+        return base64.b64decode(encoded).decode("ascii") if encoded else None
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+
+
+def _bare(etag: str | None) -> str | None:
+    return etag.strip('"') or None if etag else None
+
+
+def _version(version_id: str | None) -> str | None:
+    return None if version_id in NO_VERSION else version_id

@@ -1,0 +1,139 @@
+"""s3/messages: every store's words for a new object, told apart by content."""
+
+import base64
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from pawtag.s3.messages import MessageError, ObjectHint, read
+
+STORES = Path(os.environ.get("PAWTAG_STORES", Path(__file__).parents[3] / "shared" / "stores"))
+
+
+def record(key: str, source: str = "aws:s3", event: str = "ObjectCreated:Put", **more) -> dict:
+    return {
+        "eventSource": source,
+        "eventName": event,
+        "s3": {"bucket": {"name": "pets"}, "object": {"key": key, "size": 5, "eTag": "abc", **more}},
+    }
+
+
+def notification(*records: dict) -> str:
+    return json.dumps({"Records": records})
+
+
+@pytest.mark.parametrize(
+    ("source", "written", "key"),
+    [
+        ("aws:s3", "in/a+b%2Bc.jpg", "in/a b+c.jpg"),
+        ("aws:s3", "in%2F100%25.jpg", "in/100%.jpg"),
+        ("minio:s3", "in%2Fgr%C3%BCn+1.jpg", "in/grün 1.jpg"),
+        ("ceph:s3", "in/a+b%20.jpg", "in/a+b%20.jpg"),
+    ],
+)
+def test_keys_are_decoded_by_the_rule_of_their_store(source, written, key):
+    """Form-encoded by S3 and MinIO, plain by Ceph."""
+    (hint,) = read(notification(record(written, source)))
+    assert (hint.bucket, hint.key, hint.other_key) == ("pets", key, None)
+
+
+def test_an_unknown_store_leaves_both_readings():
+    """The object that exists decides."""
+    (hint,) = read(notification(record("a+b.jpg", "other:s3")))
+    assert (hint.key, hint.other_key) == ("a b.jpg", "a+b.jpg")
+    (plain,) = read(notification(record("ab.jpg", "other:s3")))
+    assert plain.other_key is None
+
+
+def test_what_is_known_of_the_object_is_kept():
+    """ETag without quotes; an empty version is none."""
+    (hint,) = read(notification(record("a.jpg", eTag='"abc"', versionId="")))
+    assert hint == ObjectHint("pets", "a.jpg", "abc", None, 5)
+    (versioned,) = read(notification(record("a.jpg", versionId="v1")))
+    assert versioned.version_id == "v1"
+
+
+def test_several_records_in_one_message():
+    """Each is one object."""
+    assert [hint.key for hint in read(notification(record("a.jpg"), record("b.jpg")))] == ["a.jpg", "b.jpg"]
+
+
+def test_sns_wraps_or_does_not():
+    """The message in the message."""
+    wrapped = json.dumps({"Type": "Notification", "Message": notification(record("a.jpg"))})
+    assert [hint.key for hint in read(wrapped)] == ["a.jpg"]
+
+
+def test_eventbridge_s_keys_are_plain():
+    """Whether it says etag or eTag."""
+    for name in ("etag", "eTag"):
+        body = {
+            "source": "aws.s3",
+            "detail-type": "Object Created",
+            "detail": {"bucket": {"name": "pets"}, "object": {"key": "a+b %.jpg", name: "abc", "version-id": "null"}},
+        }
+        assert read(json.dumps(body)) == [ObjectHint("pets", "a+b %.jpg", "abc")]
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_test_event_tells_of_no_object(wrapped):
+    """It is acknowledged like any other."""
+    body = json.dumps({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "pets"})
+    assert read(json.dumps({"Type": "Notification", "Message": body}) if wrapped else body) == []
+
+
+@pytest.mark.parametrize(
+    "event", ["ObjectTagging:Put", "ObjectRemoved:Delete", "ObjectRemoved:DeleteMarkerCreated", "s3:ObjectAcl:Put"]
+)
+def test_what_leaves_the_content_as_it_was_is_passed_over(event):
+    """Our own tags above all."""
+    assert read(notification(record("a.jpg", event=event))) == []
+
+
+def test_a_restored_photo_is_looked_at_again():
+    """It lay in an archive and could not be read."""
+    assert read(notification(record("a.jpg", event="s3:ObjectRestore:Completed")))
+
+
+def filer(event: str, etag: bytes | None, old: bytes | None = None) -> str:
+    def entry(value):
+        return value and {"extended": {"Seaweed-X-Amz-ETag": base64.b64encode(value).decode()}}
+
+    message = {"new_entry": entry(etag), "old_entry": entry(old)}
+    return json.dumps({"event_type": event, "key": "/buckets/pets/in/a b.jpg", "message": message})
+
+
+def test_the_filer_s_own_words():
+    """SeaweedFS: a path, an ETag in base64; a change of tags leaves the ETag as it was."""
+    assert read(filer("create", b"abc")) == [ObjectHint("pets", "in/a b.jpg", "abc")]
+    assert read(filer("update", b"new", b"abc")) == [ObjectHint("pets", "in/a b.jpg", "new")]
+    assert read(filer("update", b"abc", b"abc")) == []
+    assert read(filer("delete", None, b"abc")) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["", "no JSON", "[]", "3", "{}", '{"Records": [{}]}', '{"Records": 3}', '{"Type": "Notification", "Message": 1}'],
+)
+def test_garbage_is_told_from_messages(body):
+    """One error for all of it."""
+    with pytest.raises(MessageError):
+        read(body)
+
+
+def samples() -> list[Path]:
+    return sorted((STORES / "samples").glob("*.json"))
+
+
+@pytest.mark.skipif(not samples(), reason=f"no samples of real stores at {STORES} (set PAWTAG_STORES)")
+def test_real_messages_of_four_stores_are_understood():
+    """Puts, copies and uploads in parts name one object; deletions, tags and tests none."""
+    for path in samples():
+        hints = read(path.read_text("utf-8"))
+        tells = not any(word in path.name for word in ("delete", "tagging", "testevent"))
+        assert bool(hints) == tells, path.name
+        assert all(hint.key.endswith(".jpg") and hint.etag for hint in hints), path.name
+        if any(word in path.name for word in ("-put", "sns", "eventbridge")):
+            assert " " in hints[0].key, path.name

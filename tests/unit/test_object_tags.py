@@ -1,0 +1,71 @@
+"""s3/tags: a record as tags that every store takes, beside everybody else's."""
+
+import pytest
+
+from pawtag.records import Failure, PhotoRef, Tag
+from pawtag.s3.tags import by_of, merged, tags_of
+from sidecars import record_for
+
+REF = PhotoRef("s3://pets/a.jpg", 5, 0)
+ETAG = "0123456789abcdef"
+
+
+def test_a_tagged_photo():
+    """A tag for each group, the best species' score, and the stamp with the content's mark."""
+    record = record_for(
+        REF,
+        tags=(
+            Tag(label="cat", group="species", score=0.98123),
+            Tag(label="dog", group="species", score=0.3),
+            Tag(label="short-hair", group="coat", score=0.8),
+        ),
+        by="0a1b2c3d4e5f",
+    )
+    assert tags_of(record, ETAG) == {
+        "pawtag:species": "cat/dog",
+        "pawtag:coat": "short-hair",
+        "pawtag:score": "0.981",
+        "pawtag:by": "0a1b2c3d4e5f.01234567",
+    }
+    assert set(tags_of(record, ETAG, frozenset({"species"}))) == {"pawtag:species", "pawtag:by"}
+
+
+def test_no_pet_is_an_answer():
+    """Not the absence of one."""
+    record = record_for(REF, status="no-pet", tags=())
+    assert tags_of(record, ETAG) == {"pawtag:species": "none", "pawtag:by": "b.01234567"}
+
+
+def test_a_photo_that_cannot_be_tagged():
+    """The code alone."""
+    record = record_for(REF, status="failed", tags=(), scores={}, error=Failure(code="truncated", message="It ends."))
+    assert tags_of(record, ETAG) == {"pawtag:error": "truncated", "pawtag:by": "b.01234567"}
+
+
+def test_labels_are_written_in_characters_that_every_store_takes():
+    """No comma, no emoji, no slash of a label's own, 256 characters."""
+    tags = tuple(Tag(label=label, group="species", score=0.9) for label in ("a,b/c", "katze 🐱", "x" * 300))
+    value = tags_of(record_for(REF, tags=tags), ETAG)["pawtag:species"]
+    assert value.startswith("a_b_c/katze _/xxx")
+    assert len(value) == 256
+
+
+def test_a_stamp_vouches_for_its_own_content_alone():
+    """Tags that were copied to another object, or that stayed at an overwrite, do not."""
+    tags = tags_of(record_for(REF), ETAG)
+    assert by_of(tags, ETAG) == "b"
+    assert by_of(tags, "fedcba9876543210") is None
+    assert by_of({}, ETAG) is None
+    assert by_of({"pawtag:by": "rubbish"}, ETAG) is None
+
+
+@pytest.mark.parametrize(("others", "fits"), [(0, True), (6, True), (7, False), (10, False)])
+def test_other_tags_stay_or_ours_give_way(others, fits):
+    """Ten in all; our old ones are replaced."""
+    there = {f"album{number}": "x" for number in range(others)} | {"pawtag:coat": "old", "pawtag:error": "empty"}
+    own = {"pawtag:species": "cat", "pawtag:coat": "short-hair", "pawtag:score": "0.9", "pawtag:by": "b.0"}
+    together = merged(own, there)
+    if not fits:
+        assert together is None
+    else:
+        assert together == {f"album{number}": "x" for number in range(others)} | own
