@@ -28,6 +28,9 @@ class PhotoRef:
     uri: str
     size_bytes: int
     mtime_ns: int
+    etag: str | None = None
+    """Of an object: the content's; None where only the object itself can tell."""
+    version_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,9 @@ class Source(Frozen):
     model_config = ConfigDict(frozen=True, extra="allow")
     kind: Literal["folder", "s3", "request"]
     mtime_ns: int | None = None
+    uri: str | None = None
+    etag: str | None = None
+    version_id: str | None = None
 
 
 class Failure(Frozen):
@@ -195,6 +201,7 @@ class Stamp:
     fallback: bool
     tagged_at: str
     record: TagRecord | None = None
+    etag: str | None = None
 
     @property
     def is_unreadable(self) -> bool:
@@ -203,6 +210,8 @@ class Stamp:
 
     def describes(self, ref: PhotoRef) -> bool:
         """Whether this was written for that very version of the photo."""
+        if self.etag is not None:
+            return ref.etag in (None, self.etag)
         return (self.size_bytes, self.mtime_ns) == (ref.size_bytes, ref.mtime_ns)
 
 

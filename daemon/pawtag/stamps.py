@@ -27,6 +27,8 @@ class Judge:
     def is_better(self, stamp: Stamp) -> bool:
         """To a daemon on its fallback, a record of the wanted model with the same labels is current."""
         wanted = self.ours.model.wanted
+        if wanted is not None and not stamp.model_id:
+            return True  # tags on an object do not name their model: it may be the wanted one
         return (
             wanted is not None and stamp.model_id == wanted and not stamp.fallback and stamp.labels == self.ours.labels
         )

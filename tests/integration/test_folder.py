@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from doubles import ColourModel, colour_tagger
-from pawtag.app import background, folder_of, folder_work
 from pawtag.commands.scan import _stop_when_drained
 from pawtag.config import Settings
 from pawtag.folder.source import FolderSource
+from pawtag.works import background, folder_of, folder_work
 from pictures import BLUE, GREEN, RED, plain
 
 PATIENCE_S = 10

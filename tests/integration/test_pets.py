@@ -12,8 +12,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from pawtag import app
 from pawtag import labels as labels_module
+from pawtag import works
 from pawtag.config import Settings
 from pawtag.errors import PermanentError
 from pawtag.loading import load
@@ -118,7 +118,7 @@ async def test_every_kind_of_file_comes_out_right_in_the_folder(pets, expected, 
     photos = {row["file"] for row in expected if Path(row["file"]).suffix.lower() in suffixes}
     fresh = load(settings, labels_module.load(None))
     async with fresh.tagger.running():
-        work, stop = app.folder_work(settings, root, fresh.tagger), asyncio.Event()
+        work, stop = works.folder_work(settings, root, fresh.tagger), asyncio.Event()
         await work.source.scan()
         working = asyncio.create_task(work.pipeline.run(stop))
         async with asyncio.timeout(40):

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
-from pawtag import app, log
+from pawtag import log, works
 from pawtag.config import Settings
 from pawtag.errors import ConfigError, PawtagError
 from pawtag.folder.sidecar import Sidecars
@@ -25,7 +25,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     log.set_up(settings.log)
     if not arguments.folder.is_dir():
         raise ConfigError(f"There is no folder {arguments.folder}.")
-    sidecars = app.sidecars_of(settings, arguments.folder.resolve())
+    sidecars = works.sidecars_of(settings, arguments.folder.resolve())
     try:
         take_back(traces(sidecars, settings.folder), sidecars, dry_run=arguments.dry_run, yours=arguments.corrected)
     except OSError as error:

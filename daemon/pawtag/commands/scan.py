@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from pawtag import app, labels, loading, log
+from pawtag import labels, loading, log, works
 from pawtag.commands.clean import take_back
 from pawtag.config import Settings
 from pawtag.errors import ConfigError, PawtagError
@@ -45,7 +45,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _prune(root: Path, settings: Settings, *, dry_run: bool) -> None:
-    sidecars = app.sidecars_of(settings, root)
+    sidecars = works.sidecars_of(settings, root)
     try:
         orphans = [trace for trace in traces(sidecars, settings.folder) if trace.is_orphan]
         if orphans and not any(True for _ in Walk(root, settings.folder, tidy=False)):
@@ -56,7 +56,7 @@ def _prune(root: Path, settings: Settings, *, dry_run: bool) -> None:
 
 
 async def _preview(root: Path, settings: Settings, loaded: loading.Loaded, *, verify: bool) -> None:
-    work, count = app.folder_work(settings, root, loaded.tagger, verify=verify), 0
+    work, count = works.folder_work(settings, root, loaded.tagger, verify=verify), 0
     for seen in Walk(root, settings.folder, tidy=False):
         if work.needs(seen.ref):
             count += 1
@@ -66,12 +66,12 @@ async def _preview(root: Path, settings: Settings, loaded: loading.Loaded, *, ve
 
 async def _scan(root: Path, settings: Settings, loaded: loading.Loaded, *, verify: bool) -> Counts:
     async with loaded.tagger.running():
-        work, stop = app.folder_work(settings, root, loaded.tagger, verify=verify), asyncio.Event()
+        work, stop = works.folder_work(settings, root, loaded.tagger, verify=verify), asyncio.Event()
         with tqdm(unit=" photos", disable=None, dynamic_ncols=True) as bar:
             work.pipeline.on_record = lambda _ref, _record: bar.update()
             try:
                 bar.total = await work.source.scan()
-                async with app.background(_stop_when_drained(work, stop), "drain"):
+                async with works.background(_stop_when_drained(work, stop), "drain"):
                     await work.pipeline.run(stop)
             except OSError as error:
                 raise PawtagError(f"The folder {root} cannot be read: {error.strerror}.") from error
@@ -80,7 +80,7 @@ async def _scan(root: Path, settings: Settings, loaded: loading.Loaded, *, verif
     return work.pipeline.counts
 
 
-async def _stop_when_drained(work: app.FolderWork, stop: asyncio.Event) -> None:
+async def _stop_when_drained(work: works.FolderWork, stop: asyncio.Event) -> None:
     """Work off the folder; where it holds more than the backlog, scan again for the rest."""
     try:
         while work.source.unfinished(TRIES) is None:

@@ -7,6 +7,7 @@ from pawtag.config.tree import (
     LimitSettings,
     LogSettings,
     ModelSettings,
+    S3Settings,
     ServerSettings,
     Settings,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "LimitSettings",
     "LogSettings",
     "ModelSettings",
+    "S3Settings",
     "ServerSettings",
     "Settings",
     "load",

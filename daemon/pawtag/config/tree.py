@@ -97,6 +97,36 @@ class FolderSettings(Section):
     """Which names are photos, whatever their case."""
 
 
+class S3Settings(Section):
+    """A bucket, by the queue that its notifications go to. Credentials come from boto3's own chain."""
+
+    queue_url: str | tuple[str, ...] | None = None
+    """The SQS queue, or several; unset: no bucket is watched."""
+    bucket: str | None = None
+    """The only bucket that events may name; unset: any that the queue's messages name."""
+    prefix: str = ""
+    """Only keys that begin so."""
+    endpoint_url: str | None = None
+    """Another store than AWS."""
+    region: str | None = None
+    """The region; by default boto3's own."""
+    addressing: Literal["auto", "path", "virtual"] = "auto"
+    """Where the bucket's name stands in a request."""
+    write: Literal["tags", "sidecar", "both"] = "tags"
+    """Where records go: tags on the object, a JSON object beside it, or both."""
+    tags: tuple[str, ...] | None = None
+    """Which tags: names of groups, and "score"; by default all."""
+    concurrency: Count = 16
+    """Photos of the bucket that are worked on at once."""
+    visibility_s: Annotated[int, Field(ge=10, le=43_200)] = 60
+    """How long a message stays hidden from others; it is extended while its photo is in hand."""
+
+    @property
+    def queue_urls(self) -> tuple[str, ...]:
+        """The queues, however many."""
+        return (self.queue_url,) if isinstance(self.queue_url, str) else self.queue_url or ()
+
+
 class SidecarSettings(Section):
     """Where a folder's records go."""
 
@@ -169,6 +199,7 @@ class Settings(BaseSettings):
     model: ModelSettings = ModelSettings()
     labels: LabelSettings = LabelSettings()
     folder: FolderSettings = FolderSettings()
+    s3: S3Settings = S3Settings()
     sidecar: SidecarSettings = SidecarSettings()
     state: StateSettings = StateSettings()
     server: ServerSettings = ServerSettings()
