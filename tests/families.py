@@ -14,16 +14,17 @@ TEXT = {**VISION, "max_position_embeddings": 48}
 SQUARE = {"image_size": 32, "patch_size": 8}
 BERT = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 SPECIAL = ["<pad>", "<s>", "<unk>", "<mask>", "</s>"]
+END_AT_2 = ["<pad>", "<s>", "</s>", "<unk>", "<mask>"]
 
 
-def letters(folder: Path, *, ends: bool = True, more: int = 0) -> int:
+def letters(folder: Path, *, ends: bool = True, more: int = 0, special: list[str] = SPECIAL) -> int:
     """A tokenizer of single letters, after `more` words that nobody uses; the size of its vocabulary."""
-    pieces = [*SPECIAL, *(f"w{number}" for number in range(more)), *(chr(code) for code in range(32, 127))]
+    pieces = [*special, *(f"w{number}" for number in range(more)), *(chr(code) for code in range(32, 127))]
     tokenizer = Tokenizer(models.WordLevel({piece: number for number, piece in enumerate(pieces)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     if ends:
         tokenizer.post_processor = processors.TemplateProcessing(
-            single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", SPECIAL.index("</s>"))]
+            single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", special.index("</s>"))]
         )
     wrapped = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>"
@@ -136,14 +137,14 @@ def clipseg(folder: Path) -> None:
 
 
 def metaclip_2(folder: Path) -> None:
-    size = letters(folder)
+    size = letters(folder, special=END_AT_2)  # as in the released checkpoints
     config = transformers.MetaClip2Config(
         text_config={
             **TEXT,
             "vocab_size": size,
             "pad_token_id": 0,
             "bos_token_id": 1,
-            "eos_token_id": SPECIAL.index("</s>"),
+            "eos_token_id": 2,
         },
         vision_config={**VISION, **SQUARE},
         projection_dim=32,

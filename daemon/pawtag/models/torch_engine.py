@@ -24,9 +24,11 @@ class Family(NamedTuple):
     """Prompts are padded to the longest text, and the padding is read (SigLIP)."""
     reads_at_end: bool = False
     """The text's vector is that of its end token."""
+    knows_old_end: bool = False
+    """An end token of 2 in the configuration is an old mistake: transformers takes the largest token for the end."""
 
 
-CLIP = Family(reads_at_end=True)
+CLIP = Family(reads_at_end=True, knows_old_end=True)
 SIGLIP = Family(bias=lambda model: model.logit_bias, is_padded_to_full=True)
 # By config.json's model_type. Each family's logits are compared with its own forward pass in tests/unit/test_families.py.
 FAMILIES = {
@@ -37,10 +39,10 @@ FAMILIES = {
     "altclip": Family(),
     "chinese_clip": Family(),
     "clipseg": CLIP,
-    "metaclip_2": CLIP,
+    "metaclip_2": Family(reads_at_end=True),
 }
 TEXTS_AT_ONCE = 64
-OLD_EOS = 2  # in openai's configurations, wrong: there transformers takes the largest token for the end
+OLD_END = 2
 FROM_PAD_ON = ("altclip_text_model",)  # RoBERTa numbers its positions from the padding token's number on
 
 
@@ -102,8 +104,9 @@ class TorchModel:
             return False
         if not self._family.reads_at_end:
             return True
-        is_old = text.eos_token_id == OLD_EOS
-        return tokens[-1] == max(tokens) if is_old else text.eos_token_id in tokens
+        if self._family.knows_old_end and text.eos_token_id == OLD_END:
+            return tokens[-1] == max(tokens)
+        return text.eos_token_id in tokens
 
     def _embed_texts(self, prompts: Sequence[str]) -> Floats:
         padding = {"padding": "max_length", "max_length": self._longest_text}

@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from pawtag import __version__
 from pawtag.config import S3Settings
-from pawtag.errors import GoneError, PawtagError, PermanentError, TemporaryError
+from pawtag.errors import ConfigError, GoneError, PawtagError, PermanentError, TemporaryError
 
 CONNECT_S, READ_S = 5, 60
 MISSING = frozenset({"NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed", "NoSuchBucket"})
@@ -22,7 +22,10 @@ NO_KEY_S, SOON_S = 60.0, 5.0
 
 
 def connect(service: str, settings: S3Settings, *, most_connections: int) -> Any:
-    """A client of "s3" or "sqs", with boto3's own credentials, adaptive retries and reused connections."""
+    """A client of "s3" or "sqs", with boto3's own credentials, adaptive retries and reused connections.
+
+    Raises ConfigError.
+    """
     addressing = {"auto": "auto", "path": "path", "virtual": "virtual"}[settings.addressing]
     config = Config(
         connect_timeout=CONNECT_S,
@@ -32,7 +35,10 @@ def connect(service: str, settings: S3Settings, *, most_connections: int) -> Any
         s3={"addressing_style": addressing},
         user_agent_extra=f"pawtag/{__version__}",
     )
-    return boto3.client(service, endpoint_url=settings.endpoint_url, region_name=settings.region, config=config)
+    try:
+        return boto3.client(service, endpoint_url=settings.endpoint_url, region_name=settings.region, config=config)
+    except (BotoCoreError, ValueError) as error:
+        raise ConfigError(f"The settings of s3 make no client: {error}.") from error
 
 
 @contextmanager
