@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -202,6 +202,22 @@ class Stamp:
     tagged_at: str
     record: TagRecord | None = None
     etag: str | None = None
+
+    @classmethod
+    def of(cls, record: TagRecord) -> Self:
+        """The stamp that a record is."""
+        return cls(
+            size_bytes=record.photo.bytes,
+            mtime_ns=record.source.mtime_ns,
+            sha256=record.photo.sha256,
+            by=record.by,
+            labels=record.labels,
+            model_id=record.model.id,
+            fallback=record.model.fallback,
+            tagged_at=record.tagged_at,
+            record=record,
+            etag=record.source.etag,
+        )
 
     @property
     def is_unreadable(self) -> bool:

@@ -162,17 +162,7 @@ def _stamp(document: dict[str, Any]) -> Stamp | None:
         return None
     if corrected(record, record.corrected) != record:
         return None  # a person has corrected it since: the tags are to follow
-    return Stamp(
-        size_bytes=record.photo.bytes,
-        mtime_ns=record.source.mtime_ns,
-        sha256=record.photo.sha256,
-        by=record.by,
-        labels=record.labels,
-        model_id=record.model.id,
-        fallback=record.model.fallback,
-        tagged_at=record.tagged_at,
-        record=record,
-    )
+    return Stamp.of(record)
 
 
 def _explained(error: OSError, ref: PhotoRef) -> TemporaryError:

@@ -217,15 +217,4 @@ def _stamp_of_document(document: dict[str, Any]) -> Stamp | None:
         return None
     if corrected(record, record.corrected) != record or record.source.etag is None:
         return None
-    return Stamp(
-        size_bytes=None,
-        mtime_ns=None,
-        sha256=record.photo.sha256,
-        by=record.by,
-        labels=record.labels,
-        model_id=record.model.id,
-        fallback=record.model.fallback,
-        tagged_at=record.tagged_at,
-        record=record,
-        etag=record.source.etag,
-    )
+    return Stamp.of(record)
