@@ -66,8 +66,8 @@ def test_the_daemon_goes_over_to_the_wanted_model_by_itself(home, full_size, che
     photo = shutil.copy(chelsea, home / "photos/a.png")
     os.utime(photo, (1, 1))
     with fake_hub(full_size) as hub:
-        hub.pause_s = 0.0005
-        with daemon(home, **online(hub, home)) as running:
+        hub.pause_s = 0.004  # a quarter of a minute for it all: the embedded model has time to tag
+        with daemon(home, **online(hub, home, PAWTAG_FOLDER__QUIET_S="0.2")) as running:
             assert post(running.address, chelsea.read_bytes())
             first = sidecar(home / "photos/a.png")
             assert (first["model"]["id"], first["model"]["wanted"]) == ("embedded", WANTED)
