@@ -71,6 +71,7 @@ def test_the_daemon_goes_over_to_the_wanted_model_by_itself(home, full_size, che
             assert post(running.address, chelsea.read_bytes())
             first = sidecar(home / "photos/a.png")
             assert (first["model"]["id"], first["model"]["wanted"]) == ("embedded", WANTED)
+            until(lambda: get(running.address, "/readyz")["download"]["total_bytes"])
             assert get(running.address, "/readyz")["download"]["total_bytes"] > 250_000_000
             until(lambda: sidecar(home / "photos/a.png")["model"]["id"] == WANTED)
             again = sidecar(home / "photos/a.png")
