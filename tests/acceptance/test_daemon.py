@@ -110,7 +110,7 @@ def test_killed_and_started_again_nothing_is_lost(tmp_path, chelsea):
         assert json.loads(path.read_text())["status"] == "tagged"
     with daemon(tmp_path):
         for number in range(200):
-            sidecar(tmp_path / f"photos/{number}.png")
+            sidecar(tmp_path / f"photos/{number}.png", within_s=90)
 
 
 def test_a_stop_during_the_start_is_soon_and_clean(tmp_path):
