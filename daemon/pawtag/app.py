@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -15,9 +16,11 @@ from pawtag.metrics import Metrics
 from pawtag.server import Desk, Serving, serving
 from pawtag.succession import Succession
 from pawtag.tagger import Tagger
-from pawtag.works import Work, background, folder_of, folder_work, queue_works
+from pawtag.works import Work, background, folder_of, folder_work
 
 log = logging.getLogger(__name__)
+
+SPARE_THREADS = 8
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
@@ -72,9 +75,7 @@ class _Daemon:
             async with background(_set_after(ended, self.stop), "end-of-term"):
                 if heir is not None:
                     heir.add_done_callback(partial(_end_if_it_came, ended))
-                async with asyncio.TaskGroup() as tasks:
-                    for number, work in enumerate(works):
-                        tasks.create_task(work.run(ended), name=f"work {number}")
+                await _run_all(works, ended)
             if heir is None or self.stop.is_set():
                 await self.server.drain()  # before the tagger closes: requests in hand are answered
                 return None
@@ -83,12 +84,35 @@ class _Daemon:
         return following
 
     def _works(self, tagger: Tagger) -> list[Work]:
-        works: list[Work] = [*queue_works(self.settings, tagger)]
+        works = self._bucket_works(tagger) if self.settings.s3.is_set else []
         if self.root is not None:
             folder = folder_work(self.settings, self.root, tagger)
             self.desk.metrics.watch_depth("folder", lambda: folder.waiting)
             works.append(folder)
         return works
+
+    def _bucket_works(self, tagger: Tagger) -> list[Work]:
+        from pawtag.buckets import push_works, queue_works  # boto3 takes its time
+
+        asyncio.get_running_loop().set_default_executor(
+            ThreadPoolExecutor(self.settings.s3.concurrency + SPARE_THREADS)
+        )
+        queues, pushes = queue_works(self.settings, tagger), push_works(self.settings, tagger)
+        works: list[Work] = [*queues, *pushes]
+        for work in works:
+            self.desk.metrics.watch_depth(work.pipeline.state.name, partial(getattr, work, "waiting"))
+        self.desk.events = pushes[0].inbox.accept if pushes else None
+        return works
+
+
+async def _run_all(works: list[Work], ended: asyncio.Event) -> None:
+    """All of them until `ended`. An error that ends one ends all, and is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for number, work in enumerate(works):
+                tasks.create_task(work.run(ended), name=f"work {number}")
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from group
 
 
 def _end_if_it_came(ended: asyncio.Event, heir: asyncio.Task[Loaded | None]) -> None:
@@ -127,6 +151,10 @@ def _warn_of_owner(settings: Settings, root: Path) -> None:
 def _name_sources(settings: Settings, root: Path | None) -> None:
     for url in settings.s3.queue_urls:
         log.info("receiving from %s", url)
+    if settings.s3.bucket and (settings.s3.rescan_s or not settings.s3.queue_urls):
+        log.info("sweeping the bucket %s, events at POST /events/s3", settings.s3.bucket)
+        if settings.server.api_key is None:
+            log.warning("Without server.api_key no events are taken: only the sweeps find new photos.")
     if root is not None:
         log.info("watching %s", root)
         _warn_of_owner(settings, root)

@@ -1,4 +1,4 @@
-"""What a daemon works off: the folder's photos, the bucket's photos, each with its own pipeline."""
+"""What a daemon works off: the folder's photos; S3's are in `buckets`."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from pawtag.config import Settings
 from pawtag.errors import ConfigError, PawtagError
@@ -19,15 +19,12 @@ from pawtag.records import PhotoRef, now
 from pawtag.stamps import Judge
 from pawtag.tagger import Tagger, facts
 
-if TYPE_CHECKING:
-    from pawtag.s3.queue import QueueSource
-
 DEFAULT_FOLDER = Path("photos")
 
 
 def folder_of(settings: Settings) -> Path | None:
     """The folder to watch; ./photos, made if absent, where no source is set. Raises ConfigError."""
-    if settings.folder.path is None and settings.s3.queue_urls:
+    if settings.folder.path is None and (settings.s3.queue_urls or settings.s3.bucket):
         return None
     folder = settings.folder.path or DEFAULT_FOLDER
     if settings.folder.path is None:
@@ -76,20 +73,6 @@ class FolderWork:
             await self.pipeline.run(stop)
 
 
-@dataclass(frozen=True, slots=True)
-class QueueWork:
-    """A queue's source and the pipeline that works it off."""
-
-    source: "QueueSource"
-    pipeline: Pipeline
-    waiting: int = 0  # a queue's depth is the queue's own to tell
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Receive and tag."""
-        async with self.source.open():
-            await self.pipeline.run(stop)
-
-
 def folder_work(settings: Settings, root: Path, tagger: Tagger, *, verify: bool = False) -> FolderWork:
     """The folder's part of the daemon, not yet running. With `verify` photos are compared by their content."""
     sidecars, judge = sidecars_of(settings, root), Judge(tagger.fingerprints, now())
@@ -99,24 +82,6 @@ def folder_work(settings: Settings, root: Path, tagger: Tagger, *, verify: bool 
     source = FolderSource(root, settings.folder, needs, max_bytes=settings.limits.max_file_bytes, skipped=skipped)
     pipeline = Pipeline(source, sidecars, tagger, judge=judge, in_hand=settings.limits.in_hand)
     return FolderWork(source, pipeline, needs)
-
-
-def queue_works(settings: Settings, tagger: Tagger) -> list[QueueWork]:
-    """The bucket's part of the daemon: one work for each queue. Raises ConfigError without a region."""
-    if not settings.s3.queue_urls:
-        return []
-    from pawtag.s3.client import connect
-    from pawtag.s3.objects import Objects
-    from pawtag.s3.queue import QueueSource
-
-    works, most = [], settings.s3.concurrency
-    for url in settings.s3.queue_urls:
-        store, queue = (connect(service, settings.s3, most_connections=most + 2) for service in ("s3", "sqs"))
-        objects = Objects(store, settings.s3, max_bytes=settings.limits.max_file_bytes)
-        source = QueueSource(queue, url, objects, settings.s3)
-        pipeline = Pipeline(source, objects, tagger, judge=Judge(tagger.fingerprints, now()), in_hand=most)
-        works.append(QueueWork(source, pipeline))
-    return works
 
 
 def sidecars_of(settings: Settings, root: Path) -> Sidecars:

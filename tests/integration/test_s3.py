@@ -12,9 +12,9 @@ from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
 from doubles import ColourModel, colour_tagger
+from pawtag.buckets import queue_works
 from pawtag.config import Settings
 from pawtag.records import ModelName
-from pawtag.works import queue_works
 from pictures import BLUE, GREEN, RED, plain
 
 BUCKET = "pets"

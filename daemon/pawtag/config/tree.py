@@ -57,6 +57,30 @@ class LabelSettings(Section):
     """POST /tag lists labels from this score on."""
 
 
+PATTERNS = tuple(
+    f"*.{suffix}"
+    for suffix in [
+        "jpg",
+        "jpeg",
+        "jpe",
+        "jfif",
+        "png",
+        "apng",
+        "webp",
+        "gif",
+        "bmp",
+        "dib",
+        "tif",
+        "tiff",
+        "heic",
+        "heif",
+        "hif",
+        "avif",
+        "mpo",
+    ]
+)
+
+
 class FolderSettings(Section):
     """The folder that is watched."""
 
@@ -72,28 +96,7 @@ class FolderSettings(Section):
     """Any other new file is finished after this long without a change."""
     rescan_s: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 300.0
     """How often the whole folder is compared with its sidecars."""
-    patterns: tuple[str, ...] = tuple(
-        f"*.{suffix}"
-        for suffix in [
-            "jpg",
-            "jpeg",
-            "jpe",
-            "jfif",
-            "png",
-            "apng",
-            "webp",
-            "gif",
-            "bmp",
-            "dib",
-            "tif",
-            "tiff",
-            "heic",
-            "heif",
-            "hif",
-            "avif",
-            "mpo",
-        ]
-    )
+    patterns: tuple[str, ...] = PATTERNS
     """Which names are photos, whatever their case."""
 
 
@@ -101,9 +104,9 @@ class S3Settings(Section):
     """A bucket, by the queue that its notifications go to. Credentials come from boto3's own chain."""
 
     queue_url: str | tuple[str, ...] | None = None
-    """The SQS queue, or several; unset: no bucket is watched."""
+    """The SQS queue, or several, that tell of uploads."""
     bucket: str | None = None
-    """The only bucket that events may name; unset: any that the queue's messages name."""
+    """The only bucket that events may name; without a queue_url it is swept, and takes pushed events."""
     prefix: str = ""
     """Only keys that begin so."""
     endpoint_url: str | None = None
@@ -116,10 +119,23 @@ class S3Settings(Section):
     """Where records go: tags on the object, a JSON object beside it, or both."""
     tags: tuple[str, ...] | None = None
     """Which tags: names of groups, and "score"; by default all."""
+    sidecar_bucket: str | None = None
+    """Another bucket for the JSON objects."""
+    sidecar_prefix: str = ""
+    """What their keys begin with, before the photo's own key."""
+    patterns: tuple[str, ...] = PATTERNS
+    """Which names are photos, whatever their case; those without a suffix are too."""
     concurrency: Count = 16
     """Photos of the bucket that are worked on at once."""
     visibility_s: Annotated[int, Field(ge=10, le=43_200)] = 60
     """How long a message stays hidden from others; it is extended while its photo is in hand."""
+    rescan_s: Annotated[float, Field(ge=10, allow_inf_nan=False)] | None = None
+    """How often the bucket is listed for what changed since; by default 300 without a queue, never with one."""
+
+    @property
+    def is_set(self) -> bool:
+        """Whether anything of S3 is to be worked off."""
+        return bool(self.queue_urls or self.bucket)
 
     @property
     def queue_urls(self) -> tuple[str, ...]:
@@ -138,7 +154,7 @@ class StateSettings(Section):
     """What is kept between runs."""
 
     dir: Path = platformdirs.user_state_path("pawtag")
-    """Notes of what is in hand; can be thrown away. (Nothing is kept yet.)"""
+    """What was pushed and is not done, how far scans are, dead letters. For each daemon its own."""
 
 
 class ServerSettings(Section):

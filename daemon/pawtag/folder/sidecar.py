@@ -1,35 +1,17 @@
 """Sidecars: a record beside each photo, which is also the photo's stamp. Nothing of anyone else's is touched."""
 
 import errno
-import hashlib
-import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pydantic import ValidationError
-
-from pawtag.corrections import corrected, understood
+from pawtag.documents import LARGEST_BYTES, SUFFIXES, Found, encoded, fitted, found_in, merged, stamp_of
 from pawtag.errors import GoneError, TemporaryError
 from pawtag.files import write_whole
-from pawtag.records import SCHEMA, PhotoRef, Stamp, TagRecord
+from pawtag.records import PhotoRef, Stamp, TagRecord
 
-LONGEST_NAME_BYTES = 255
-OURS = SCHEMA.split("/")[0]
-LARGEST_BYTES = 16 * 1024 * 1024
 NOT_FOR_US = (errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP)
 WRITE_TRIES = 3
-SUFFIXES = (".json", ".pawtag.json")
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What stands under a sidecar's name. `document` is None for a broken one of ours, and for what is not ours."""
-
-    ours: bool
-    document: dict[str, Any] | None = None
 
 
 class Sidecars:
@@ -58,7 +40,7 @@ class Sidecars:
             ours = next((found for found in looks if found is not None and found.ours), None)
         except OSError as error:
             raise _explained(error, ref) from error
-        return _stamp(ours.document) if ours and ours.document else None
+        return stamp_of(ours.document) if ours and ours.document else None
 
     def write(self, ref: PhotoRef, record: TagRecord) -> None:
         """Write the record, keeping what a person corrected and keys that are not ours.
@@ -76,7 +58,7 @@ class Sidecars:
             raise _explained(error, ref) from error
         raise TemporaryError(f"The names for the sidecar of {ref.uri} are taken by files of others.", delay_s=60)
 
-    def _place(self, ref: PhotoRef) -> tuple[Path, "Found | None"]:
+    def _place(self, ref: PhotoRef) -> tuple[Path, Found | None]:
         """Where our record stands; without one, the first name that is free."""
         looks = [(path, look(path)) for path in self._names(ref.uri)]
         ours = (each for each in looks if each[1] is not None and each[1].ours)
@@ -90,21 +72,11 @@ class Sidecars:
         return folder / fitted(photo.name, first), folder / fitted(photo.name, second)
 
 
-def fitted(name: str, suffix: str) -> str:
-    """`name` with `suffix`; where that passes 255 bytes, cut, with `~` and 12 hex digits of its digest."""
-    whole = os.fsencode(name)
-    if len(whole) + len(suffix) <= LONGEST_NAME_BYTES:
-        return name + suffix
-    mark = f"~{hashlib.sha256(whole).hexdigest()[:12]}{suffix}"
-    cut = whole[: LONGEST_NAME_BYTES - len(mark)]
-    return cut.decode("utf-8", "ignore") + mark
-
-
 def _write(path: Path, found: Found | None, record: TagRecord, *, make_folder: bool) -> bool:
     """Whether the record now stands there; False where the name is another's, or was taken meanwhile."""
     if found is not None and not found.ours:
         return False
-    content = _encoded(_merged(record, found.document if found else None))
+    content = encoded(merged(record, found.document if found else None))
     if make_folder:
         path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -112,23 +84,6 @@ def _write(path: Path, found: Found | None, record: TagRecord, *, make_folder: b
     except FileExistsError:
         return False
     return True
-
-
-def _encoded(document: dict[str, Any]) -> bytes:
-    """UTF-8; a string that is none (half an emoji in another program's key) as escapes."""
-    try:
-        return (json.dumps(document, ensure_ascii=False, indent=1) + "\n").encode()
-    except UnicodeEncodeError:
-        return (json.dumps(document, indent=1) + "\n").encode()
-
-
-def _merged(record: TagRecord, old: dict[str, Any] | None) -> dict[str, Any]:
-    """The record's document with the corrections of the old one, and with its keys that are not ours."""
-    old = old or {}
-    document = corrected(record, old.get("corrected")).document()
-    if document["corrected"] is None and old.get("corrected") is not None:
-        document["corrected"] = old["corrected"]  # a slip of the pen is the user's, to be mended and not lost
-    return document | {key: value for key, value in old.items() if key not in document}
 
 
 def look(path: Path) -> Found | None:
@@ -142,27 +97,7 @@ def look(path: Path) -> Found | None:
         if error.errno in NOT_FOR_US:
             return Found(ours=False)
         raise
-    try:
-        document = json.loads(content)
-    except (ValueError, RecursionError):
-        return Found(ours=_began_as_ours(content))
-    ours = isinstance(document, dict) and str(document.get("schema", "")).startswith(OURS + "/")
-    return Found(ours, document if ours else None)
-
-
-def _began_as_ours(content: bytes) -> bool:
-    """A record that was cut short or damaged still begins as pawtag writes it."""
-    return b"".join(content[:100].split()).startswith(b'{"schema":"' + OURS.encode())
-
-
-def _stamp(document: dict[str, Any]) -> Stamp | None:
-    try:
-        record = TagRecord.model_validate(document | {"corrected": understood(document.get("corrected"))})
-    except ValidationError:
-        return None
-    if corrected(record, record.corrected) != record:
-        return None  # a person has corrected it since: the tags are to follow
-    return Stamp.of(record)
+    return found_in(content)
 
 
 def _explained(error: OSError, ref: PhotoRef) -> TemporaryError:

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from pawtag.config import FolderSettings
+from pawtag.documents import SUFFIXES, fitted
 from pawtag.files import is_temporary
-from pawtag.folder.sidecar import SUFFIXES, Sidecars, fitted, look
+from pawtag.folder.sidecar import Sidecars, look
 from pawtag.folder.walk import is_folder, is_photo_name
-from pawtag.records import TagRecord
 
 SHORTENED = re.compile(r"~[0-9a-f]{12}(\.pawtag)?\.json$")  # of a photo whose name left no room
-OUR_KEYS = frozenset(field.alias or name for name, field in TagRecord.model_fields.items() if name != "corrected")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ def _trace(path: Path, wanted: frozenset[str], settings: FolderSettings) -> Trac
     is_sidecar = _is_for_a_photo(path.name, settings) or SHORTENED.search(path.name)
     if not is_sidecar and path.name not in _own_names(document):
         return None  # a record that somebody saved under a name of his own
-    return Trace(path, path.name not in wanted, _holds_yours(document))
+    return Trace(path, path.name not in wanted, found.holds_yours)
 
 
 def _is_for_a_photo(name: str, settings: FolderSettings) -> bool:
@@ -91,7 +90,3 @@ def _own_names(document: dict[str, Any]) -> tuple[str, ...]:
     photo = document.get("photo")
     name = photo.get("name") if isinstance(photo, dict) else None
     return tuple(fitted(name, suffix) for suffix in SUFFIXES) if isinstance(name, str) else ()
-
-
-def _holds_yours(document: dict[str, Any]) -> bool:
-    return document.get("corrected") is not None or not set(document) <= OUR_KEYS | {"corrected"}

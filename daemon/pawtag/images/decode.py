@@ -72,6 +72,24 @@ def decode(data: bytes, limits: ImageLimits, shorter_side: int) -> Image:
         raise _explained(error, data) from error
 
 
+def screen(head: bytes, limits: ImageLimits) -> None:
+    """Raise PermanentError where a file's first bytes already tell that `decode` refuses it.
+
+    Of a JPEG the least that it can be drafted to counts, an eighth of each side.
+    """
+    if foreign := foreign_type(head):
+        raise PermanentError("unsupported", f"This is {foreign}, which pawtag does not read; it reads {READABLE}.")
+    try:
+        with pillow.open(io.BytesIO(head), formats=("JPEG",)) as opened:
+            size = opened.size
+            _draft(opened, 1)
+            _check_pixels(opened, size, limits)
+    except PermanentError:
+        raise
+    except Exception:  # no JPEG, or its header is longer: all of it will tell
+        return
+
+
 def _decode(data: bytes, limits: ImageLimits, shorter_side: int) -> Image:
     with pillow.open(io.BytesIO(data), formats=FORMATS) as opened:
         name, (width, height) = opened.format or "", opened.size

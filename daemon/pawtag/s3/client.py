@@ -1,7 +1,16 @@
-"""boto3 clients, and what its errors mean."""
+"""boto3 clients, and what its errors mean.
 
+boto3 in threads and not aiobotocore: measured side by side with 16 photos at once (GET of 60 kB, PutObjectTagging) boto3
+costs 2.5 to 3.3 ms of processor time a photo, aiobotocore 2.0 to 2.2, and the model 40 and more; aiobotocore pins an
+older botocore.
+"""
+
+import logging
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import boto3
@@ -12,38 +21,88 @@ from pawtag import __version__
 from pawtag.config import S3Settings
 from pawtag.errors import ConfigError, GoneError, PawtagError, PermanentError, TemporaryError
 
+log = logging.getLogger(__name__)
+
 CONNECT_S, READ_S = 5, 60
-MISSING = frozenset({"NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed", "NoSuchBucket"})
-NO_ENTRY = frozenset({"AccessDenied", "AllAccessDisabled", "403", "AccessDeniedException"})
-# Taken up anew by boto3's own chain once they are there: only waiting helps.
-EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "InvalidClientTokenId"})
+TRIES = 4
+MISSING = frozenset({"NoSuchKey", "NoSuchVersion", "404", "NotFound", "MethodNotAllowed"})
+NO_PLACE = frozenset({"NoSuchBucket", "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
+NO_ENTRY = frozenset({"AccessDenied", "AllAccessDisabled", "403", "Forbidden", "AccessDeniedException"})
+EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"})
+WRONG_KEYS = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidClientTokenId", "InvalidToken"})
+SKEWED = frozenset({"RequestTimeTooSkewed"})
 ARCHIVED, ENCRYPTED = "InvalidObjectState", frozenset({"InvalidRequest", "400"})
-NO_KEY_S, SOON_S = 60.0, 5.0
+NO_KEY_S, SOON_S, RENEWED_AT_MOST_S = 60.0, 5.0, 30.0
+# Where IAM's name for a call is not the call's own.
+PERMISSIONS = {
+    "HeadObject": "s3:GetObject",
+    "ListObjectsV2": "s3:ListBucket",
+    "HeadBucket": "s3:ListBucket",
+    "ReceiveMessage": "sqs:ReceiveMessage",
+    "DeleteMessageBatch": "sqs:DeleteMessage",
+    "SendMessageBatch": "sqs:SendMessage",
+    "ChangeMessageVisibility": "sqs:ChangeMessageVisibility",
+    "GetQueueAttributes": "sqs:GetQueueAttributes",
+    "GetBucketNotificationConfiguration": "s3:GetBucketNotification",
+    "PutBucketNotificationConfiguration": "s3:PutBucketNotification",
+}
 
 
-def connect(service: str, settings: S3Settings, *, most_connections: int) -> Any:
-    """A client of "s3" or "sqs", with boto3's own credentials, adaptive retries and reused connections.
+class Client:
+    """boto3's client of one service, made anew from the credentials' chain when they have expired.
 
-    Raises ConfigError.
+    botocore reads a credentials file once; who renews it should not have to restart the daemon.
     """
-    addressing = {"auto": "auto", "path": "path", "virtual": "virtual"}[settings.addressing]
-    config = Config(
-        connect_timeout=CONNECT_S,
-        read_timeout=READ_S,
-        max_pool_connections=most_connections,
-        retries={"mode": "adaptive", "max_attempts": 4},
-        s3={"addressing_style": addressing},
-        user_agent_extra=f"pawtag/{__version__}",
-    )
-    try:
-        return boto3.client(service, endpoint_url=settings.endpoint_url, region_name=settings.region, config=config)
-    except (BotoCoreError, ValueError) as error:
-        raise ConfigError(f"The settings of s3 make no client: {error}.") from error
+
+    def __init__(self, service: str, settings: S3Settings, *, most_connections: int) -> None:
+        """Raises ConfigError."""
+        self._service, self._settings, self._most = service, settings, most_connections
+        self._lock, self._made_at_s = threading.Lock(), time.monotonic()
+        self._client = self._make()
+
+    def __getattr__(self, operation: str) -> Any:
+        return partial(self._call, operation)
+
+    def pages(self, operation: str, **arguments: Any) -> Iterator[Any]:
+        """The answers of an operation that comes in pages."""
+        pages: Iterator[Any] = iter(self._client.get_paginator(operation).paginate(**arguments))
+        return pages
+
+    def _call(self, operation: str, **arguments: Any) -> Any:
+        try:
+            return getattr(self._client, operation)(**arguments)
+        except ClientError as error:
+            if code_of(error) in EXPIRED | WRONG_KEYS:
+                self._renew()
+            raise
+
+    def _renew(self) -> None:
+        with self._lock:
+            if time.monotonic() - self._made_at_s < RENEWED_AT_MOST_S:
+                return
+            self._made_at_s = time.monotonic()
+            log.info("reading the AWS credentials anew")
+            self._client = self._make()
+
+    def _make(self) -> Any:
+        config = Config(
+            connect_timeout=CONNECT_S,
+            read_timeout=READ_S,
+            max_pool_connections=self._most,
+            retries={"mode": "adaptive", "max_attempts": TRIES},
+            s3={"addressing_style": self._settings.addressing},
+            user_agent_extra=f"pawtag/{__version__}",
+        )
+        where = {"endpoint_url": self._settings.endpoint_url, "region_name": self._settings.region}
+        try:
+            return boto3.Session().client(self._service, config=config, **where)
+        except (BotoCoreError, ValueError) as error:
+            raise ConfigError(f"The settings of s3 make no client: {error}.") from error
 
 
 @contextmanager
 def explained(what: str) -> Iterator[None]:
-    """Turn botocore's errors into ours; `what` names the object or queue, and the call's permission.
+    """Turn botocore's errors into ours; `what` names the object or queue.
 
     Raises GoneError, PermanentError for an object that can never be read, TemporaryError for all that may pass.
     """
@@ -65,15 +124,33 @@ def _meant(error: ClientError, what: str) -> PawtagError:
         return GoneError(f"{what} is gone ({code}).")
     if code == ARCHIVED:
         return GoneError(f"{what} lies in an archive; it is looked at when it is restored.")
-    if code in NO_ENTRY:
-        return TemporaryError(
-            f"{operation} is denied: grant it, and kms:Decrypt where the bucket is encrypted.", NO_KEY_S
-        )
-    if code in EXPIRED:
-        return TemporaryError(f"The AWS credentials have expired ({code}).", NO_KEY_S)
     if operation == "GetObject" and code in ENCRYPTED:
         return PermanentError("unreadable", "The object is encrypted with a customer's own key.")
-    return TemporaryError(f"{operation}: {code}.", SOON_S)
+    return TemporaryError(*_passing(error, what))
+
+
+def _passing(error: ClientError, what: str) -> tuple[str, float]:
+    """What to say of a fault that may pass, and after how many seconds it is worth another try."""
+    code, operation = code_of(error), error.operation_name
+    if code in NO_PLACE:
+        return f"{what}: there is no such place ({code}).", NO_KEY_S
+    if code in NO_ENTRY:
+        return f"{what}: access is denied; grant {permission(error)}.", NO_KEY_S
+    if code in EXPIRED:
+        return f"The AWS credentials have expired ({code}); renew them, and they are read anew.", NO_KEY_S
+    if code in WRONG_KEYS:
+        return f"The AWS credentials are not accepted ({code}).", NO_KEY_S
+    if code in SKEWED:
+        return f"The clock of this machine is off ({code}); set it right.", NO_KEY_S
+    return f"{what}: {operation}: {code}.", SOON_S
+
+
+def permission(error: ClientError) -> str:
+    """What IAM calls the permission that a denied call needs."""
+    operation = error.operation_name
+    name = PERMISSIONS.get(operation, f"s3:{operation}")
+    is_key = "kms" in str(error).lower() or operation == "GetObject"
+    return f"{name}, and kms:Decrypt where a key of yours encrypts the bucket" if is_key else name
 
 
 def code_of(error: ClientError) -> str:

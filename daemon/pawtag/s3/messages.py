@@ -8,9 +8,9 @@ import base64
 import binascii
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import unquote_plus
+from urllib.parse import quote_plus, unquote_plus
 
 TEST_EVENT = "s3:TestEvent"
 # A restored photo could not be read before; all else that is not a creation leaves the content as it was.
@@ -30,7 +30,10 @@ class MessageError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ObjectHint:
-    """An object that may be new. `key` as the store has it; `other_key`: what it is where the shape leaves doubt."""
+    """An object that may be new. `key` as the store has it; `other_key`: what it is where the shape leaves doubt.
+
+    `by`: whose records it is to have, where `pawtag s3 enqueue` told of it.
+    """
 
     bucket: str
     key: str
@@ -38,6 +41,7 @@ class ObjectHint:
     version_id: str | None = None
     size_bytes: int | None = None
     other_key: str | None = None
+    by: str | None = None
 
 
 def read(body: str) -> list[ObjectHint]:
@@ -57,14 +61,26 @@ def read(body: str) -> list[ObjectHint]:
         raise MessageError(f"The message lacks what an event of a store has: {error!r}.") from error
 
 
+def told(bucket: str, key: str, etag: str, size_bytes: int, by: str) -> str:
+    """A message of our own about an object, in S3's shape, for daemons that sign their records with `by`."""
+    found = {"key": quote_plus(key), "eTag": etag, "size": size_bytes}
+    record = {
+        "eventSource": "aws:s3",
+        "eventName": "ObjectCreated:Put",
+        "s3": {"bucket": {"name": bucket}, "object": found},
+    }
+    return json.dumps({"Records": [record], "pawtag": {"by": by}})
+
+
 def _hints(document: dict[str, Any]) -> Iterator[ObjectHint]:
     if document.get("Event") == TEST_EVENT:
         return
     if document.get("Type") == "Notification":
         yield from read(document["Message"])
     elif "Records" in document:
+        by = document.get("pawtag", {}).get("by")
         for record in document["Records"]:
-            yield from _of_record(record)
+            yield from (replace(hint, by=by) for hint in _of_record(record))
     elif document.get("source") == "aws.s3" or "detail-type" in document:
         yield from _of_eventbridge(document)
     elif "event_type" in document and str(document.get("key", "")).startswith(BUCKETS):

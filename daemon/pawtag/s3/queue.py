@@ -5,27 +5,30 @@ import logging
 import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from pawtag.config import S3Settings
-from pawtag.errors import GoneError, PawtagError, TemporaryError
+from pawtag.errors import PawtagError
 from pawtag.ports import SourceState
 from pawtag.records import Event, Payload, PhotoRef, Source
-from pawtag.s3.client import explained
+from pawtag.s3.address import is_photo_key, uri_of
+from pawtag.s3.mailbox import AT_ONCE, Mailbox, Message
 from pawtag.s3.messages import MessageError, ObjectHint, read
-from pawtag.s3.objects import SIDECAR, Objects, uri_of
+from pawtag.s3.objects import Objects
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 10
 POLL_S = 20
 ACK_PAUSE_S = 0.5
 AGAIN_S = 5.0
+FOR_ANOTHER_S = 30.0
+DEPTH_PAUSE_S = 30.0
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
-LONGEST_HIDDEN_S = 43_200
+# Where the queue has no rule of its own: of what cannot be read, and of what fails for hours.
+MOST_RECEIVES_GARBLED, MOST_RECEIVES = 5, 50
 
 
 @dataclass(slots=True, eq=False)
@@ -40,23 +43,24 @@ class Letter:
 class QueueSource:
     """The photos that one queue's messages tell of; see ports.PhotoSource. Lives on the event loop."""
 
-    def __init__(self, client: Any, url: str, objects: Objects, settings: S3Settings) -> None:
-        """`client`: boto3's for SQS. Nothing is received before `events`."""
-        self._client, self._url, self._objects, self._settings = client, url, objects, settings
-        self._threads = ThreadPoolExecutor(settings.concurrency + 2, thread_name_prefix="s3")
+    def __init__(self, mailbox: Mailbox, objects: Objects, settings: S3Settings, by: str) -> None:
+        """`by`: what this daemon's records are signed with. Nothing is received before `events`."""
+        self._mailbox, self._objects, self._settings, self._by = mailbox, objects, settings, by
+        self._threads = ThreadPoolExecutor(settings.concurrency + 2, thread_name_prefix="queue")
         self._hidden: set[Letter] = set()
         self._acknowledged: list[str] = []
         self._in_hand: set[str] = set()
         self._ended = threading.Event()
-        self.state = SourceState(f"queue {url}", "running")
+        self._has_redrive = True
+        self._named_another = False
+        self.waiting = 0
+        self.state = SourceState(f"queue {mailbox.url}", "running")
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator["QueueSource"]:
         """The source, its messages kept hidden and acknowledged until the context ends."""
-        keeping = [
-            asyncio.create_task(self._keep_hidden(), name="s3-visibility"),
-            asyncio.create_task(self._acknowledge_always(), name="s3-acknowledge"),
-        ]
+        keepers = {"visibility": self._keep_hidden, "acknowledge": self._acknowledge_always, "depth": self._ask_depth}
+        keeping = [asyncio.create_task(keeper(), name=f"queue-{name}") for name, keeper in keepers.items()]
         try:
             yield self
         finally:
@@ -68,11 +72,14 @@ class QueueSource:
 
     async def events(self, stop: asyncio.Event) -> AsyncIterator[Event]:
         """An event for each object that is told of, until `stop` is set. No more is received than is asked for."""
-        stopping = asyncio.create_task(stop.wait(), name="s3-stop")
+        stopping = asyncio.create_task(stop.wait(), name="queue-stop")
         wait_s = FIRST_WAIT_S
+        self._has_redrive = await self._call(self._mailbox.has_redrive)
+        if self._settings.bucket:
+            await self._call(self._objects.tagging.probe, self._settings.bucket)
         try:
             while not stop.is_set():
-                receiving = asyncio.create_task(self._call(self._receive), name="s3-receive")
+                receiving = asyncio.create_task(self._call(self._receive), name="queue-receive")
                 await asyncio.wait({receiving, stopping}, return_when=asyncio.FIRST_COMPLETED)
                 if not receiving.done():
                     receiving.cancel()
@@ -114,36 +121,63 @@ class QueueSource:
         log.error("%s is left alone: %s", event.ref.uri, reason)
         await self.done(event)
 
-    def _opened(self, message: dict[str, Any]) -> list[Event]:
-        """The events of one message; a garbled one is left to the queue's dead-letter rule."""
+    def _opened(self, message: Message) -> list[Event]:
+        """The events of one message."""
         try:
-            hints = [hint for hint in read(message["Body"]) if self._is_wanted(hint)]
+            hints = read(message.body)
         except MessageError as error:
-            log.warning(
-                "A message of %s cannot be read and is left to the queue's dead-letter rule: %s", self._url, error
-            )
+            self._put_aside(message, str(error), MOST_RECEIVES_GARBLED)
             return []
-        refs = {uri_of(hint.bucket, hint.key): hint.size_bytes or 0 for hint in hints}
-        fresh = {uri: size for uri, size in refs.items() if uri not in self._in_hand}
+        if any(hint.by not in (None, self._by) for hint in hints):
+            self._leave_to_another(message)
+            return []
+        if self._put_aside(message, "It has failed too often.", MOST_RECEIVES):
+            return []
+        return self._events(message, {uri: hint.size_bytes or 0 for hint in hints for uri in self._uris(hint)})
+
+    def _events(self, message: Message, refs: dict[str, int]) -> list[Event]:
+        """An event for each photo that is not in hand already; what is comes again soon, and its stamp says done."""
         if not refs:
-            self._acknowledged.append(message["ReceiptHandle"])
-        if not fresh:
-            if refs:  # all of it is in hand: it comes again soon, and then the stamp says done
-                self._threads.submit(self._hide, message["ReceiptHandle"], int(AGAIN_S))
+            self._acknowledged.append(message.receipt)
             return []
-        is_partial = len(fresh) < len(refs)
-        letter = Letter(message["ReceiptHandle"], len(fresh), AGAIN_S if is_partial else None)
+        fresh = {uri: size for uri, size in refs.items() if uri not in self._in_hand}
+        if not fresh:
+            self._give_back(message.receipt, AGAIN_S)
+            return []
+        letter = Letter(message.receipt, len(fresh), AGAIN_S if len(fresh) < len(refs) else None)
         self._hidden.add(letter)
         self._in_hand |= set(fresh)
-        attempt = int(message.get("Attributes", {}).get("ApproximateReceiveCount", 1)) - 1
-        return [Event(PhotoRef(uri, size, 0), letter, attempt) for uri, size in fresh.items()]
+        return [Event(PhotoRef(uri, size, 0), letter, message.receives - 1) for uri, size in fresh.items()]
 
-    def _is_wanted(self, hint: ObjectHint) -> bool:
-        """Of our bucket and prefix, no folder marker, and no sidecar."""
+    def _uris(self, hint: ObjectHint) -> list[str]:
+        """The objects that the hint may mean, of our bucket and prefix: where its key leaves doubt, both are looked at."""
         if self._settings.bucket not in (None, hint.bucket):
             log.warning("A message names the bucket %r, which is not s3.bucket; it is passed over.", hint.bucket)
-            return False
-        return hint.key.startswith(self._settings.prefix) and not hint.key.endswith(("/", SIDECAR))
+            return []
+        keys = (hint.key, hint.other_key)
+        return [uri_of(hint.bucket, key) for key in keys if key and is_photo_key(key, self._settings)]
+
+    def _put_aside(self, message: Message, reason: str, most_receives: int) -> bool:
+        """Leave a message to the queue's dead-letter rule; without one it goes to the local dead letters in time."""
+        is_over = not self._has_redrive and message.receives >= most_receives
+        if is_over:
+            self._threads.submit(self._bury, message, reason)
+        elif most_receives == MOST_RECEIVES_GARBLED:
+            log.warning("A message of %s is left to come again: %s", self._mailbox.url, reason)
+        return is_over
+
+    def _bury(self, message: Message, reason: str) -> None:
+        with suppress(PawtagError):  # it comes again
+            self._mailbox.bury(message, reason)
+
+    def _leave_to_another(self, message: Message) -> None:
+        if not self._named_another:
+            log.warning("Messages of %s are meant for daemons with another model or labels.", self._mailbox.url)
+        self._named_another = True
+        self._give_back(message.receipt, FOR_ANOTHER_S)
+
+    def _give_back(self, receipt: str, delay_s: float) -> None:
+        self._threads.submit(self._mailbox.hide, receipt, delay_s)
 
     def _finish(self, event: Event, delay_s: float | None) -> None:
         letter = event.receipt
@@ -159,23 +193,15 @@ class QueueSource:
             if letter.delay_s is None:
                 self._acknowledged.append(letter.receipt)
             else:
-                self._threads.submit(self._hide, letter.receipt, int(letter.delay_s))
+                self._give_back(letter.receipt, letter.delay_s)
 
-    def _receive(self) -> list[dict[str, Any]]:
-        """In a thread, up to ten messages; those that come after the end are given back at once."""
-        with explained(f"The queue {self._url}"):
-            found = self._client.receive_message(
-                QueueUrl=self._url,
-                MaxNumberOfMessages=AT_ONCE,
-                WaitTimeSeconds=0 if self.state.state == "lost" else POLL_S,  # a lost queue is to be found soon
-                VisibilityTimeout=self._settings.visibility_s,
-                AttributeNames=["ApproximateReceiveCount"],
-            )
-        messages: list[dict[str, Any]] = found.get("Messages", [])
+    def _receive(self) -> list[Message]:
+        """In a thread. What comes after the end is given back at once; a lost queue is to be found soon."""
+        messages = self._mailbox.receive(0 if self.state.state == "lost" else POLL_S)
         if not self._ended.is_set():
             return messages
         for message in messages:
-            self._hide(message["ReceiptHandle"], 0)
+            self._mailbox.hide(message.receipt, 0)
         return []
 
     async def _keep_hidden(self) -> None:
@@ -183,17 +209,13 @@ class QueueSource:
         while True:
             await asyncio.sleep(self._settings.visibility_s / 3)
             for letter in list(self._hidden):
-                await self._call(self._hide, letter.receipt, self._settings.visibility_s)
+                await self._call(self._mailbox.hide, letter.receipt, self._settings.visibility_s)
 
-    def _hide(self, receipt: str, for_s: int) -> None:
-        """In a thread. A receipt that has run out is no error: the message is on its way to somebody else."""
-        try:
-            with explained(self._url):
-                self._client.change_message_visibility(
-                    QueueUrl=self._url, ReceiptHandle=receipt, VisibilityTimeout=min(for_s, LONGEST_HIDDEN_S)
-                )
-        except (TemporaryError, GoneError) as error:
-            log.debug("%s", error)
+    async def _ask_depth(self) -> None:
+        while True:
+            with suppress(PawtagError):  # the polling names what is wrong with the queue
+                self.waiting = await self._call(self._mailbox.depth)
+            await asyncio.sleep(DEPTH_PAUSE_S)
 
     async def _acknowledge_always(self) -> None:
         while True:
@@ -201,19 +223,17 @@ class QueueSource:
             await self._acknowledge()
 
     async def _acknowledge(self) -> None:
-        """Delete what is done, ten at a time; what the queue refuses comes again and is found to be done."""
-        while self._acknowledged:
-            some, self._acknowledged = self._acknowledged[:AT_ONCE], self._acknowledged[AT_ONCE:]
-            entries = [{"Id": str(number), "ReceiptHandle": receipt} for number, receipt in enumerate(some)]
+        """Delete what is done, ten at a time; what the queue refuses is tried once more, or comes again."""
+        while some := self._acknowledged[:AT_ONCE]:
+            del self._acknowledged[:AT_ONCE]
             try:
-                with explained(self._url):
-                    await self._call(self._client.delete_message_batch, QueueUrl=self._url, Entries=entries)
+                if failed := await self._call(self._mailbox.delete, some):
+                    await self._call(self._mailbox.delete, failed)
             except PawtagError as error:
                 log.warning("%s Messages that are done could not be deleted; they come again.", error)
-                return
 
-    async def _call(self, function: Any, *arguments: Any, **named: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *arguments, **named))
+    async def _call(self, function: Any, *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *arguments))
 
     def _lose(self, error: Exception) -> None:
         if self.state.state != "lost":
@@ -222,5 +242,5 @@ class QueueSource:
 
     def _find(self) -> None:
         if self.state.state == "lost":
-            log.info("%s answers again", self._url)
+            log.info("%s answers again", self._mailbox.url)
         self.state = SourceState(self.state.name, "running")

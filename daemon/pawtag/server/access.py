@@ -11,6 +11,7 @@ from pawtag.config import ServerSettings
 from pawtag.server.problems import Problem
 
 OPEN_ROUTES = ("/healthz", "/readyz")
+EVENTS = "/events/s3"
 
 
 def is_loopback(host: str) -> bool:
@@ -40,6 +41,8 @@ def guard(settings: ServerSettings) -> Middleware:
 
 def _check_key(request: web.Request, key: bytes) -> None:
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    if request.path == EVENTS and "key" in request.query:  # Ceph and SeaweedFS know no header, only an address
+        scheme, given = "bearer", request.query["key"]
     right = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), key)
     if scheme.lower() != "bearer" or not right:
         raise Problem(401, "Send the key as 'Authorization: Bearer KEY'.", WWW_Authenticate="Bearer")

@@ -1,6 +1,6 @@
 """What the routes know of the daemon: filled in by it as it comes up."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
@@ -40,6 +40,8 @@ class Desk:
     loading: str = "the model is loading"
     download: Callable[[], Progress | None] = lambda: None
     sources: tuple[Work, ...] = ()
+    events: Callable[[bytes], Awaitable[int]] | None = None
+    """Takes in what a store pushes; None where no bucket is set."""
     in_hand: int = 0
     bytes_in_hand: int = 0
 

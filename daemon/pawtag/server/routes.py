@@ -1,4 +1,6 @@
-"""The routes: POST /tag, /healthz, /readyz, /labels, /metrics, /openapi.json."""
+"""The routes: POST /tag and /events/s3, /healthz, /readyz, /labels, /metrics, /openapi.json."""
+
+import asyncio
 
 from aiohttp import web
 
@@ -6,6 +8,7 @@ from pawtag.errors import PermanentError
 from pawtag.labels import NONE, ranked_labels
 from pawtag.pipeline import tagged
 from pawtag.records import Source, Tagging
+from pawtag.server.access import EVENTS
 from pawtag.server.desk import Desk
 from pawtag.server.openapi import description
 from pawtag.server.problems import RETRY_AFTER_S, Problem
@@ -35,6 +38,21 @@ async def tag(request: web.Request) -> web.Response:
         record = tagged(tagging, None, tagger.fingerprints, Source(kind="request"))
         return web.json_response(record.document())
     return web.json_response(ranked_labels(tagging.scores, tagging.tags, desk.settings.labels.min_score))
+
+
+@routes.post(EVENTS)
+async def events(request: web.Request) -> web.Response:
+    """Take in the events that a store pushes; answered once they are safe on the disk."""
+    desk = request.app[DESK]
+    if desk.settings.s3.bucket is None:
+        raise Problem(404, "No bucket is set: events are taken with s3.bucket and server.api_key.")
+    if desk.settings.server.api_key is None:
+        raise Problem(403, "Events are taken only with a key: set server.api_key.")
+    if desk.events is None:
+        raise Problem(503, f"Not ready: {desk.loading}.", Retry_After=str(RETRY_AFTER_S))
+    async with asyncio.timeout(desk.settings.server.read_timeout_s):
+        body = await request.read()
+    return web.json_response({"photos": await desk.events(body)})
 
 
 @routes.get("/healthz")

@@ -1,0 +1,141 @@
+"""What a daemon works off of S3: queues, pushed events, and a bucket's listing, each with its own pipeline."""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pawtag.config import Settings
+from pawtag.images import ImageLimits
+from pawtag.journal import DeadLetters
+from pawtag.pipeline import Pipeline
+from pawtag.ports import PhotoSource
+from pawtag.records import now
+from pawtag.s3.catchup import ListingSupply
+from pawtag.s3.client import Client
+from pawtag.s3.listing import WARM, Checkpoint, Listing
+from pawtag.s3.mailbox import Mailbox
+from pawtag.s3.objects import Objects
+from pawtag.s3.push import Inbox, Sweep
+from pawtag.s3.queue import QueueSource
+from pawtag.s3.source import ObjectSource
+from pawtag.stamps import Judge
+from pawtag.tagger import Tagger
+
+RESCAN_S = 300.0
+TRIES = 5
+STATE, DEAD_LETTERS = "s3", "dead-letters.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class QueueWork:
+    """A queue's source and the pipeline that works it off."""
+
+    source: QueueSource
+    pipeline: Pipeline
+
+    @property
+    def waiting(self) -> int:
+        """About how many messages the queue holds."""
+        return self.source.waiting
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Receive and tag."""
+        async with self.source.open():
+            await self.pipeline.run(stop)
+
+
+@dataclass(frozen=True, slots=True)
+class PushWork:
+    """The events that a store pushes, and what sweeps find, with the pipeline that works them off."""
+
+    source: ObjectSource
+    pipeline: Pipeline
+    inbox: Inbox
+    sweep: Sweep
+
+    @property
+    def waiting(self) -> int:
+        """How many photos are known to wait."""
+        return len(self.inbox)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Take in and tag."""
+        async with self.inbox.opened():
+            sweeping = asyncio.create_task(self.sweep.run(self.source.tell), name="sweep")
+            try:
+                await self.pipeline.run(stop)
+            finally:
+                sweeping.cancel()
+                await asyncio.gather(sweeping, return_exceptions=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ScanWork:
+    """A bucket's listing and the pipeline that brings it up to date."""
+
+    source: ObjectSource
+    pipeline: Pipeline
+    supply: ListingSupply
+
+
+def queue_works(settings: Settings, tagger: Tagger) -> list[QueueWork]:
+    """One work for each queue. Raises ConfigError without a region."""
+    works = []
+    for url in settings.s3.queue_urls:
+        sqs = Client("sqs", settings.s3, most_connections=settings.s3.concurrency + 2)
+        mailbox = Mailbox(sqs, url, settings.s3, DeadLetters(state_of(settings) / DEAD_LETTERS))
+        objects = _objects(settings)
+        source = QueueSource(mailbox, objects, settings.s3, tagger.fingerprints.by)
+        works.append(QueueWork(source, _pipeline(settings, source, objects, tagger)))
+    return works
+
+
+def push_works(settings: Settings, tagger: Tagger) -> list[PushWork]:
+    """The work on the bucket itself: where no queue tells of it, or where sweeps are asked for. Raises ConfigError."""
+    own = settings.s3
+    if own.bucket is None or (own.queue_urls and own.rescan_s is None):
+        return []
+    state, name = state_of(settings), _file_name(own.bucket)
+    inbox = Inbox(own, state / f"pushed-{name}.journal", DeadLetters(state / DEAD_LETTERS))
+    objects = _objects(settings)
+    source = ObjectSource(f"bucket {own.bucket}", inbox, objects)
+    listing = Listing(Client("s3", own, most_connections=2), own, (own.bucket, own.prefix))
+    checkpoint = Checkpoint(state, "sweep", own.bucket, own.prefix, str(own.endpoint_url))
+    sweep = Sweep(listing, inbox, checkpoint, own.rescan_s or RESCAN_S)
+    return [PushWork(source, _pipeline(settings, source, objects, tagger), inbox, sweep)]
+
+
+def scan_work(
+    settings: Settings, tagger: Tagger, uri: tuple[str, str], classes: Sequence[str], checkpoint: Checkpoint
+) -> ScanWork:
+    """The work on a bucket's listing, below a prefix. Raises ConfigError."""
+    supply = ListingSupply(listing_of(settings, uri, classes), checkpoint)
+    objects = _objects(settings)
+    source = ObjectSource(f"bucket {uri[0]}", supply, objects, tries=TRIES)
+    return ScanWork(source, _pipeline(settings, source, objects, tagger), supply)
+
+
+def listing_of(settings: Settings, uri: tuple[str, str], classes: Sequence[str]) -> Listing:
+    """A bucket's listing below a prefix; `classes`: storage classes that are read besides the warm ones."""
+    return Listing(Client("s3", settings.s3, most_connections=2), settings.s3, uri, WARM | set(classes))
+
+
+def state_of(settings: Settings) -> Path:
+    """Where the notes about S3 are kept."""
+    return settings.state.dir / STATE
+
+
+def _objects(settings: Settings) -> Objects:
+    limits = ImageLimits(settings.limits.max_file_bytes, settings.limits.max_pixels)
+    return Objects(Client("s3", settings.s3, most_connections=settings.s3.concurrency + 2), settings.s3, limits)
+
+
+def _pipeline(settings: Settings, source: PhotoSource, objects: Objects, tagger: Tagger) -> Pipeline:
+    judge = Judge(tagger.fingerprints, now())
+    return Pipeline(source, objects, tagger, judge=judge, in_hand=settings.s3.concurrency)
+
+
+def _file_name(bucket: str) -> str:
+    return hashlib.sha256(bucket.encode()).hexdigest()[:16]

@@ -1,0 +1,43 @@
+"""Where an object is: `s3://bucket/key`, and what of a bucket is a photo. Pure."""
+
+from fnmatch import fnmatchcase
+from typing import Any
+
+from pawtag.config import S3Settings
+from pawtag.errors import ConfigError
+from pawtag.records import PhotoRef
+
+SCHEME = "s3://"
+SIDECAR = ".json"
+
+
+def uri_of(bucket: str, key: str) -> str:
+    """`s3://bucket/key`."""
+    return f"{SCHEME}{bucket}/{key}"
+
+
+def parsed(uri: str) -> tuple[str, str]:
+    """The bucket, and the key or prefix, of an address that a user gave. Raises ConfigError."""
+    bucket, _, key = uri.removeprefix(SCHEME).partition("/")
+    if not uri.startswith(SCHEME) or not bucket:
+        raise ConfigError(f"{uri!r} is no address of a bucket; write s3://BUCKET or s3://BUCKET/PREFIX.")
+    return bucket, key
+
+
+def place(uri: str) -> dict[str, Any]:
+    """What boto3 calls it."""
+    bucket, _, key = uri.removeprefix(SCHEME).partition("/")
+    return {"Bucket": bucket, "Key": key}
+
+
+def version(ref: PhotoRef) -> dict[str, Any]:
+    """What boto3 calls that version of it."""
+    return place(ref.uri) | ({"VersionId": ref.version_id} if ref.version_id else {})
+
+
+def is_photo_key(key: str, settings: S3Settings) -> bool:
+    """Whether a key below the prefix may be a photo: named like one, or without a suffix; never a sidecar of ours."""
+    name = key.rpartition("/")[2]
+    if not name or name.endswith(SIDECAR) or not key.startswith(settings.prefix):
+        return False
+    return "." not in name.lstrip(".") or any(fnmatchcase(name.lower(), one.lower()) for one in settings.patterns)

@@ -1,0 +1,178 @@
+"""Events that a store pushes: on the disk before they are answered, replayed at the start, and swept after.
+
+Pushes get lost (Ceph's plain topics forget what is not answered), so the bucket is listed now and then for what was
+modified since: that is the truth here.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+from pawtag.config import S3Settings
+from pawtag.errors import OverloadedError, PawtagError, TemporaryError
+from pawtag.journal import DeadLetters, Journal
+from pawtag.records import PhotoRef, now
+from pawtag.s3.address import is_photo_key, uri_of
+from pawtag.s3.listing import Checkpoint, Listing, Page
+from pawtag.s3.messages import MessageError, read
+
+log = logging.getLogger(__name__)
+
+MOST_PENDING, MOST_OFFERED = 100_000, 2_000
+AT_ONCE = 100
+NS = 1_000_000_000
+# The first sweep looks this far back: what is older is `pawtag s3 scan`'s, or each new machine would read the bucket.
+FIRST_NS = 24 * 3600 * NS
+# Store and listing may disagree a little about the time.
+MARGIN_NS = 60 * NS
+PAUSE_FACTOR = 20
+
+
+class Inbox:
+    """The photos that pushes and sweeps tell of; see source.Supply. Lives on the event loop."""
+
+    def __init__(self, settings: S3Settings, journal: Path, dead_letters: DeadLetters) -> None:
+        """Nothing is read before `opened`."""
+        self._settings, self._path, self._dead = settings, journal, dead_letters
+        self._journal: Journal | None = None
+        self._pending: dict[str, PhotoRef] = {}
+        self._in_hand: set[str] = set()
+        self._again: set[str] = set()
+        self._offered: set[str] = set()
+        self._changed = asyncio.Condition()
+
+    def __len__(self) -> int:
+        """How many photos wait."""
+        return len(self._pending)
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator["Inbox"]:
+        """The inbox, with what a former process left in it. Raises ConfigError, OSError."""
+        journal = Journal(self._path)
+        self._pending = {uri: PhotoRef(uri, 0, 0) for uri in journal.names}
+        self._journal = journal
+        try:
+            yield self
+        finally:
+            self._journal = None
+            await journal.close()
+
+    async def accept(self, body: bytes) -> int:
+        """Take in what a store posted; how many photos it tells of. They are on the disk when this returns.
+
+        What is no event goes to the dead letters: a store would post it for ever. Raises OverloadedError,
+        TemporaryError where the disk does not take it.
+        """
+        if self._journal is None:
+            raise TemporaryError("Events are not taken at this moment.")
+        if len(self._pending) >= MOST_PENDING:
+            raise OverloadedError(f"{len(self._pending)} photos wait already; come again.")
+        try:
+            refs = self._refs(body)
+            await self._journal.add(ref.uri for ref in refs)
+        except OSError as error:
+            raise TemporaryError(f"{self._path} cannot be written: {error.strerror}.") from error
+        await self._add(refs)
+        return len(refs)
+
+    async def offer(self, refs: Iterable[PhotoRef]) -> None:
+        """Take in what a sweep found, as there is room."""
+        for ref in refs:
+            async with self._changed:
+                await self._changed.wait_for(lambda: len(self._offered) < MOST_OFFERED)
+            self._offered.add(ref.uri)
+            await self._add([ref])
+
+    async def all_offered_done(self) -> None:
+        """Wait until all that was offered is dealt with."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._offered)
+
+    async def take(self) -> Sequence[PhotoRef] | None:
+        """The next photos, oldest first, as soon as there are some."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._pending)
+        taken = [self._pending.pop(uri) for uri in list(self._pending)[:AT_ONCE]]
+        self._in_hand |= {ref.uri for ref in taken}
+        return taken
+
+    def finished(self, ref: PhotoRef) -> None:
+        """It is dealt with, unless it was told of again meanwhile: then it may have changed."""
+        self._in_hand.discard(ref.uri)
+        if ref.uri in self._again:
+            self._again.discard(ref.uri)
+            self._pending[ref.uri] = PhotoRef(ref.uri, 0, 0)
+        else:
+            self._offered.discard(ref.uri)
+            if self._journal:
+                self._journal.remove(ref.uri)
+        asyncio.get_running_loop().create_task(self._tell(), name="inbox")
+
+    def _refs(self, body: bytes) -> list[PhotoRef]:
+        text = body.decode("utf-8", "replace")
+        try:
+            hints = read(text)
+        except MessageError as error:
+            log.error("What a store posted was put into %s: %s", self._dead.path, error)  # noqa: TRY400 - no bug of ours
+            self._dead.bury({"at": now(), "queue": "POST /events/s3", "reason": str(error), "body": text})
+            return []
+        return [
+            PhotoRef(uri_of(hint.bucket, key), 0, 0)
+            for hint in hints
+            for key in (hint.key, hint.other_key)
+            if key and hint.bucket == self._settings.bucket and is_photo_key(key, self._settings)
+        ]
+
+    async def _add(self, refs: Iterable[PhotoRef]) -> None:
+        for ref in refs:
+            if ref.uri in self._in_hand:
+                self._again.add(ref.uri)
+            else:
+                self._pending[ref.uri] = ref
+        await self._tell()
+
+    async def _tell(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+
+class Sweep:
+    """Lists the bucket now and then, and offers what was modified since the last time."""
+
+    def __init__(self, listing: Listing, inbox: Inbox, checkpoint: Checkpoint, rescan_s: float) -> None:
+        """`checkpoint`: since when, in nanoseconds by the store's own clock."""
+        self._listing, self._inbox, self._checkpoint, self._rescan_s = listing, inbox, checkpoint, rescan_s
+
+    async def run(self, tell: Callable[[PawtagError | None], None]) -> None:
+        """Sweep for ever; `tell` hears of each sweep's fault, or that there was none."""
+        while True:
+            started_s = time.monotonic()
+            try:
+                await self.once()
+                tell(None)
+            except PawtagError as error:
+                tell(error)
+            await asyncio.sleep(max(self._rescan_s, PAUSE_FACTOR * (time.monotonic() - started_s)))
+
+    async def once(self) -> None:
+        """One sweep; it counts once all that it found is dealt with. Raises what the listing raises."""
+        began_ns: int | None = None
+        pages = self._listing.pages()
+        while page := await asyncio.to_thread(next, pages, None):
+            began_ns = began_ns or _server_time_ns(page)
+            since_ns = int(self._checkpoint.position or began_ns - FIRST_NS) - MARGIN_NS
+            await self._inbox.offer(ref for ref in page.photos if ref.mtime_ns >= since_ns)
+        await self._inbox.all_offered_done()
+        if began_ns:
+            self._checkpoint.position = str(began_ns)
+            await asyncio.to_thread(self._checkpoint.save)
+
+
+def _server_time_ns(page: Page) -> int:
+    if page.server_time is None:
+        return time.time_ns()
+    return int(parsedate_to_datetime(page.server_time).timestamp()) * NS
