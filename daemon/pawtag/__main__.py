@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -54,18 +53,15 @@ def entry() -> None:
 
 def _commands() -> dict[str, ModuleType]:
     """The commands; imported late, for they take a second."""
-    from pawtag.commands import clean, config, model, run, scan, tag
+    from pawtag.commands import clean, config, model, run, s3, scan, tag
 
-    return {"run": run, "tag": tag, "scan": scan, "clean": clean, "config": config, "model": model}
+    return {"run": run, "tag": tag, "scan": scan, "clean": clean, "s3": s3, "config": config, "model": model}
 
 
 def _parser(known: dict[str, ModuleType]) -> argparse.ArgumentParser:
-    everywhere = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-    everywhere.add_argument(
-        "--config", type=Path, metavar="FILE", help="the settings file (default: config/pawtag.toml)"
-    )
-    everywhere.add_argument("--model", metavar="ID", help="a hub id, a checkpoint folder, or 'embedded'")
-    everywhere.add_argument("--labels", type=Path, metavar="FILE", help="a labels.toml of your own")
+    from pawtag.commands import options
+
+    everywhere = options()
     parser = argparse.ArgumentParser("pawtag", description="Tags pet photos.", parents=[everywhere])
     parser.add_argument("--version", action="version", version=f"pawtag {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -14,6 +14,8 @@ from pawtag.ports import PhotoSource
 from pawtag.records import now
 from pawtag.s3.catchup import ListingSupply
 from pawtag.s3.client import Client
+from pawtag.s3.enqueue import Pages
+from pawtag.s3.inventory import Inventory
 from pawtag.s3.listing import WARM, Checkpoint, Listing
 from pawtag.s3.mailbox import Mailbox
 from pawtag.s3.objects import Objects
@@ -84,9 +86,8 @@ def queue_works(settings: Settings, tagger: Tagger) -> list[QueueWork]:
     """One work for each queue. Raises ConfigError without a region."""
     works = []
     for url in settings.s3.queue_urls:
-        sqs = Client("sqs", settings.s3, most_connections=settings.s3.concurrency + 2)
-        mailbox = Mailbox(sqs, url, settings.s3, DeadLetters(state_of(settings) / DEAD_LETTERS))
-        objects = _objects(settings)
+        mailbox = mailbox_of(settings, url)
+        objects = objects_of(settings)
         source = QueueSource(mailbox, objects, settings.s3, tagger.fingerprints.by)
         works.append(QueueWork(source, _pipeline(settings, source, objects, tagger)))
     return works
@@ -99,7 +100,7 @@ def push_works(settings: Settings, tagger: Tagger) -> list[PushWork]:
         return []
     state, name = state_of(settings), _file_name(own.bucket)
     inbox = Inbox(own, state / f"pushed-{name}.journal", DeadLetters(state / DEAD_LETTERS))
-    objects = _objects(settings)
+    objects = objects_of(settings)
     source = ObjectSource(f"bucket {own.bucket}", inbox, objects)
     listing = Listing(Client("s3", own, most_connections=2), own, (own.bucket, own.prefix))
     checkpoint = Checkpoint(state, "sweep", own.bucket, own.prefix, str(own.endpoint_url))
@@ -112,7 +113,7 @@ def scan_work(
 ) -> ScanWork:
     """The work on a bucket's listing, below a prefix. Raises ConfigError."""
     supply = ListingSupply(listing_of(settings, uri, classes), checkpoint)
-    objects = _objects(settings)
+    objects = objects_of(settings)
     source = ObjectSource(f"bucket {uri[0]}", supply, objects, tries=TRIES)
     return ScanWork(source, _pipeline(settings, source, objects, tagger), supply)
 
@@ -122,14 +123,28 @@ def listing_of(settings: Settings, uri: tuple[str, str], classes: Sequence[str])
     return Listing(Client("s3", settings.s3, most_connections=2), settings.s3, uri, WARM | set(classes))
 
 
+def pages_of(settings: Settings, uri: tuple[str, str], classes: Sequence[str], manifest: str | None) -> Pages:
+    """A bucket's photos below a prefix, from its listing, or from the inventory of that manifest. Raises ConfigError."""
+    if manifest is None:
+        return listing_of(settings, uri, classes)
+    return Inventory(Client("s3", settings.s3, most_connections=2), settings.s3, manifest, WARM | set(classes))
+
+
+def mailbox_of(settings: Settings, url: str) -> Mailbox:
+    """A queue. Raises ConfigError."""
+    sqs = Client("sqs", settings.s3, most_connections=settings.s3.concurrency + 2)
+    return Mailbox(sqs, url, settings.s3, DeadLetters(state_of(settings) / DEAD_LETTERS))
+
+
+def objects_of(settings: Settings) -> Objects:
+    """Photos of the store, and the sink of their records. Raises ConfigError."""
+    limits = ImageLimits(settings.limits.max_file_bytes, settings.limits.max_pixels)
+    return Objects(Client("s3", settings.s3, most_connections=settings.s3.concurrency + 2), settings.s3, limits)
+
+
 def state_of(settings: Settings) -> Path:
     """Where the notes about S3 are kept."""
     return settings.state.dir / STATE
-
-
-def _objects(settings: Settings) -> Objects:
-    limits = ImageLimits(settings.limits.max_file_bytes, settings.limits.max_pixels)
-    return Objects(Client("s3", settings.s3, most_connections=settings.s3.concurrency + 2), settings.s3, limits)
 
 
 def _pipeline(settings: Settings, source: PhotoSource, objects: Objects, tagger: Tagger) -> Pipeline:

@@ -1,1 +1,13 @@
 """The commands, a file each: `add_arguments` describes its arguments, `execute` does it and gives the exit code."""
+
+import argparse
+from pathlib import Path
+
+
+def options() -> argparse.ArgumentParser:
+    """The options that hold for every command, as a parent of its parser."""
+    parser = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    parser.add_argument("--config", type=Path, metavar="FILE", help="the settings file (default: config/pawtag.toml)")
+    parser.add_argument("--model", metavar="ID", help="a hub id, a checkpoint folder, or 'embedded'")
+    parser.add_argument("--labels", type=Path, metavar="FILE", help="a labels.toml of your own")
+    return parser

@@ -1,10 +1,11 @@
-"""pawtag clean: removes exactly what pawtag wrote for a folder."""
+"""pawtag clean: removes exactly what pawtag wrote for a folder, or into a bucket."""
 
 import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
 from pawtag import log, works
+from pawtag.commands.s3 import clean as clean_s3
 from pawtag.config import Settings
 from pawtag.errors import ConfigError, PawtagError
 from pawtag.folder.sidecar import Sidecars
@@ -13,7 +14,7 @@ from pawtag.folder.traces import Trace, remove, traces
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `clean`."""
-    parser.add_argument("folder", type=Path, metavar="DIR", help="the folder to clean of sidecars")
+    parser.add_argument("place", metavar="DIR", help="the folder, or s3://BUCKET/PREFIX, to clean of records and tags")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     parser.add_argument(
         "--corrected", action="store_true", help="also those that hold your corrections, or other programs' keys"
@@ -23,9 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     """Remove them; photos and everybody else's files stay."""
     log.set_up(settings.log)
-    if not arguments.folder.is_dir():
-        raise ConfigError(f"There is no folder {arguments.folder}.")
-    sidecars = works.sidecars_of(settings, arguments.folder.resolve())
+    if arguments.place.startswith("s3:"):
+        return clean_s3.execute(arguments, settings)
+    folder = Path(arguments.place)
+    if not folder.is_dir():
+        raise ConfigError(f"There is no folder {folder}.")
+    sidecars = works.sidecars_of(settings, folder.resolve())
     try:
         take_back(traces(sidecars, settings.folder), sidecars, dry_run=arguments.dry_run, yours=arguments.corrected)
     except OSError as error:

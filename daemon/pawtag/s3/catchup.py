@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pawtag.records import PhotoRef
@@ -19,6 +19,7 @@ class ListingSupply:
         self._pieces: dict[str, list[Any]] = {}
         self.skipped: Counter[str] = Counter()
         self.looked_at = 0
+        self.on_finished: Callable[[], object] = lambda: None
 
     async def take(self) -> Sequence[PhotoRef] | None:
         """The next page that holds photos; None after the last."""
@@ -34,3 +35,4 @@ class ListingSupply:
         """One more is up to date."""
         self.looked_at += 1
         self._checkpoint.finish(self._pieces.pop(ref.uri))
+        self.on_finished()

@@ -63,10 +63,10 @@ class Client:
     def __getattr__(self, operation: str) -> Any:
         return partial(self._call, operation)
 
-    def pages(self, operation: str, **arguments: Any) -> Iterator[Any]:
-        """The answers of an operation that comes in pages."""
-        pages: Iterator[Any] = iter(self._client.get_paginator(operation).paginate(**arguments))
-        return pages
+    @property
+    def region(self) -> str:
+        """The region that it speaks to."""
+        return str(self._client.meta.region_name)
 
     def _call(self, operation: str, **arguments: Any) -> Any:
         try:

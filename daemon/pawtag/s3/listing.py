@@ -48,12 +48,21 @@ class Listing:
 
         Raises what `explained` raises.
         """
+        for found in self._answers(after):
+            if entries := found.get("Contents", []):
+                yield self._page(entries, found["ResponseMetadata"].get("HTTPHeaders", {}).get("date"))
+
+    def entries(self) -> Iterator[dict[str, Any]]:
+        """Every object, photo or not, as the store lists it."""
+        for found in self._answers(""):
+            yield from found.get("Contents", [])
+
+    def _answers(self, after: str) -> Iterator[dict[str, Any]]:
         more = {"StartAfter": after} if after else {}
         while True:
             with explained(f"The bucket {self.bucket}"):
                 found = self._client.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=PAGE_KEYS, **more)
-            if entries := found.get("Contents", []):
-                yield self._page(entries, found["ResponseMetadata"].get("HTTPHeaders", {}).get("date"))
+            yield found
             if not found.get("IsTruncated"):
                 return
             more = {"ContinuationToken": found["NextContinuationToken"]}

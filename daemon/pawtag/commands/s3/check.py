@@ -1,0 +1,48 @@
+"""pawtag s3 check: proves each permission with a real call, and says what is missing."""
+
+import argparse
+
+from pawtag import buckets, log
+from pawtag.config import Settings
+from pawtag.errors import ConfigError
+from pawtag.s3 import proofs
+from pawtag.s3.address import parsed
+from pawtag.s3.client import Client
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `s3 check`."""
+    parser.add_argument("uri", nargs="?", metavar="s3://BUCKET/PREFIX", help="the bucket (default: s3.bucket)")
+
+
+def execute(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Look at the bucket and the queues; 1 where something is wrong."""
+    bucket = settings.s3.bucket
+    uri = parsed(arguments.uri) if arguments.uri else (bucket, settings.s3.prefix) if bucket else None
+    if uri is None and not settings.s3.queue_urls:
+        raise ConfigError("What is to be checked? Name s3://BUCKET, or set s3.bucket or s3.queue_url.")
+    wrong = 0
+    s3 = Client("s3", settings.s3, most_connections=2)
+    for url in settings.s3.queue_urls:
+        print(url)
+        sqs = Client("sqs", settings.s3, most_connections=2)
+        wrong += sum(_say(finding) for finding in proofs.of_queue(sqs, url))
+        if uri:
+            wrong += _say(proofs.of_notification(s3, uri[0], _arn(url, sqs)))
+    if uri:
+        print(f"s3://{uri[0]}/{uri[1]}")
+        listing = buckets.listing_of(settings, uri, ())
+        wrong += sum(_say(finding) for finding in proofs.of_bucket(s3, settings.s3, listing))
+    return 1 if wrong else 0
+
+
+def _arn(url: str, sqs: Client) -> str:
+    found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+    return str(found["Attributes"]["QueueArn"])
+
+
+def _say(finding: proofs.Finding) -> bool:
+    """Print it; whether it is wrong."""
+    mark = "ok   " if finding.is_right else "WRONG"
+    print(log.printable(f"  {mark} {finding.what}" + (f": {finding.advice}" if finding.advice else "")))
+    return not finding.is_right

@@ -1,0 +1,36 @@
+"""pawtag clean s3://...: takes back our tags and records, and nothing else."""
+
+import argparse
+from collections import Counter
+
+from pawtag import buckets, log
+from pawtag.commands.s3.scan import narrowed
+from pawtag.config import Settings
+from pawtag.s3.address import parsed
+from pawtag.s3.clearing import remove, traces
+from pawtag.s3.client import Client
+from pawtag.s3.listing import Listing
+
+
+def execute(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Remove them, or with `--dry-run` name them, and say how many there were."""
+    bucket, prefix = parsed(arguments.place)
+    settings = narrowed(settings, (bucket, prefix))
+    client, objects = Client("s3", settings.s3, most_connections=2), buckets.objects_of(settings)
+    where = (settings.s3.sidecar_bucket or bucket, settings.s3.sidecar_prefix + prefix)
+    count: Counter[str] = Counter()
+    for place in dict.fromkeys([(bucket, prefix), where]):
+        for trace in traces(Listing(client, settings.s3, place), objects.tagging, objects.beside):
+            if trace.holds_yours and not arguments.corrected:
+                count["left"] += 1
+                continue
+            count[trace.kind] += 1
+            if arguments.dry_run:
+                print(log.printable(f"{trace.kind} {trace.ref.uri}"))
+            else:
+                remove(trace, client, objects.tagging)
+    verb = "would be" if arguments.dry_run else "were"
+    print(f"the tags of {count['tags']} objects and {count['record']} records {verb} removed")
+    if count["left"]:
+        print(f"{count['left']} records hold corrections of yours, or other programs' keys; they stay")
+    return 0

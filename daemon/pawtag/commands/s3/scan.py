@@ -1,0 +1,128 @@
+"""pawtag s3 scan: brings a bucket up to date from this machine; goes on where it was killed."""
+
+import argparse
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+
+from tqdm import tqdm
+
+from pawtag import buckets, labels, loading
+from pawtag.config import Settings
+from pawtag.errors import PawtagError
+from pawtag.s3.address import parsed
+from pawtag.s3.listing import Checkpoint, Listing
+from pawtag.s3.prices import Estimate
+
+PER_S = 20.0
+SPARE_THREADS = 8
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `s3 scan`."""
+    parser.add_argument("uri", metavar="s3://BUCKET/PREFIX", help="what to bring up to date")
+    parser.add_argument("--dry-run", action="store_true", help="only list, and say what it would cost")
+    parser.add_argument(
+        "--storage-class", action="append", default=[], metavar="CLASS", help="also photos of this colder class"
+    )
+    parser.add_argument(
+        "--per-second", type=float, default=PER_S, metavar="N", help="--dry-run: photos a second (default: 20)"
+    )
+
+
+def execute(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Bring it up to date; a photo that cannot be tagged is a result, not a failure."""
+    uri = parsed(arguments.uri)
+    settings = narrowed(settings, uri)
+    if arguments.dry_run:
+        listing = buckets.listing_of(settings, uri, arguments.storage_class)
+        _preview(listing, arguments.per_second)
+        return 0
+    loaded = loading.load(settings, labels.load(settings.labels.file))
+    state, by = buckets.state_of(settings), loaded.tagger.fingerprints.by
+    checkpoint = Checkpoint(state, "scan", arguments.uri, str(settings.s3.endpoint_url), by, *arguments.storage_class)
+    if checkpoint.position:
+        print(f"going on behind {checkpoint.position!r}")
+    asyncio.run(_scan(settings, loaded, uri, arguments.storage_class, checkpoint))
+    return 0
+
+
+def narrowed(settings: Settings, uri: tuple[str, str]) -> Settings:
+    """The settings for that bucket and prefix alone."""
+    return settings.model_copy(update={"s3": settings.s3.model_copy(update={"bucket": uri[0], "prefix": uri[1]})})
+
+
+def told(skipped: Counter[str]) -> str:
+    """What was passed over, for people."""
+    classes = sorted(set(skipped) - {"not-a-photo", "not-the-newest", "sent", "current"})
+    parts = [f"{skipped['not-a-photo']} objects are no photos"] if skipped["not-a-photo"] else []
+    return ", ".join(parts + [f"{skipped[name]} lie in {name} (--storage-class reads them)" for name in classes])
+
+
+async def _scan(
+    settings: Settings, loaded: loading.Loaded, uri: tuple[str, str], classes: list[str], checkpoint: Checkpoint
+) -> None:
+    threads = ThreadPoolExecutor(settings.s3.concurrency + SPARE_THREADS)
+    asyncio.get_running_loop().set_default_executor(threads)
+    async with loaded.tagger.running():
+        work = buckets.scan_work(settings, loaded.tagger, uri, classes, checkpoint)
+        listing = buckets.listing_of(settings, uri, classes)
+        with _bar(listing, checkpoint) as bar:
+            work.supply.on_finished = bar.update
+            try:
+                await work.pipeline.run(asyncio.Event())
+            finally:
+                checkpoint.save()
+    counts = work.pipeline.counts
+    print(
+        f"{work.supply.looked_at} photos: {counts.tagged} tagged, {counts.no_pet} without a pet, {counts.failed} failed"
+    )
+    if passed_over := told(work.supply.skipped):
+        print(passed_over)
+    checkpoint.forget()
+    if work.source.given_up:
+        raise PawtagError(f"{work.source.given_up} photos could not be finished: {work.pipeline.last_fault}")
+
+
+@contextmanager
+def _bar(listing: Listing, checkpoint: Checkpoint) -> Iterator["tqdm[None]"]:
+    """A progress bar whose total grows while a second listing runs ahead and counts: time left needs it."""
+    ended = threading.Event()
+    with tqdm(unit=" photos", disable=None, dynamic_ncols=True) as bar:
+
+        def count() -> None:
+            total = 0
+            with suppress(PawtagError):  # the scan itself meets the same fault, and names it
+                for page in listing.pages(checkpoint.position):
+                    total += len(page.photos)
+                    if ended.is_set():
+                        return
+                bar.total = total
+
+        if not bar.disable:
+            threading.Thread(target=count, name="count", daemon=True).start()
+        try:
+            yield bar
+        finally:
+            ended.set()
+
+
+def _preview(listing: Listing, per_s: float) -> None:
+    keys, photos, size_bytes, skipped = 0, 0, 0, Counter[str]()
+    for page in listing.pages():
+        keys += len(page.photos) + page.skipped.total()
+        photos += len(page.photos)
+        size_bytes += sum(ref.size_bytes for ref in page.photos)
+        skipped += page.skipped
+    cost = Estimate(keys, photos)
+    print(f"{photos} photos of {keys} objects, {size_bytes / 1e9:.1f} GB")
+    if passed_over := told(skipped):
+        print(passed_over)
+    print(f"at most {cost.lists} requests that list, {cost.reads} that read, {photos} that write tags")
+    print(f"at AWS's list prices (us-east-1) ${cost.price:,.2f} if all are new, ${cost.price_current:,.2f} if none is;")
+    print(f"the tags then cost ${cost.tags_a_month:,.2f} a month")
+    hours = ", ".join(f"{number} daemons {cost.hours(number * per_s):,.1f}" for number in (1, 4, 16))
+    print(f"hours at {per_s:g} photos a second each: {hours}")

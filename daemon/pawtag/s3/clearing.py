@@ -1,0 +1,48 @@
+"""Taking back what pawtag wrote into a bucket: our tags, and our records beside photos. Nothing else."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pawtag.documents import SUFFIXES
+from pawtag.errors import GoneError
+from pawtag.records import PhotoRef
+from pawtag.s3.address import place
+from pawtag.s3.beside import Beside
+from pawtag.s3.client import explained
+from pawtag.s3.listing import Listing, ref_of
+from pawtag.s3.tagging import Tagging
+from pawtag.s3.tags import is_ours
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Something of ours: tags on an object, or an object; `holds_yours`: a correction, or another program's keys."""
+
+    ref: PhotoRef
+    kind: Literal["tags", "record"]
+    holds_yours: bool = False
+
+
+def traces(listing: Listing, tagging: Tagging, beside: Beside) -> Iterator[Trace]:
+    """All that is ours below the listing's prefix, a stream. One request an object. Raises what they raise."""
+    for entry in listing.entries():
+        ref = ref_of(listing.bucket, entry)
+        try:
+            if ref.uri.endswith(SUFFIXES):
+                found = beside.look(ref.uri).found
+                if found and found.ours:
+                    yield Trace(ref, "record", found.holds_yours)
+            elif any(is_ours(name) for name in tagging.of(ref)):
+                yield Trace(ref, "tags")
+        except GoneError:
+            continue
+
+
+def remove(trace: Trace, client: Any, tagging: Tagging) -> None:
+    """Take it back. Objects are deleted one by one: Ceph 16's gateway dies of many at once."""
+    if trace.kind == "tags":
+        tagging.remove(trace.ref)
+        return
+    with explained(trace.ref.uri):
+        client.delete_object(**place(trace.ref.uri))

@@ -1,0 +1,101 @@
+"""S3 Inventory: a bucket's listing that S3 writes itself once a day, as CSV (gzip) or Parquet, with a manifest."""
+
+import csv
+import gzip
+import io
+import itertools
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import unquote_plus
+
+from pawtag.config import S3Settings
+from pawtag.errors import ConfigError, PawtagError
+from pawtag.records import PhotoRef
+from pawtag.s3.address import is_photo_key, parsed, uri_of
+from pawtag.s3.client import explained
+from pawtag.s3.listing import ASLEEP, PAGE_KEYS, Page
+
+Row = dict[str, Any]
+FALSE = ("false", "False", False)
+TRUE = ("true", "True", True)
+# The columns of Parquet files are named otherwise than the manifest's schema names them.
+COLUMNS = {"bucket": "Bucket", "key": "Key", "size": "Size", "e_tag": "ETag", "storage_class": "StorageClass"}
+COLUMNS |= {"is_latest": "IsLatest", "is_delete_marker": "IsDeleteMarker"}
+
+
+class Inventory:
+    """The photos of an inventory's newest versions. Its calls block."""
+
+    def __init__(self, client: Any, settings: S3Settings, manifest: str, classes: frozenset[str]) -> None:
+        """`client`: boto3's for S3; `manifest`: the address of its manifest.json. Raises ConfigError, PawtagError."""
+        self._client, self._settings, self._classes = client, settings, classes
+        bucket, key = parsed(manifest)
+        with explained(manifest):
+            content = client.get_object(Bucket=bucket, Key=key)["Body"].read()
+        try:
+            document = json.loads(content)
+            self._format = document["fileFormat"]
+            self._names = [name.strip() for name in document["fileSchema"].split(",")]
+            self._files = [(bucket, one["key"]) for one in document["files"]]
+            self.bucket = document["sourceBucket"]
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise ConfigError(f"{manifest} is no manifest of an S3 Inventory: {error!r}.") from error
+        if self._format not in ("CSV", "Parquet"):
+            raise ConfigError(f"The inventory is {self._format}; CSV and Parquet are read.")
+
+    def pages(self, after: str = "") -> Iterator[Page]:
+        """A thousand rows a page, from behind the row `after` on ("file:row")."""
+        first, _, row = after.partition(":")
+        begin, done = int(first or 0), int(row or 0)
+        for number in range(begin, len(self._files)):
+            rows = self._rows(*self._files[number])
+            at = done if number == begin else 0
+            rows = itertools.islice(rows, at, None)
+            while some := list(itertools.islice(rows, PAGE_KEYS)):
+                at += len(some)
+                yield self._page(some, f"{number}:{at}")
+
+    def _page(self, rows: list[Row], position: str) -> Page:
+        photos: list[PhotoRef] = []
+        skipped: Counter[str] = Counter()
+        for row in rows:
+            storage = row.get("StorageClass") or "STANDARD"
+            if not is_photo_key(row["Key"], self._settings):
+                skipped["not-a-photo"] += 1
+            elif row.get("IsLatest") in FALSE or row.get("IsDeleteMarker") in TRUE:
+                skipped["not-the-newest"] += 1
+            elif storage in ASLEEP or storage not in self._classes:
+                skipped[storage] += 1
+            else:
+                etag = str(row.get("ETag") or "").strip('"') or None
+                photos.append(PhotoRef(uri_of(self.bucket, row["Key"]), int(row.get("Size") or 0), 0, etag))
+        return Page(tuple(photos), position, skipped)
+
+    def _rows(self, bucket: str, key: str) -> Iterator[Row]:
+        with explained(uri_of(bucket, key)):
+            body = self._client.get_object(Bucket=bucket, Key=key)["Body"]
+            yield from self._csv(body) if self._format == "CSV" else _parquet(body)
+
+    def _csv(self, body: Any) -> Iterator[Row]:
+        """Keys are form-encoded there."""
+        with io.TextIOWrapper(gzip.GzipFile(fileobj=body), "utf-8", newline="") as text:
+            for values in csv.reader(text):
+                row = dict(zip(self._names, values, strict=False))
+                yield row | {"Key": unquote_plus(row["Key"])}
+
+
+def _parquet(body: Any) -> Iterator[Row]:
+    """Keys are as they are."""
+    try:
+        from pyarrow.parquet import ParquetFile
+    except ImportError as error:
+        raise PawtagError("Parquet needs pyarrow: pip install pyarrow, or let S3 write CSV.") from error
+    with tempfile.TemporaryFile() as file:
+        for chunk in body.iter_chunks(1 << 20):
+            file.write(chunk)
+        for batch in ParquetFile(file).iter_batches(PAGE_KEYS):
+            for row in batch.to_pylist():
+                yield {COLUMNS.get(name, name): value for name, value in row.items()}

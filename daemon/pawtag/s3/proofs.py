@@ -1,0 +1,144 @@
+"""Does it work, and if not, what is missing? Each permission is proved by a real call that changes nothing."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from pawtag.config import S3Settings
+from pawtag.errors import GoneError, PawtagError
+from pawtag.records import PhotoRef
+from pawtag.s3.address import place
+from pawtag.s3.client import NO_ENTRY, NO_PLACE, code_of, explained, permission
+from pawtag.s3.listing import Listing
+from pawtag.s3.notification import Notification
+from pawtag.s3.tagging import NO_TAGGING, Tagging
+from pawtag.s3.tags import is_ours
+
+ABSENT = ".pawtag-check-of-permissions"
+NOBODYS_RECEIPT = "pawtag"
+SAMPLE, LOOK_AGAIN_S = 20, 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at: right, wrong (then `advice` says what to do), or only to be known."""
+
+    what: str
+    is_right: bool = True
+    advice: str = ""
+
+
+def of_bucket(s3: Any, settings: S3Settings, listing: Listing) -> Iterator[Finding]:
+    """What a daemon does with the objects of a bucket below a prefix."""
+    bucket, prefix = listing.bucket, listing.prefix
+    yield from _region(s3, bucket)
+    try:
+        page = next(listing.pages(), None)
+    except PawtagError as error:
+        page = None
+        yield Finding("list the bucket", is_right=False, advice=f"{error} Only scans, sweeps and this check need it.")
+    else:
+        yield Finding("list the bucket")
+    sample = page.photos[:SAMPLE] if page else ()
+    if sample:
+        yield proved("read a photo", lambda: s3.get_object(**place(sample[0].uri), Range="bytes=0-0"))
+        yield proved("read its tags", lambda: s3.get_object_tagging(**place(sample[0].uri)))
+    else:
+        yield Finding("there is no photo to try a read with", is_right=False, advice="Upload one, and check again.")
+    if settings.write != "sidecar":
+        tag_set = {"TagSet": [{"Key": "pawtag:by", "Value": "check"}]}
+        absent = {"Bucket": bucket, "Key": prefix + ABSENT}
+        yield _tagging(proved("write tags", lambda: s3.put_object_tagging(**absent, Tagging=tag_set)))
+    beside = {"Bucket": settings.sidecar_bucket or bucket, "Key": f"{settings.sidecar_prefix}{prefix}{ABSENT}.json"}
+    yield proved("write a record beside a photo", lambda: s3.put_object(**beside, Body=b"", IfMatch='"0"'))
+    yield from _comings_and_goings(Tagging(s3), sample)
+
+
+def of_queue(sqs: Any, url: str) -> Iterator[Finding]:
+    """What a daemon does with its queue, and how the queue is."""
+    yield proved("receive messages", lambda: sqs.receive_message(QueueUrl=url, VisibilityTimeout=0))
+    hide = {"QueueUrl": url, "ReceiptHandle": NOBODYS_RECEIPT, "VisibilityTimeout": 0}
+    yield proved("keep messages hidden", lambda: sqs.change_message_visibility(**hide))
+    entries = [{"Id": "0", "ReceiptHandle": NOBODYS_RECEIPT}]
+    yield proved("delete messages", lambda: sqs.delete_message_batch(QueueUrl=url, Entries=entries))
+    try:
+        with explained(url):
+            found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    except PawtagError as error:
+        yield Finding("ask how the queue is", is_right=False, advice=str(error))
+        return
+    waiting, hidden = (found.get(f"ApproximateNumberOfMessages{part}", "?") for part in ("", "NotVisible"))
+    yield Finding(f"{waiting} messages wait, {hidden} are in hand")
+    if "RedrivePolicy" not in found:
+        advice = "Give it a dead-letter queue; until then such messages go to the daemon's own dead letters."
+        yield Finding("the queue puts away what fails for ever", is_right=False, advice=advice)
+
+
+def of_notification(s3: Any, bucket: str, queue_arn: str) -> Finding:
+    """Whether the bucket tells the queue, as far as may be asked."""
+    try:
+        is_told = Notification(s3, bucket).holds(queue_arn)
+    except PawtagError as error:
+        return Finding("ask whom the bucket tells", is_right=True, advice=f"{error} Only setup and this check need it.")
+    advice = "" if is_told else "Run 'pawtag s3 setup', unless a topic between them does it."
+    return Finding("the bucket tells the queue", is_right=is_told, advice=advice)
+
+
+def proved(what: str, call: Callable[[], object]) -> Finding:
+    """Make the call: any answer but a refusal shows that it is allowed."""
+    try:
+        with explained(what):
+            try:
+                call()
+            except ClientError as error:
+                code = code_of(error)
+                if code in NO_ENTRY:
+                    return Finding(what, is_right=False, advice=f"Grant {permission(error)}.")
+                if code in NO_TAGGING | NO_PLACE or error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:  # noqa: PLR2004
+                    return Finding(what, is_right=False, advice=f"{error}.")
+                if code in ("InvalidAccessKeyId", "SignatureDoesNotMatch"):
+                    raise
+    except GoneError:
+        pass
+    except PawtagError as error:
+        return Finding(what, is_right=False, advice=str(error))
+    return Finding(what)
+
+
+def _tagging(finding: Finding) -> Finding:
+    if finding.is_right or not any(code in finding.advice for code in NO_TAGGING):
+        return finding
+    return Finding(finding.what, is_right=False, advice="This store has no object tags: set s3.write = 'sidecar'.")
+
+
+def _region(s3: Any, bucket: str) -> Iterator[Finding]:
+    try:
+        with explained(f"The bucket {bucket}"):
+            lies = s3.head_bucket(Bucket=bucket).get("BucketRegion")
+    except PawtagError as error:
+        yield Finding("reach the bucket", is_right=False, advice=str(error))
+        return
+    if lies and lies != s3.region:
+        advice = f"It lies in {lies}, and requests go to {s3.region}: set s3.region, or pay for the way between."
+        yield Finding("the bucket's region", is_right=False, advice=advice)
+
+
+def _comings_and_goings(tagging: Tagging, sample: tuple[PhotoRef, ...]) -> Iterator[Finding]:
+    """Look twice at others' tags: who changes them at the same time as pawtag may lose some."""
+    try:
+        before = [_of_others(tagging.of(ref)) for ref in sample]
+        if not any(before):
+            return
+        time.sleep(LOOK_AGAIN_S)
+        after = [_of_others(tagging.of(ref)) for ref in sample]
+    except PawtagError:
+        return  # said above
+    advice = "S3 knows no condition for tags: set s3.write = 'sidecar', or one may lose the other's."
+    yield Finding("nobody else changes tags", is_right=before == after, advice="" if before == after else advice)
+
+
+def _of_others(tags: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in tags.items() if not is_ours(name)}

@@ -1,0 +1,40 @@
+"""Setting up a store that pushes (Ceph): a topic that posts to the daemon, and the bucket's rule that feeds it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from pawtag.s3.client import explained
+from pawtag.s3.notification import Notification
+from pawtag.s3.provision import Wish
+
+
+class PushTopic:
+    """A persistent topic: the store keeps an event until the daemon has it."""
+
+    def __init__(self, s3: Any, sns: Any, wish: Wish, say: Callable[[str], None], *, dry_run: bool) -> None:
+        """`s3`, `sns`: boto3's clients of the store, which answers to both."""
+        self._s3, self._sns, self._wish, self._say, self._dry_run = s3, sns, wish, say, dry_run
+
+    def make(self, url: str) -> None:
+        """Make the topic, or point an older one of ours to `url`. Raises PawtagError."""
+        plain = url.partition("?")[0]  # the key is no news for a terminal
+        self._say(f"{'would make' if self._dry_run else 'make'} the topic {self._wish.name}, which posts to {plain}")
+        self._say(f"{'would let' if self._dry_run else 'let'} {self._wish.bucket} tell it of uploads")
+        if self._dry_run:
+            return
+        attributes = {"push-endpoint": url, "persistent": "true", "verify-ssl": "true"}
+        with explained(f"The topic {self._wish.name}"):
+            arn = str(self._sns.create_topic(Name=self._wish.name, Attributes=attributes)["TopicArn"])
+        Notification(self._s3, self._wish.bucket).put(self._wish.name, arn, self._wish.prefix, kind="Topic")
+
+    def remove(self) -> None:
+        """Take back the rule and the topic. Raises PawtagError."""
+        notification = Notification(self._s3, self._wish.bucket)
+        ours = [rule for rule in notification.get().get("TopicConfigurations", []) if rule.get("Id") == self._wish.name]
+        self._say(f"{'would take' if self._dry_run else 'take'} our rule and its topic off {self._wish.bucket}")
+        if self._dry_run:
+            return
+        notification.remove(self._wish.name)
+        for rule in ours:
+            with explained(f"The topic {self._wish.name}"):
+                self._sns.delete_topic(TopicArn=rule["TopicArn"])
