@@ -82,7 +82,8 @@ class Pipeline:
     async def _handle(self, event: Event) -> None:
         self.in_hand += 1
         try:
-            await self._bring_up_to_date(event)
+            with self._metrics.stage("photo"):
+                await self._bring_up_to_date(event)
             self.trouble = None
         except GoneError as error:
             log.debug("%s", error)
@@ -111,7 +112,8 @@ class Pipeline:
         await self._source.retry(event, delay_s)
 
     async def _bring_up_to_date(self, event: Event) -> None:
-        stamp = await asyncio.to_thread(self._sink.current, event.ref)
+        with self._metrics.stage("look"):
+            stamp = await asyncio.to_thread(self._sink.current, event.ref)
         if self._judge.is_current(stamp, event.ref):
             self._name_rival(stamp, event.ref)
             self._metrics.skipped("current")

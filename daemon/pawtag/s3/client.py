@@ -68,6 +68,16 @@ class Client:
         """The region that it speaks to."""
         return str(self._client.meta.region_name)
 
+    @property
+    def endpoint_url(self) -> str:
+        """Where it sends its requests."""
+        return str(self._client.meta.endpoint_url)
+
+    @property
+    def credentials(self) -> Any:
+        """What signs them."""
+        return self._session.get_credentials()
+
     def _call(self, operation: str, **arguments: Any) -> Any:
         try:
             return getattr(self._client, operation)(**arguments)
@@ -95,7 +105,8 @@ class Client:
         )
         where = {"endpoint_url": self._settings.endpoint_url, "region_name": self._settings.region}
         try:
-            return boto3.Session().client(self._service, config=config, **where)
+            self._session = boto3.Session()
+            return self._session.client(self._service, config=config, **where)
         except (BotoCoreError, ValueError) as error:
             raise ConfigError(f"The settings of s3 make no client: {error}.") from error
 

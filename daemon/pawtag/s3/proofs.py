@@ -24,10 +24,10 @@ SAMPLE, LOOK_AGAIN_S = 20, 5.0
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at: right, wrong (then `advice` says what to do), or only to be known."""
+    """One thing that was looked at: right, wrong (then `advice` says what to do), or None: it cannot be told."""
 
     what: str
-    is_right: bool = True
+    is_right: bool | None = True
     advice: str = ""
 
 
@@ -47,7 +47,7 @@ def of_bucket(s3: Any, settings: S3Settings, listing: Listing) -> Iterator[Findi
         yield proved("read a photo", lambda: s3.get_object(**place(sample[0].uri), Range="bytes=0-0"))
         yield proved("read its tags", lambda: s3.get_object_tagging(**place(sample[0].uri)))
     else:
-        yield Finding("there is no photo to try a read with", is_right=False, advice="Upload one, and check again.")
+        yield Finding("read a photo", is_right=None, advice="There is none to try with: upload one, and check again.")
     if settings.write != "sidecar":
         tag_set = {"TagSet": [{"Key": "pawtag:by", "Value": "check"}]}
         absent = {"Bucket": bucket, "Key": prefix + ABSENT}
@@ -73,8 +73,8 @@ def of_queue(sqs: Any, url: str) -> Iterator[Finding]:
     waiting, hidden = (found.get(f"ApproximateNumberOfMessages{part}", "?") for part in ("", "NotVisible"))
     yield Finding(f"{waiting} messages wait, {hidden} are in hand")
     if "RedrivePolicy" not in found:
-        advice = "Give it a dead-letter queue; until then such messages go to the daemon's own dead letters."
-        yield Finding("the queue puts away what fails for ever", is_right=False, advice=advice)
+        advice = "It has no dead-letter queue: such messages go to the daemon's own dead letters."
+        yield Finding("the queue puts away what fails for ever", is_right=None, advice=advice)
 
 
 def of_notification(s3: Any, bucket: str, queue_arn: str) -> Finding:
@@ -82,7 +82,7 @@ def of_notification(s3: Any, bucket: str, queue_arn: str) -> Finding:
     try:
         is_told = Notification(s3, bucket).holds(queue_arn)
     except PawtagError as error:
-        return Finding("ask whom the bucket tells", is_right=True, advice=f"{error} Only setup and this check need it.")
+        return Finding("ask whom the bucket tells", is_right=None, advice=f"{error} Only setup and this check need it.")
     advice = "" if is_told else "Run 'pawtag s3 setup', unless a topic between them does it."
     return Finding("the bucket tells the queue", is_right=is_told, advice=advice)
 

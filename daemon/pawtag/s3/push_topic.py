@@ -1,7 +1,15 @@
 """Setting up a store that pushes (Ceph): a topic that posts to the daemon, and the bucket's rule that feeds it."""
 
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
+
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.httpsession import URLLib3Session
+
+from pawtag.errors import PawtagError
 
 from pawtag.s3.client import explained
 from pawtag.s3.notification import Notification
@@ -34,7 +42,18 @@ class PushTopic:
         self._say(f"{'would take' if self._dry_run else 'take'} our rule and its topic off {self._wish.bucket}")
         if self._dry_run:
             return
-        notification.remove(self._wish.name)
+        _forget(self._s3, self._wish)
         for rule in ours:
             with explained(f"The topic {self._wish.name}"):
                 self._sns.delete_topic(TopicArn=rule["TopicArn"])
+
+
+def _forget(s3: Any, wish: Wish) -> None:
+    """Ceph's own call: it takes no empty notification, and boto3 has no operation for its DELETE of a rule."""
+    url = f"{s3.endpoint_url}/{quote(wish.bucket)}?notification={quote(wish.name)}"
+    request = AWSRequest("DELETE", url)
+    S3SigV4Auth(s3.credentials, "s3", s3.region).add_auth(request)
+    with explained(f"The notification of {wish.bucket}"):
+        answer = URLLib3Session().send(request.prepare())
+    if answer.status_code >= HTTPStatus.MULTIPLE_CHOICES:
+        raise PawtagError(f"The store does not take the rule off {wish.bucket}: {answer.status_code}.")

@@ -43,6 +43,6 @@ def _arn(url: str, sqs: Client) -> str:
 
 def _say(finding: proofs.Finding) -> bool:
     """Print it; whether it is wrong."""
-    mark = "ok   " if finding.is_right else "WRONG"
+    mark = {True: "ok   ", False: "WRONG", None: "?    "}[finding.is_right]
     print(log.printable(f"  {mark} {finding.what}" + (f": {finding.advice}" if finding.advice else "")))
-    return not finding.is_right
+    return finding.is_right is False

@@ -1,0 +1,170 @@
+"""How the work on one queue grows with the daemons: 1, 2 and 4 of one model thread each, side by side in one run.
+
+    python scripts/s3_scale.py ../shared/pets/dev --endpoint http://127.0.0.1:4566 --photos 400
+
+Against a store that speaks S3 and SQS at one address (ministack, moto), with any credentials in the environment.
+A daemon decodes beside its model thread, so one takes more than one core: `--pin` gives each a core, as a machine of
+its own would. Prints photos a second, how much of one daemon's time each took, model calls that were needless, and the share of the
+photos' time that waited for S3. The photos are uploaded before the clock starts; it runs from the first message in the
+queue to the last photo tagged, read from the daemons' own metrics.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+PATIENCE_S = 600
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+STAGE = re.compile(r'pawtag_stage_seconds_sum\{stage="(\w+)"\} (\S+)')
+TAGGED = re.compile(r'pawtag_photos_total\{source="s3",status="[\w-]+"\} (\S+)')
+
+
+@dataclass(frozen=True)
+class Store:
+    """A bucket, its queue, and clients of both."""
+
+    s3: Any
+    sqs: Any
+    endpoint: str
+    bucket: str
+    queue_url: str
+
+
+def main() -> None:
+    """Measure, and print a line for each number of daemons."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos_in", type=Path, help="a folder of photos")
+    parser.add_argument("--endpoint", required=True, help="where the store answers")
+    parser.add_argument("--photos", type=int, default=400, help="how many objects")
+    parser.add_argument("--daemons", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--pin", action="store_true", help="each daemon on one core, one after the other (Linux)")
+    given = parser.parse_args()
+    files = [file for file in sorted(given.photos_in.rglob("*")) if file.suffix.lower() in SUFFIXES]
+    alone_s = None
+    for number in given.daemons:
+        store = fresh(given.endpoint, f"scale-{number}-{int(time.time())}")
+        keys = upload(store, files, given.photos)
+        took_s, calls, shares = measure(store, keys, number, pin=given.pin)
+        alone_s = alone_s or took_s
+        needless = 100 * (calls - len(keys)) / len(keys)
+        print(
+            f"{number} daemons: {len(keys) / took_s:.1f} photos a second, {took_s / alone_s:.2f} of the first's time, "
+            f"{needless:.1f} % needless, {100 * shares:.0f} % of the photos' time waits for S3",
+            flush=True,
+        )
+
+
+def fresh(endpoint: str, bucket: str) -> Store:
+    """A new bucket and a new queue that nothing tells."""
+    where = {"endpoint_url": endpoint, "region_name": "us-east-1"}
+    s3 = boto3.client("s3", config=Config(s3={"addressing_style": "path"}), **where)
+    sqs = boto3.client("sqs", **where)
+    s3.create_bucket(Bucket=bucket)
+    return Store(s3, sqs, endpoint, bucket, sqs.create_queue(QueueName=bucket)["QueueUrl"])
+
+
+def upload(store: Store, files: list[Path], count: int) -> list[str]:
+    """So many photos, the files over and over; their keys."""
+    keys = []
+    for number, file in enumerate(itertools.islice(itertools.cycle(files), count)):
+        keys.append(f"{number:06}-{file.name}")
+        store.s3.put_object(Bucket=store.bucket, Key=keys[-1], Body=file.read_bytes())
+    return keys
+
+
+def measure(store: Store, keys: list[str], number: int, *, pin: bool) -> tuple[float, int, float]:
+    """Seconds that the daemons take, records that they made, and the share of the photos' time that waits for S3."""
+    with ExitStack() as stack:
+        ports = [stack.enter_context(daemon(store, core if pin else None)) for core in range(number)]
+        started_s = time.monotonic()
+        for start in range(0, len(keys), 10):
+            bodies = [message(store.bucket, key) for key in keys[start : start + 10]]
+            entries = [{"Id": str(place), "MessageBody": body} for place, body in enumerate(bodies)]
+            store.sqs.send_message_batch(QueueUrl=store.queue_url, Entries=entries)
+        while sum(tagged(port) for port in ports) < len(keys):
+            if time.monotonic() - started_s > PATIENCE_S:
+                sys.exit("The daemons do not come to an end.")
+            time.sleep(0.1)
+        took_s = time.monotonic() - started_s
+        time.sleep(2)  # a photo tagged twice would be told of now
+        stages = [dict(STAGE.findall(metrics(port))) for port in ports]
+        waiting = sum(float(one.get(name, 0)) for one in stages for name in ("look", "read", "write"))
+        return took_s, sum(tagged(port) for port in ports), waiting / sum(float(one["photo"]) for one in stages)
+
+
+def message(bucket: str, key: str) -> str:
+    """An upload, as S3 tells of it."""
+    found = {"bucket": {"name": bucket}, "object": {"key": key, "size": 1}}
+    return json.dumps({"Records": [{"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": found}]})
+
+
+def tagged(port: int) -> int:
+    """How many records a daemon has made."""
+    return int(sum(float(count) for count in TAGGED.findall(metrics(port))))
+
+
+def metrics(port: int) -> str:
+    """A daemon's numbers."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:  # noqa: S310 - our own
+        return str(answer.read(), "utf-8")
+
+
+@contextmanager
+def daemon(store: Store, core: int | None) -> Iterator[int]:
+    """A daemon with one model thread, on that core alone where one is named, once it is ready; its port."""
+    home = Path(tempfile.mkdtemp(prefix="pawtag-scale-"))
+    port = free_port()
+    own = {
+        "PAWTAG_S3__QUEUE_URL": store.queue_url,
+        "PAWTAG_S3__ENDPOINT_URL": store.endpoint,
+        "PAWTAG_S3__REGION": "us-east-1",
+        "PAWTAG_S3__ADDRESSING": "path",
+        "PAWTAG_MODEL__ID": "embedded",
+        "PAWTAG_LIMITS__THREADS": "1",
+        "PAWTAG_STATE__DIR": str(home),
+        "PAWTAG_SERVER__PORT": str(port),
+    }
+    with (home / "log").open("wb") as log:
+        pinned = [] if core is None else ["taskset", "--cpu-list", str(core % (os.cpu_count() or 1))]
+        process = subprocess.Popen(
+            [*pinned, sys.executable, "-m", "pawtag", "run"], cwd=home, env=os.environ | own, stdout=log, stderr=log
+        )
+    try:
+        while "ready" not in (home / "log").read_text():
+            if process.poll() is not None:
+                sys.exit((home / "log").read_text())
+            time.sleep(0.1)
+        yield port
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+        shutil.rmtree(home)
+
+
+def free_port() -> int:
+    """A port that nobody answers on."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
+
+
+if __name__ == "__main__":
+    main()
