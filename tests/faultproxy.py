@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Self
 from urllib.parse import urlsplit
 
 HOP = {"connection", "transfer-encoding", "content-length"}
@@ -45,7 +46,7 @@ class FaultProxy:
     fault: Callable[[Asked], Answer | None] = lambda _: None
     asked: list[Asked] = field(default_factory=list)
 
-    def __enter__(self) -> "FaultProxy":
+    def __enter__(self) -> Self:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
@@ -64,7 +65,7 @@ class FaultProxy:
         return sum(one.method == method and one.tagging == tagging and one.path.endswith(ends) for one in self.asked)
 
 
-def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:
+def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:  # noqa: C901 - a class of small methods
     target = urlsplit(proxy.target).netloc
 
     class Handler(BaseHTTPRequestHandler):

@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
@@ -28,6 +28,7 @@ class Journal:
         except Timeout as error:
             raise ConfigError(f"Another pawtag works with {path}; give each its own state.dir.") from error
         self._path = path
+        self._file: BinaryIO | None = None
         self.names = _replayed(path)
         self._compact()
         self._unwritten: list[str] = []
@@ -55,7 +56,8 @@ class Journal:
         """Write what is left, and let others in."""
         if self._writing:
             await self._writing
-        self._file.close()
+        if self._file:
+            self._file.close()
         self._lock.release()
 
     def _write_soon(self) -> None:
@@ -77,6 +79,7 @@ class Journal:
                 self._compact()
 
     def _append(self, lines: list[str]) -> None:
+        assert self._file  # from the beginning on
         self._file.write("".join(lines).encode())
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -84,6 +87,8 @@ class Journal:
 
     def _compact(self) -> None:
         write_whole(self._path, "".join(_line(ADDED, name) for name in self.names).encode())
+        if self._file:
+            self._file.close()
         self._file = self._path.open("ab")
         self._lines = len(self.names)
 

@@ -10,7 +10,6 @@ from botocore.awsrequest import AWSRequest
 from botocore.httpsession import URLLib3Session
 
 from pawtag.errors import PawtagError
-
 from pawtag.s3.client import explained
 from pawtag.s3.notification import Notification
 from pawtag.s3.provision import Wish

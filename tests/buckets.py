@@ -1,0 +1,96 @@
+"""A bucket and a queue on moto's server, over a socket, and a daemon's part that works on them."""
+
+import asyncio
+import json
+import urllib.request
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+
+import boto3
+import pytest
+from botocore.config import Config
+from moto.server import ThreadedMotoServer
+
+from doubles import ColourModel, colour_tagger
+from pawtag.buckets import queue_works
+from pawtag.config import Settings
+
+BUCKET = "pets"
+
+
+@pytest.fixture(scope="module")
+def address():
+    """moto's server on a free port."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def store(address, monkeypatch):
+    """An empty bucket whose uploads are told to a queue, and clients of both."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "pawtag")
+    how = {"endpoint_url": address, "region_name": "us-east-1"}
+    s3, sqs = boto3.client("s3", config=Config(s3={"addressing_style": "path"}), **how), boto3.client("sqs", **how)
+    urllib.request.urlopen(urllib.request.Request(f"{address}/moto-api/reset", method="POST")).read()
+    s3.create_bucket(Bucket=BUCKET)
+    url = sqs.create_queue(QueueName="pawtag")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    rule = {"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}
+    s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration={"QueueConfigurations": [rule]})
+    return SimpleNamespace(s3=s3, sqs=sqs, url=url, address=address)
+
+
+def put(store, key: str, data: bytes, **tags: str) -> None:
+    tagging = {"Tagging": "&".join(f"{name}={value}" for name, value in tags.items())} if tags else {}
+    store.s3.put_object(Bucket=BUCKET, Key=key, Body=data, **tagging)
+
+
+def tags(store, key: str) -> dict[str, str]:
+    found = store.s3.get_object_tagging(Bucket=BUCKET, Key=key)
+    return {tag["Key"]: tag["Value"] for tag in found["TagSet"]}
+
+
+def sidecar(store, key: str) -> dict:
+    return json.loads(store.s3.get_object(Bucket=BUCKET, Key=f"{key}.json")["Body"].read())
+
+
+def waiting(store) -> int:
+    found = store.sqs.get_queue_attributes(QueueUrl=store.url, AttributeNames=["All"])["Attributes"]
+    return sum(int(found[name]) for name in found if name.startswith("ApproximateNumberOfMessages"))
+
+
+def event(key: str, bucket: str = BUCKET) -> dict:
+    found = {"bucket": {"name": bucket}, "object": {"key": key, "size": 1, "eTag": "stale"}}
+    return {"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": found}
+
+
+def settings_for(store, *, state=None, max_bytes=None, **own) -> Settings:
+    s3 = {"endpoint_url": store.address, "region": "us-east-1", "addressing": "path"} | own
+    others = {"state": {"dir": state}} if state else {}
+    others |= {"limits": {"max_file_bytes": max_bytes}} if max_bytes else {}
+    return Settings(s3=s3, **others)
+
+
+@asynccontextmanager
+async def working(store, model=None, name=None, **settings):
+    """The queue's part of the daemon, at work; gives the work and the model."""
+    model = model or ColourModel()
+    async with colour_tagger(model, name=name).running() as tagger:
+        (work,) = queue_works(settings_for(store, queue_url=store.url, **settings), tagger)
+        stop = asyncio.Event()
+        running = asyncio.create_task(work.run(stop))
+        try:
+            yield SimpleNamespace(work=work, model=model, counts=work.pipeline.counts)
+        finally:
+            stop.set()
+            await running
+
+
+async def until(condition, within_s: float = 20) -> None:
+    async with asyncio.timeout(within_s):
+        while not await asyncio.to_thread(condition):
+            await asyncio.sleep(0.05)

@@ -1,0 +1,276 @@
+"""A bucket without a queue (pushes, sweeps), its older photos (scan, enqueue), setting it up and taking it all back."""
+
+import asyncio
+import gzip
+import io
+import json
+import time
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from buckets import BUCKET, address, event, put, settings_for, sidecar, store, tags, until, waiting  # noqa: F401
+from doubles import ColourModel, colour_tagger
+from faultproxy import FaultProxy
+from pawtag.__main__ import main
+from pawtag.buckets import DEAD_LETTERS, STATE, mailbox_of, objects_of, pages_of, push_works, scan_work
+from pawtag.errors import ConfigError, TemporaryError
+from pawtag.records import now
+from pawtag.s3.enqueue import Teller
+from pawtag.s3.listing import Checkpoint
+from pawtag.stamps import Judge
+from pictures import GREEN, RED, plain
+
+
+@asynccontextmanager
+async def sweeping(store, state, **own):
+    """The bucket's part of the daemon, at work."""
+    model = ColourModel()
+    async with colour_tagger(model).running() as tagger:
+        (work,) = push_works(settings_for(store, state=state, bucket=BUCKET, **own), tagger)
+        stop = asyncio.Event()
+        running = asyncio.create_task(work.run(stop))
+        await asyncio.sleep(0.2)
+        try:
+            yield SimpleNamespace(inbox=work.inbox, model=model, work=work)
+        finally:
+            stop.set()
+            await running
+
+
+def body(*keys: str) -> bytes:
+    return json.dumps({"Records": [event(key) for key in keys]}).encode()
+
+
+async def test_pushed_events_are_tagged(store, tmp_path):
+    """Another bucket's are passed over: no event steers the daemon elsewhere."""
+    async with sweeping(store, tmp_path, rescan_s=600) as at_work:
+        put(store, "a.png", plain(RED))
+        other = json.dumps({"Records": [event("b.png", "other")]}).encode()
+        assert await at_work.inbox.accept(other) == 0
+        assert await at_work.inbox.accept(body("a.png")) == 1
+        await until(lambda: "pawtag:by" in tags(store, "a.png"))
+
+
+async def test_what_was_answered_survives_a_kill(store, tmp_path):
+    """The journal is replayed at the start; done is done."""
+    put(store, "a.png", plain(RED))
+    model = ColourModel()
+    async with colour_tagger(model).running() as tagger:
+        (work,) = push_works(settings_for(store, state=tmp_path, bucket=BUCKET), tagger)
+        async with work.inbox.opened():
+            await work.inbox.accept(body("a.png"))
+        (again,) = push_works(settings_for(store, state=tmp_path, bucket=BUCKET), tagger)
+        async with again.inbox.opened():
+            (ref,) = await again.inbox.take()
+            assert ref.uri == "s3://pets/a.png"
+            again.inbox.finished(ref)
+        async with again.inbox.opened():
+            assert len(again.inbox) == 0
+
+
+async def test_no_event_is_taken_while_the_inbox_is_closed(store, tmp_path):
+    """The store is to post it again."""
+    async with sweeping(store, tmp_path) as at_work:
+        pass
+    with pytest.raises(TemporaryError):
+        await at_work.inbox.accept(body("a.png"))
+
+
+async def test_garbage_that_is_pushed_is_kept_and_answered(store, tmp_path):
+    """A store would post it for ever."""
+    async with sweeping(store, tmp_path) as at_work:
+        assert await at_work.inbox.accept(b"garbage") == 0
+    assert "garbage" in (tmp_path / STATE / DEAD_LETTERS).read_text()
+
+
+async def test_a_sweep_finds_what_no_event_told_of(store, tmp_path):
+    """At the start; the next one lists, and reads no object that was not modified since."""
+    put(store, "a.png", plain(RED))
+    put(store, "notes.txt", b"no photo")
+    async with sweeping(store, tmp_path):
+        await until(lambda: "pawtag:by" in tags(store, "a.png"))
+    assert tags(store, "notes.txt") == {}
+    checkpoint = Checkpoint(tmp_path / STATE, "sweep", BUCKET, "", store.address)
+    checkpoint.position = str(time.time_ns() + 120 * 10**9)
+    checkpoint.save()
+    with FaultProxy(store.address) as proxy:
+        later = SimpleNamespace(**vars(store))
+        async with sweeping(later, tmp_path) as at_work:
+            await at_work.work.sweep.once()
+    assert proxy.count("GET", ends="a.png") == 0
+
+
+async def scan(store, state, proxy=None):
+    at = SimpleNamespace(**vars(store) | {"address": proxy.address if proxy else store.address})
+    settings, model = settings_for(at, state=state, bucket=BUCKET), ColourModel()
+    checkpoint = Checkpoint(state, "scan", BUCKET)
+    async with colour_tagger(model).running() as tagger:
+        work = scan_work(settings, tagger, (BUCKET, ""), (), checkpoint)
+        await work.pipeline.run(asyncio.Event())
+    checkpoint.save()
+    return work
+
+
+async def test_a_scan_reads_only_what_needs_it(store, tmp_path):
+    """A current stamp costs a tag read; after the end a scan that goes on finds nothing."""
+    for number in range(12):
+        put(store, f"{number:02}.png", plain(RED))
+    put(store, "notes.txt", b"no photo")
+    first = await scan(store, tmp_path / "1")
+    assert (first.supply.looked_at, first.pipeline.counts.tagged) == (12, 12)
+    put(store, "05.png", plain(GREEN))
+    with FaultProxy(store.address) as proxy:
+        second = await scan(store, tmp_path / "2", proxy)
+        assert second.pipeline.counts.tagged == 1
+        assert proxy.count("GET", ends=".png") <= 2  # and one look at whether a GET tells of tags
+    assert tags(store, "05.png")["pawtag:species"] == "green"
+    assert (await scan(store, tmp_path / "2")).supply.looked_at == 0
+
+
+async def test_a_scan_passes_over_colder_classes(store, tmp_path):
+    """They cost money to read; those in an archive cannot be read at all."""
+    store.s3.put_object(Bucket=BUCKET, Key="cold.png", Body=plain(RED), StorageClass="STANDARD_IA")
+    store.s3.put_object(Bucket=BUCKET, Key="asleep.png", Body=plain(RED), StorageClass="GLACIER")
+    work = await scan(store, tmp_path)
+    assert work.supply.skipped == {"STANDARD_IA": 1, "GLACIER": 1}
+
+
+def enqueue(store, state, manifest=None, judge_by: str | None = None):
+    settings = settings_for(store, state=state, queue_url=store.url)
+    ours = colour_tagger().fingerprints
+    judge = Judge(ours, now()) if judge_by is None else None
+    teller = Teller(mailbox_of(settings, store.url), objects_of(settings), judge, ours.by)
+    pages = pages_of(settings, (BUCKET, ""), (), manifest)
+    return teller.tell(pages, Checkpoint(state, "enqueue", str(manifest)), lambda *_: None)
+
+
+async def test_enqueue_tells_the_queue_of_what_needs_it(store, tmp_path):
+    """From the listing; what is tagged already is not told of."""
+    for number in range(25):
+        put(store, f"{number:02} ü+.png", plain(RED))
+    await scan(store, tmp_path / "scan")
+    put(store, "03 ü+.png", plain(GREEN))
+    store.sqs.purge_queue(QueueUrl=store.url)
+    count = await asyncio.to_thread(enqueue, store, tmp_path)
+    assert (count["sent"], count["current"]) == (1, 24)
+    assert waiting(store) == 1
+
+
+@pytest.mark.parametrize("kind", ["CSV", "Parquet"])
+def test_enqueue_reads_an_inventory(store, tmp_path, kind):
+    """CSV with encoded keys, or Parquet with plain ones; versions that are past are passed over."""
+    put(store, "a b+ü.png", plain(RED))
+    put(store, "b.png", plain(RED))
+    if kind == "CSV":
+        rows = '"pets","a+b%2B%C3%BC.png","true","false","9","x"\n"pets","b.png","false","false","9","y"\n'
+        data, schema = gzip.compress(rows.encode()), "Bucket, Key, IsLatest, IsDeleteMarker, Size, ETag"
+    else:
+        columns = {"bucket": ["pets", "pets"], "key": ["a b+ü.png", "b.png"], "is_latest": [True, False]}
+        table, file = pa.table(columns | {"size": [9, 9], "e_tag": ["x", "y"]}), io.BytesIO()
+        parquet.write_table(table, file)
+        data, schema = file.getvalue(), "message s3.inventory"
+    put(store, "inventory/data/1", data)
+    manifest = {
+        "sourceBucket": BUCKET,
+        "fileFormat": kind,
+        "fileSchema": schema,
+        "files": [{"key": "inventory/data/1"}],
+    }
+    put(store, "inventory/manifest.json", json.dumps(manifest).encode())
+    store.sqs.purge_queue(QueueUrl=store.url)
+    count = enqueue(store, tmp_path, "s3://pets/inventory/manifest.json")
+    assert (count["sent"], count["not-the-newest"]) == (1, 1)
+    (message,) = store.sqs.receive_message(QueueUrl=store.url)["Messages"]
+    assert "a+b%2B%C3%BC.png" in message["Body"]
+
+
+@pytest.fixture
+def surroundings(store, tmp_path, monkeypatch):
+    """A user's, for the command line."""
+    monkeypatch.chdir(tmp_path)
+    own = {"ENDPOINT_URL": store.address, "REGION": "us-east-1", "ADDRESSING": "path"}
+    for name, value in own.items():
+        monkeypatch.setenv(f"PAWTAG_S3__{name}", value)
+    monkeypatch.setenv("PAWTAG_STATE__DIR", str(tmp_path))
+    return store
+
+
+def rules(store) -> list[str]:
+    found = store.s3.get_bucket_notification_configuration(Bucket=BUCKET)
+    return [rule["Id"] for rule in found.get("QueueConfigurations", [])]
+
+
+@pytest.mark.parametrize("via", ["s3", "eventbridge"])
+def test_setup_can_be_run_again_and_taken_back(surroundings, capsys, via):
+    """Rules of others stay; messages come through."""
+    store = surroundings
+    other = {"Id": "other", "QueueArn": "arn:aws:sqs:us-east-1:123456789012:pawtag", "Events": ["s3:ObjectRemoved:*"]}
+    store.s3.put_bucket_notification_configuration(
+        Bucket=BUCKET, NotificationConfiguration={"QueueConfigurations": [other]}
+    )
+    arguments = ["s3", "setup", f"s3://{BUCKET}", "--queue", "fresh", "--via", via]
+    assert main([*arguments, "--dry-run"]) == 0
+    assert "QueueUrls" not in store.sqs.list_queues(QueueNamePrefix="fresh")
+    assert main(arguments) == main(arguments) == 0
+    assert rules(store) == ["other"] + (["pawtag-pets"] if via == "s3" else [])
+    url = store.sqs.get_queue_url(QueueName="fresh")["QueueUrl"]
+    put(store, "a.png", plain(RED))
+    fresh = SimpleNamespace(sqs=store.sqs, url=url)
+    assert waiting(fresh) >= 1
+    policy = store.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])["Attributes"]["Policy"]
+    assert len(json.loads(policy)["Statement"]) == 1
+    assert main([*arguments, "--remove"]) == 0
+    assert rules(store) == ["other"]
+    assert "QueueUrls" not in store.sqs.list_queues(QueueNamePrefix="fresh")
+
+
+def test_setup_names_the_rule_that_is_in_the_way(surroundings, capsys):
+    """And offers the way around it."""
+    assert main(["s3", "setup", f"s3://{BUCKET}"]) == 2
+    said = capsys.readouterr().err
+    assert rules(surroundings)[0] in said
+    assert "--via eventbridge" in said
+
+
+def test_check_proves_each_permission_and_changes_nothing(surroundings, monkeypatch, capsys):
+    """Exit code 0, and no object more."""
+    monkeypatch.setattr("pawtag.s3.proofs.LOOK_AGAIN_S", 0.1)
+    put(surroundings, "a.png", plain(RED), album="summer")
+    monkeypatch.setenv("PAWTAG_S3__QUEUE_URL", surroundings.url)
+    assert main(["s3", "check", f"s3://{BUCKET}"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("ok ") >= 9
+    assert [one["Key"] for one in surroundings.s3.list_objects_v2(Bucket=BUCKET)["Contents"]] == ["a.png"]
+    assert tags(surroundings, "a.png") == {"album": "summer"}
+
+
+def test_an_address_that_is_none_is_named(surroundings, capsys):
+    """Wrong usage."""
+    assert main(["s3", "scan", "pets"]) == 2
+    assert "s3://BUCKET" in capsys.readouterr().err
+    with pytest.raises(ConfigError):
+        pages_of(settings_for(surroundings), (BUCKET, ""), (), "nonsense")
+
+
+def test_clean_takes_back_exactly_what_is_ours(surroundings, tmp_path, capsys):
+    """Tags and records; others' tags and objects stay, and records that a person has corrected."""
+    store = surroundings
+    put(store, "a.png", plain(RED), album="summer")
+    put(store, "b.png", plain(RED))
+    put(store, "b.png.json", b'{"title": "Takeout"}')
+    asyncio.run(scan(store, tmp_path))
+    corrected = {"schema": "pawtag.record/1", "corrected": {"species": ["dog"]}}
+    put(store, "c.png.json", json.dumps(corrected).encode())
+    put(store, "d.png.json", b'{"schema": "pawtag.record/1"}')
+    assert main(["clean", f"s3://{BUCKET}", "--dry-run"]) == 0
+    assert "pawtag:by" in tags(store, "a.png")
+    assert main(["clean", f"s3://{BUCKET}"]) == 0
+    assert tags(store, "a.png") == {"album": "summer"}
+    assert tags(store, "b.png") == {}
+    keys = [one["Key"] for one in store.s3.list_objects_v2(Bucket=BUCKET)["Contents"]]
+    assert keys == ["a.png", "b.png", "b.png.json", "c.png.json"]
+    assert sidecar(store, "b.png") == {"title": "Takeout"}

@@ -1,0 +1,182 @@
+"""What a store and a queue can do to a daemon: every fault by a proxy before moto's server."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from buckets import BUCKET, address, event, put, sidecar, store, tags, until, waiting, working  # noqa: F401 - fixtures
+from faultproxy import Answer, FaultProxy
+from pictures import GREEN, RED, plain
+
+
+def behind(store, proxy):
+    """The store as the daemon sees it: through the proxy."""
+    url = store.url.replace(store.address, proxy.address)
+    return SimpleNamespace(**vars(store) | {"address": proxy.address, "url": url})
+
+
+def once(matches, answer, times: int = 1):
+    """A fault that comes so many times."""
+    left = [times]
+
+    def fault(asked):
+        if left[0] and matches(asked):
+            left[0] -= 1
+            return answer
+        return None
+
+    return fault
+
+
+def is_read(asked) -> bool:
+    return asked.method == "GET" and asked.path.endswith("a.png") and not asked.tagging
+
+
+def is_tagging(asked) -> bool:
+    return asked.method == "PUT" and asked.tagging
+
+
+@pytest.mark.parametrize(
+    ("matches", "answer"),
+    [
+        (is_read, Answer(503, "SlowDown")),
+        (is_read, Answer(cut=True)),
+        (is_read, Answer(wrong_length=100)),
+        (is_tagging, Answer(500, "InternalError")),
+        (lambda asked: asked.operation == "DeleteMessageBatch", Answer(503, "ServiceUnavailable")),
+        (lambda asked: asked.operation == "ReceiveMessage", Answer(500, "InternalFailure")),
+    ],
+    ids=["throttled", "cut", "wrong-length", "tagging-500", "delete-503", "receive-500"],
+)
+async def test_a_passing_fault_costs_time_only(store, matches, answer):
+    """The photo carries its tags, the message is gone."""
+    with FaultProxy(store.address, once(matches, answer, 2)) as proxy:
+        put(store, "a.png", plain(RED))
+        async with working(behind(store, proxy)):
+            await until(lambda: "pawtag:by" in tags(store, "a.png"), 50)
+            await until(lambda: waiting(store) == 0, 50)
+
+
+@pytest.mark.parametrize(
+    ("matches", "code", "named"),
+    [
+        (is_read, "AccessDenied", "s3:GetObject"),
+        (is_tagging, "AccessDenied", "s3:PutObjectTagging"),
+        (is_read, "RequestTimeTooSkewed", "clock"),
+        (is_read, "InvalidAccessKeyId", "not accepted"),
+        (lambda asked: asked.operation == "ReceiveMessage", "AccessDenied", "sqs:ReceiveMessage"),
+    ],
+)
+async def test_a_denial_names_what_is_missing(store, matches, code, named):
+    """In the state that /readyz shows."""
+    with FaultProxy(store.address, lambda asked: Answer(403, code) if matches(asked) else None) as proxy:
+        put(store, "a.png", plain(RED))
+        async with working(behind(store, proxy)) as at_work:
+            await until(lambda: named in (at_work.work.pipeline.state.reason or ""))
+
+
+async def test_renewed_credentials_are_taken_up(store, tmp_path, monkeypatch):
+    """Without a restart: the credentials file is read anew once they have expired."""
+    monkeypatch.setattr("pawtag.s3.client.RENEWED_AT_MOST_S", 0.1)
+    monkeypatch.setattr("pawtag.s3.client.NO_KEY_S", 1.0)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+
+    def write(key: str) -> None:
+        (tmp_path / "credentials").write_text(f"[default]\naws_access_key_id={key}\naws_secret_access_key=x\n")
+
+    write("OLD")
+    expired = lambda asked: Answer(400, "ExpiredToken") if is_read(asked) and "OLD" in asked.credentials else None  # noqa: E731
+    with FaultProxy(store.address, expired) as proxy:
+        put(store, "a.png", plain(RED))
+        async with working(behind(store, proxy)) as at_work:
+            await until(lambda: "expired" in (at_work.work.pipeline.state.reason or ""))
+            write("NEW")
+            await until(lambda: "pawtag:by" in tags(store, "a.png"))
+
+
+async def test_a_store_without_tags_is_recognised_at_the_start(store, caplog):
+    """It is named once, and records are objects beside the photos."""
+    with FaultProxy(store.address, lambda asked: Answer(501, "NotImplemented") if asked.tagging else None) as proxy:
+        async with working(behind(store, proxy), bucket=BUCKET):
+            await until(lambda: "no object tags" in caplog.text)
+            put(store, "a.png", plain(RED))
+            put(store, "b.png", plain(GREEN))
+            await until(lambda: waiting(store) == 0)
+    assert sidecar(store, "a.png")["tags"][0]["label"] == "red"
+    assert caplog.text.count("no object tags") == 1
+
+
+async def test_a_refused_set_of_tags_leaves_them_as_they_were(store):
+    """Whatever the code of the refusal is."""
+    put(store, "a.png", plain(RED), album="summer")
+    refused = lambda asked: Answer(400, "InvalidTag") if is_tagging(asked) else None  # noqa: E731
+    with FaultProxy(store.address, refused) as proxy:
+        async with working(behind(store, proxy)):
+            await until(lambda: waiting(store) == 0)
+    assert tags(store, "a.png") == {"album": "summer"}
+    assert sidecar(store, "a.png")["status"] == "tagged"
+
+
+async def test_a_large_object_is_not_downloaded(store):
+    """Nor one in an archive; a customer's key is a recorded result."""
+    put(store, "big.png", b"x" * 3_000_000)
+    put(store, "asleep.png", plain(RED))
+    asleep = lambda asked: Answer(403, "InvalidObjectState") if asked.path.endswith("asleep.png") else None  # noqa: E731
+    with FaultProxy(store.address, asleep) as proxy:
+        async with working(behind(store, proxy), max_bytes=1_000_000):
+            await until(lambda: waiting(store) == 0)
+    assert tags(store, "big.png")["pawtag:error"] == "too-many-bytes"
+    assert tags(store, "asleep.png") == {}
+
+
+async def test_a_message_for_another_model_is_given_back(store):
+    """`pawtag s3 enqueue` says whose records are wanted."""
+    put(store, "a.png", plain(RED))
+    store.sqs.purge_queue(QueueUrl=store.url)
+    body = {"Records": [event("a.png")], "pawtag": {"by": "somebody"}}
+    store.sqs.send_message(QueueUrl=store.url, MessageBody=json.dumps(body))
+    async with working(store):
+        put(store, "b.png", plain(RED))
+        await until(lambda: "pawtag:by" in tags(store, "b.png"))
+    assert "pawtag:by" not in tags(store, "a.png")
+    assert waiting(store) == 1
+
+
+async def test_where_a_key_leaves_doubt_the_object_that_exists_decides(store):
+    """A store of unknown making writes keys raw, or as in a form."""
+    for key in ("a+b.png", "c d.png"):
+        put(store, key, plain(RED))
+    store.sqs.purge_queue(QueueUrl=store.url)
+    records = [event(key) | {"eventSource": "some:store"} for key in ("a+b.png", "c+d.png")]
+    store.sqs.send_message(QueueUrl=store.url, MessageBody=json.dumps({"Records": records}))
+    async with working(store):
+        await until(lambda: all("pawtag:by" in tags(store, key) for key in ("a+b.png", "c d.png")))
+        await until(lambda: waiting(store) == 0)
+
+
+async def test_without_a_redrive_rule_garbage_goes_to_the_local_dead_letters(store, tmp_path):
+    """After a bounded number of receives, and never in a tight loop."""
+    store.sqs.purge_queue(QueueUrl=store.url)  # of the test event
+    store.sqs.send_message(QueueUrl=store.url, MessageBody="garbage")
+    for _ in range(4):
+        (message,) = store.sqs.receive_message(QueueUrl=store.url)["Messages"]
+        given = {"QueueUrl": store.url, "ReceiptHandle": message["ReceiptHandle"]}
+        store.sqs.change_message_visibility(**given, VisibilityTimeout=0)
+    async with working(store, state=tmp_path):
+        await until(lambda: waiting(store) == 0)
+    (line,) = (tmp_path / "s3" / "dead-letters.jsonl").read_text().splitlines()
+    assert json.loads(line)["body"] == "garbage"
+
+
+async def test_records_may_lie_elsewhere_and_never_over_others(store):
+    """A prefix of their own; another program's object of that name stays, and the record takes the second name."""
+    put(store, "records/a.png.json", b'{"title": "Takeout"}')
+    put(store, "a.png", plain(RED))
+    async with working(store, write="sidecar", sidecar_prefix="records/"):
+        await until(lambda: waiting(store) == 0)
+    found = store.s3.get_object(Bucket=BUCKET, Key="records/a.png.pawtag.json")["Body"].read()
+    assert json.loads(found)["source"]["uri"] == "s3://pets/a.png"
+    assert sidecar(store, "records/a.png") == {"title": "Takeout"}
