@@ -1,8 +1,12 @@
 """s3/tags: a record as tags that every store takes, beside everybody else's."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from pawtag.records import Failure, PhotoRef, Tag
+from pawtag.s3.policy import daemon_policy
 from pawtag.s3.tags import by_of, merged, tags_of
 from sidecars import record_for
 
@@ -69,3 +73,11 @@ def test_other_tags_stay_or_ours_give_way(others, fits):
         assert together is None
     else:
         assert together == {f"album{number}": "x" for number in range(others)} | own
+
+
+def test_the_policy_in_config_is_the_least_that_pawtag_needs():
+    """config/s3-policy.json is what `pawtag s3 setup` prints: it may overwrite no photo."""
+    shown = json.loads((Path(__file__).parents[2] / "config/s3-policy.json").read_text())
+    assert shown == daemon_policy("pets", "", "arn:aws:sqs:eu-central-1:123456789012:pawtag-pets")
+    (writes,) = [one for one in shown["Statement"] if one["Action"] == "s3:PutObject"]
+    assert writes["Resource"].endswith(".json")
