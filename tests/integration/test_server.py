@@ -485,3 +485,31 @@ async def test_readyz_shows_how_far_the_download_is():
             document = await response.json()
     assert document["reason"] == "the model is being downloaded: 120 of 605 MB"
     assert document["download"]["done_bytes"] == 120_000_000
+
+
+async def test_events_are_taken_with_the_key_alone():
+    """In the header, or in the address for stores that know no header; and only where a bucket is set."""
+    taken = []
+
+    async def take(body: bytes) -> int:
+        taken.append(body)
+        return 1
+
+    desk = Desk(Settings(server={"port": 0, "api_key": "secret"}, s3={"bucket": "pets"}), COLOURS)
+    async with serving(desk) as running, aiohttp.ClientSession(running.address) as session:
+        async with session.post("/events/s3", data=b"{}") as response:
+            await problem(response, 401)
+        async with session.post("/events/s3?key=wrong", data=b"{}") as response:
+            await problem(response, 401)
+        async with session.post("/tag?key=secret", data=b"{}") as response:
+            await problem(response, 401)
+        async with session.post("/events/s3?key=secret", data=b"{}") as response:
+            await problem(response, 503)
+        desk.events = take
+        async with session.post("/events/s3?key=secret", data=b"{}") as response:
+            assert await response.json() == {"photos": 1}
+        async with session.post("/events/s3", data=b"{}", headers={"Authorization": "Bearer secret"}) as response:
+            assert response.status == 200
+    assert taken == [b"{}", b"{}"]
+    async with server() as (session, _), session.post("/events/s3", data=b"{}") as response:
+        await problem(response, 404)
