@@ -512,4 +512,4 @@ async def test_events_are_taken_with_the_key_alone():
             assert response.status == 200
     assert taken == [b"{}", b"{}"]
     async with server() as (session, _), session.post("/events/s3", data=b"{}") as response:
-        await problem(response, 404)
+        await problem(response, 403)

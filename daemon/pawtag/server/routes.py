@@ -44,10 +44,8 @@ async def tag(request: web.Request) -> web.Response:
 async def events(request: web.Request) -> web.Response:
     """Take in the events that a store pushes; answered once they are safe on the disk."""
     desk = request.app[DESK]
-    if desk.settings.s3.bucket is None:
-        raise Problem(404, "No bucket is set: events are taken with s3.bucket and server.api_key.")
-    if desk.settings.server.api_key is None:
-        raise Problem(403, "Events are taken only with a key: set server.api_key.")
+    if desk.settings.s3.bucket is None or desk.settings.server.api_key is None:
+        raise Problem(403, "Events are taken only where s3.bucket and server.api_key are set.")
     if desk.events is None:
         raise Problem(503, f"Not ready: {desk.loading}.", Retry_After=str(RETRY_AFTER_S))
     async with asyncio.timeout(desk.settings.server.read_timeout_s):
