@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -125,17 +126,8 @@ class MemorySink:
         record = self.records.get(ref.uri)
         if record is None:
             return None
-        return Stamp(
-            size_bytes=self.versions[ref.uri].size_bytes,
-            mtime_ns=self.versions[ref.uri].mtime_ns,
-            sha256=record.photo.sha256,
-            by=record.by,
-            labels=record.labels,
-            model_id=record.model.id,
-            fallback=record.model.fallback,
-            tagged_at=record.tagged_at,
-            record=record,
-        )
+        version = self.versions[ref.uri]
+        return replace(Stamp.of(record), size_bytes=version.size_bytes, mtime_ns=version.mtime_ns)
 
     def write(self, ref: PhotoRef, record: TagRecord) -> None:
         if self.faults:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pawtag.config import Settings
+from pawtag.errors import ConfigError
 from pawtag.images import ImageLimits
 from pawtag.journal import DeadLetters
 from pawtag.pipeline import Pipeline
@@ -127,7 +128,10 @@ def pages_of(settings: Settings, uri: tuple[str, str], classes: Sequence[str], m
     """A bucket's photos below a prefix, from its listing, or from the inventory of that manifest. Raises ConfigError."""
     if manifest is None:
         return listing_of(settings, uri, classes)
-    return Inventory(Client("s3", settings.s3, most_connections=2), settings.s3, manifest, WARM | set(classes))
+    inventory = Inventory(Client("s3", settings.s3, most_connections=2), settings.s3, manifest, WARM | set(classes))
+    if inventory.bucket != uri[0]:
+        raise ConfigError(f"{manifest} is an inventory of {inventory.bucket}, not of {uri[0]}.")
+    return inventory
 
 
 def mailbox_of(settings: Settings, url: str) -> Mailbox:

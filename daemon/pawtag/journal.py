@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -76,7 +77,8 @@ class Journal:
             else:
                 _settle(waiting, None)
             if self._lines > max(WORTH_COMPACTING, 4 * len(self.names)):
-                self._compact()
+                with suppress(OSError):  # a full disk: the old file goes on
+                    self._compact()
 
     def _append(self, lines: list[str]) -> None:
         assert self._file  # from the beginning on

@@ -14,7 +14,7 @@ from pyarrow import parquet
 
 from buckets import BUCKET, address, event, put, settings_for, sidecar, store, tags, until, waiting  # noqa: F401
 from doubles import ColourModel, colour_tagger
-from faultproxy import FaultProxy
+from faultproxy import Answer, FaultProxy
 from pawtag.__main__ import main
 from pawtag.buckets import DEAD_LETTERS, STATE, mailbox_of, objects_of, pages_of, push_works, scan_work
 from pawtag.errors import ConfigError, TemporaryError
@@ -246,6 +246,23 @@ def test_check_proves_each_permission_and_changes_nothing(surroundings, monkeypa
     assert said.count("ok ") >= 9
     assert [one["Key"] for one in surroundings.s3.list_objects_v2(Bucket=BUCKET)["Contents"]] == ["a.png"]
     assert tags(surroundings, "a.png") == {"album": "summer"}
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "ExpiredToken", "SignatureDoesNotMatch", "RequestTimeTooSkewed"])
+def test_check_takes_no_refusal_for_a_permission(surroundings, monkeypatch, capsys, code):
+    """Whatever the reason: nothing that was refused is called ok."""
+    with FaultProxy(surroundings.address, lambda _: Answer(403, code)) as proxy:
+        monkeypatch.setenv("PAWTAG_S3__ENDPOINT_URL", proxy.address)
+        assert main(["s3", "check", f"s3://{BUCKET}"]) == 1
+    assert "ok " not in capsys.readouterr().out
+
+
+def test_an_inventory_of_another_bucket_is_refused(surroundings):
+    """It is named."""
+    manifest = {"sourceBucket": "other", "fileFormat": "CSV", "fileSchema": "Bucket, Key", "files": []}
+    put(surroundings, "manifest.json", json.dumps(manifest).encode())
+    with pytest.raises(ConfigError, match="other"):
+        pages_of(settings_for(surroundings), (BUCKET, ""), (), f"s3://{BUCKET}/manifest.json")
 
 
 def test_an_address_that_is_none_is_named(surroundings, capsys):

@@ -180,3 +180,13 @@ async def test_records_may_lie_elsewhere_and_never_over_others(store):
     found = store.s3.get_object(Bucket=BUCKET, Key="records/a.png.pawtag.json")["Body"].read()
     assert json.loads(found)["source"]["uri"] == "s3://pets/a.png"
     assert sidecar(store, "records/a.png") == {"title": "Takeout"}
+
+
+async def test_a_store_that_is_away_at_the_start_is_waited_for(store):
+    """Its absence ends nothing: the upload is tagged when it is there."""
+    with FaultProxy(store.address, lambda asked: Answer(503, "SlowDown") if not asked.operation else None) as proxy:
+        put(store, "a.png", plain(RED))
+        async with working(behind(store, proxy), bucket=BUCKET):
+            await until(lambda: any(is_read(asked) for asked in proxy.asked), 40)
+            proxy.fault = lambda _: None
+            await until(lambda: "pawtag:by" in tags(store, "a.png"), 50)

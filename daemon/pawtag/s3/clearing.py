@@ -39,10 +39,10 @@ def traces(listing: Listing, tagging: Tagging, beside: Beside) -> Iterator[Trace
             continue
 
 
-def remove(trace: Trace, client: Any, tagging: Tagging) -> None:
-    """Take it back. Objects are deleted one by one: Ceph 16's gateway dies of many at once."""
+def remove(trace: Trace, client: Any, tagging: Tagging) -> bool:
+    """Take it back; False where the store refuses. Objects are deleted one by one: Ceph 16's gateway dies of many at once."""
     if trace.kind == "tags":
-        tagging.remove(trace.ref)
-        return
+        return tagging.remove(trace.ref)
     with explained(trace.ref.uri):
         client.delete_object(**place(trace.ref.uri))
+    return True

@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from pawtag import __version__
@@ -95,6 +93,9 @@ class Client:
             self._client = self._make()
 
     def _make(self) -> Any:
+        import boto3  # half a second, that commands without a bucket need not wait
+        from botocore.config import Config
+
         config = Config(
             connect_timeout=CONNECT_S,
             read_timeout=READ_S,

@@ -14,9 +14,9 @@ from urllib.parse import unquote_plus
 from pawtag.config import S3Settings
 from pawtag.errors import ConfigError, PawtagError
 from pawtag.records import PhotoRef
-from pawtag.s3.address import is_photo_key, parsed, uri_of
+from pawtag.s3.address import parsed, uri_of
 from pawtag.s3.client import explained
-from pawtag.s3.listing import ASLEEP, PAGE_KEYS, Page
+from pawtag.s3.listing import PAGE_KEYS, Page, reason_to_pass
 
 Row = dict[str, Any]
 FALSE = ("false", "False", False)
@@ -62,13 +62,10 @@ class Inventory:
         photos: list[PhotoRef] = []
         skipped: Counter[str] = Counter()
         for row in rows:
-            storage = row.get("StorageClass") or "STANDARD"
-            if not is_photo_key(row["Key"], self._settings):
-                skipped["not-a-photo"] += 1
-            elif row.get("IsLatest") in FALSE or row.get("IsDeleteMarker") in TRUE:
+            if row.get("IsLatest") in FALSE or row.get("IsDeleteMarker") in TRUE:
                 skipped["not-the-newest"] += 1
-            elif storage in ASLEEP or storage not in self._classes:
-                skipped[storage] += 1
+            elif reason := reason_to_pass(row["Key"], row.get("StorageClass"), self._settings, self._classes):
+                skipped[reason] += 1
             else:
                 etag = str(row.get("ETag") or "").strip('"') or None
                 photos.append(PhotoRef(uri_of(self.bucket, row["Key"]), int(row.get("Size") or 0), 0, etag))

@@ -71,14 +71,19 @@ class Listing:
         photos: list[PhotoRef] = []
         skipped: Counter[str] = Counter()
         for entry in entries:
-            storage = entry.get("StorageClass") or "STANDARD"
-            if not is_photo_key(entry["Key"], self._settings):
-                skipped["not-a-photo"] += 1
-            elif storage in ASLEEP or storage not in self._classes:
-                skipped[storage] += 1
+            if reason := reason_to_pass(entry["Key"], entry.get("StorageClass"), self._settings, self._classes):
+                skipped[reason] += 1
             else:
                 photos.append(ref_of(self.bucket, entry))
         return Page(tuple(photos), entries[-1]["Key"], skipped, server_time)
+
+
+def reason_to_pass(key: str, storage: str | None, settings: S3Settings, classes: frozenset[str]) -> str | None:
+    """Why an object is not looked at: "not-a-photo", or its storage class; None where it is."""
+    storage = storage or "STANDARD"
+    if not is_photo_key(key, settings):
+        return "not-a-photo"
+    return storage if storage in ASLEEP or storage not in classes else None
 
 
 def ref_of(bucket: str, entry: dict[str, Any]) -> PhotoRef:

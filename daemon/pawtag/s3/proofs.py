@@ -11,7 +11,7 @@ from pawtag.config import S3Settings
 from pawtag.errors import GoneError, PawtagError
 from pawtag.records import PhotoRef
 from pawtag.s3.address import place
-from pawtag.s3.client import NO_ENTRY, NO_PLACE, code_of, explained, permission
+from pawtag.s3.client import EXPIRED, NO_ENTRY, NO_PLACE, SKEWED, WRONG_KEYS, code_of, explained, permission
 from pawtag.s3.listing import Listing
 from pawtag.s3.notification import Notification
 from pawtag.s3.tagging import NO_TAGGING, Tagging
@@ -99,7 +99,7 @@ def proved(what: str, call: Callable[[], object]) -> Finding:
                     return Finding(what, is_right=False, advice=f"Grant {permission(error)}.")
                 if code in NO_TAGGING | NO_PLACE or error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:  # noqa: PLR2004
                     return Finding(what, is_right=False, advice=f"{error}.")
-                if code in ("InvalidAccessKeyId", "SignatureDoesNotMatch"):
+                if code in EXPIRED | WRONG_KEYS | SKEWED:
                     raise
     except GoneError:
         pass

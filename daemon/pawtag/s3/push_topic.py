@@ -5,10 +5,6 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-from botocore.auth import S3SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.httpsession import URLLib3Session
-
 from pawtag.errors import PawtagError
 from pawtag.s3.client import explained
 from pawtag.s3.notification import Notification
@@ -49,6 +45,10 @@ class PushTopic:
 
 def _forget(s3: Any, wish: Wish) -> None:
     """Ceph's own call: it takes no empty notification, and boto3 has no operation for its DELETE of a rule."""
+    from botocore.auth import S3SigV4Auth
+    from botocore.awsrequest import AWSRequest
+    from botocore.httpsession import URLLib3Session
+
     url = f"{s3.endpoint_url}/{quote(wish.bucket)}?notification={quote(wish.name)}"
     request = AWSRequest("DELETE", url)
     S3SigV4Auth(s3.credentials, "s3", s3.region).add_auth(request)

@@ -5,8 +5,8 @@ import heapq
 import itertools
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from typing import Any, Protocol
 
 from pawtag.errors import PawtagError
 from pawtag.ports import SourceState
@@ -15,14 +15,13 @@ from pawtag.s3.objects import Objects
 
 log = logging.getLogger(__name__)
 
-FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
 MOST_WAITING = 10_000
 
 
 class Supply(Protocol):
     """What an ObjectSource works off."""
 
-    async def take(self) -> Sequence[PhotoRef] | None:
+    def take(self) -> Coroutine[Any, Any, Sequence[PhotoRef] | None]:
         """The next photos, as soon as there are some; None for the end. Raises PawtagError."""
 
     def finished(self, ref: PhotoRef) -> None:
@@ -45,7 +44,7 @@ class ObjectSource:
     async def events(self, stop: asyncio.Event) -> AsyncIterator[Event]:
         """Events until `stop` is set, or until the supply has ended and all of it is dealt with.
 
-        Raises PawtagError where the supply fails and photos are not tried for ever.
+        Raises PawtagError where the supply fails.
         """
         stopping = asyncio.create_task(stop.wait(), name="supply-stop")
         taking: asyncio.Task[Sequence[PhotoRef] | None] | None = None
@@ -57,7 +56,7 @@ class ObjectSource:
                 if has_ended and not self._again and not self._in_hand:
                     return
                 if not has_ended and taking is None and len(self._again) < MOST_WAITING:
-                    taking = asyncio.create_task(self._take(), name="supply")
+                    taking = asyncio.create_task(self._supply.take(), name="supply")
                 await self._wait({stopping, taking} if taking else {stopping})
                 if taking and taking.done():
                     refs, taking = taking.result(), None
@@ -125,17 +124,3 @@ class ObjectSource:
         due_s = max(0.0, self._again[0][0] - time.monotonic()) if self._again else None
         await asyncio.wait({*tasks, moving}, timeout=due_s, return_when=asyncio.FIRST_COMPLETED)
         moving.cancel()
-
-    async def _take(self) -> Sequence[PhotoRef] | None:
-        wait_s = FIRST_WAIT_S
-        while True:
-            try:
-                refs = await self._supply.take()
-            except PawtagError as error:
-                if self._tries is not None:
-                    raise
-                self.tell(error)
-                await asyncio.sleep(wait_s)
-                wait_s = min(LONGEST_WAIT_S, 2 * wait_s)
-            else:
-                return refs

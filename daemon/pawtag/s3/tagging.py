@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from pawtag.errors import TemporaryError
+from pawtag.errors import PawtagError, TemporaryError
 from pawtag.records import PhotoRef
-from pawtag.s3.address import place, version
+from pawtag.s3.address import place, uri_of, version
 from pawtag.s3.client import code_of, explained
 from pawtag.s3.tags import is_ours, merged
 
@@ -31,10 +32,8 @@ class Tagging:
 
     def probe(self, bucket: str) -> None:
         """Find out whether the store has tags, by asking for those of no object."""
-        try:
-            self._client.get_object_tagging(Bucket=bucket, Key=PROBE)
-        except ClientError as error:
-            self._notice(error)
+        with suppress(PawtagError):  # no such object is the usual answer; other faults are met and named by the photos
+            self.of(PhotoRef(uri_of(bucket, PROBE), 0, 0))
 
     def of(self, ref: PhotoRef) -> dict[str, str]:
         """The tags of that version of an object. Raises what `explained` raises."""

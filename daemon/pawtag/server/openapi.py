@@ -38,13 +38,17 @@ TAG_PROBLEMS = {
     "500": "pawtag made a mistake",
     "503": "full, or not ready: Retry-After says when to come again",
 }
+EVENT_PROBLEMS = {
+    "408": "the events did not arrive in time",
+    "413": "more than a megabyte",
+    "500": "pawtag made a mistake",
+    "503": "not now: post them again",
+}
+PROBLEMS = {"/tag": TAG_PROBLEMS, "/events/s3": EVENT_PROBLEMS}
 GUARDED = {"401": "no key, or a wrong one", "403": "a Host or Origin that is not answered"}
 OPEN_ROUTES = ("/healthz", "/readyz")
 ANSWERS: dict[str, dict[str, Any]] = {
-    "/events/s3": {
-        "200": ("the events are safe on the disk", {"type": "object"}),
-        "503": ("not now: post them again", PROBLEM_SCHEMA),
-    },
+    "/events/s3": {"200": ("the events are safe on the disk", {"type": "object"})},
     "/healthz": {"200": ("it lives", {"type": "object"})},
     "/readyz": {
         "200": ("photos are tagged", {"type": "object"}),
@@ -92,7 +96,7 @@ def _operation(path: str, summary: str) -> dict[str, Any]:
 
 
 def _responses(path: str) -> dict[str, Any]:
-    problems = (TAG_PROBLEMS if path == "/tag" else {}) | ({} if path in OPEN_ROUTES else GUARDED)
+    problems = PROBLEMS.get(path, {}) | ({} if path in OPEN_ROUTES else GUARDED)
     found = {status: _content(what, PROBLEM, _ref("Problem")) for status, what in problems.items()}
     if path == "/tag":
         labels = {"type": "array", "items": _ref("Label")}

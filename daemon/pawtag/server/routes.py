@@ -48,8 +48,11 @@ async def events(request: web.Request) -> web.Response:
         raise Problem(403, "Events are taken only where s3.bucket and server.api_key are set.")
     if desk.events is None:
         raise Problem(503, f"Not ready: {desk.loading}.", Retry_After=str(RETRY_AFTER_S))
-    async with asyncio.timeout(desk.settings.server.read_timeout_s):
-        body = await request.read()
+    try:
+        async with asyncio.timeout(desk.settings.server.read_timeout_s):
+            body = await request.read()
+    except TimeoutError as error:
+        raise Problem(408, "The events did not arrive in time.", Connection="close") from error
     return web.json_response({"photos": await desk.events(body)})
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from pawtag import buckets, log
 from pawtag.commands.s3.scan import narrowed
 from pawtag.config import Settings
+from pawtag.errors import PawtagError
 from pawtag.s3.address import parsed
 from pawtag.s3.clearing import remove, traces
 from pawtag.s3.client import Client
@@ -24,13 +25,14 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
             if trace.holds_yours and not arguments.corrected:
                 count["left"] += 1
                 continue
-            count[trace.kind] += 1
             if arguments.dry_run:
                 print(log.printable(f"{trace.kind} {trace.ref.uri}"))
-            else:
-                remove(trace, client, objects.tagging)
+            taken = arguments.dry_run or remove(trace, client, objects.tagging)
+            count[trace.kind if taken else "refused"] += 1
     verb = "would be" if arguments.dry_run else "were"
     print(f"the tags of {count['tags']} objects and {count['record']} records {verb} removed")
     if count["left"]:
         print(f"{count['left']} records hold corrections of yours, or other programs' keys; they stay")
+    if count["refused"]:
+        raise PawtagError(f"The store refuses to take our tags off {count['refused']} objects.")
     return 0
