@@ -5,6 +5,7 @@ import json
 import urllib.request
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
+from urllib.parse import quote, urlencode
 
 import boto3
 import pytest
@@ -12,10 +13,12 @@ from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
 from doubles import ColourModel, colour_tagger
-from pawtag.buckets import queue_works
+from pawtag.buckets import queue_works, scan_work
 from pawtag.config import Settings
+from pawtag.s3.listing import Checkpoint
 
-BUCKET = "pets"
+BUCKET, REGION = "pets", "us-east-1"
+ODD_KEYS = ["a b+c.png", "100%.png", "grün/猫 1.png", "quo'te\".png", "plus++%2B.png", "?#&=:@,;.png", "1/2/3"]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +36,7 @@ def store(address, monkeypatch):
     """An empty bucket whose uploads are told to a queue, and clients of both."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "pawtag")
-    how = {"endpoint_url": address, "region_name": "us-east-1"}
+    how = {"endpoint_url": address, "region_name": REGION}
     s3, sqs = boto3.client("s3", config=Config(s3={"addressing_style": "path"}), **how), boto3.client("sqs", **how)
     urllib.request.urlopen(urllib.request.Request(f"{address}/moto-api/reset", method="POST")).read()
     s3.create_bucket(Bucket=BUCKET)
@@ -41,21 +44,21 @@ def store(address, monkeypatch):
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     rule = {"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}
     s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration={"QueueConfigurations": [rule]})
-    return SimpleNamespace(s3=s3, sqs=sqs, url=url, address=address)
+    return SimpleNamespace(s3=s3, sqs=sqs, url=url, address=address, bucket=BUCKET)
 
 
 def put(store, key: str, data: bytes, **tags: str) -> None:
-    tagging = {"Tagging": "&".join(f"{name}={value}" for name, value in tags.items())} if tags else {}
-    store.s3.put_object(Bucket=BUCKET, Key=key, Body=data, **tagging)
+    tagging = {"Tagging": urlencode(tags, quote_via=quote)} if tags else {}
+    store.s3.put_object(Bucket=store.bucket, Key=key, Body=data, **tagging)
 
 
 def tags(store, key: str) -> dict[str, str]:
-    found = store.s3.get_object_tagging(Bucket=BUCKET, Key=key)
-    return {tag["Key"]: tag["Value"] for tag in found["TagSet"]}
+    found = store.s3.get_object_tagging(Bucket=store.bucket, Key=key)
+    return {tag["Key"]: tag["Value"] for tag in found.get("TagSet") or []}
 
 
 def sidecar(store, key: str) -> dict:
-    return json.loads(store.s3.get_object(Bucket=BUCKET, Key=f"{key}.json")["Body"].read())
+    return json.loads(store.s3.get_object(Bucket=store.bucket, Key=f"{key}.json")["Body"].read())
 
 
 def waiting(store) -> int:
@@ -69,7 +72,7 @@ def event(key: str, bucket: str = BUCKET) -> dict:
 
 
 def settings_for(store, *, state=None, max_bytes=None, **own) -> Settings:
-    s3 = {"endpoint_url": store.address, "region": "us-east-1", "addressing": "path"} | own
+    s3 = {"endpoint_url": store.address, "region": REGION, "addressing": "path"} | own
     others = {"state": {"dir": state}} if state else {}
     others |= {"limits": {"max_file_bytes": max_bytes}} if max_bytes else {}
     return Settings(s3=s3, **others)
@@ -88,6 +91,18 @@ async def working(store, model=None, name=None, **settings):
         finally:
             stop.set()
             await running
+
+
+async def scan(store, state, proxy=None, **own):
+    """Bring the bucket up to date, as `pawtag s3 scan` does; gives the work."""
+    at = SimpleNamespace(**vars(store) | {"address": proxy.address if proxy else store.address})
+    settings, model = settings_for(at, state=state, bucket=store.bucket, **own), ColourModel()
+    checkpoint = Checkpoint(state, "scan", store.bucket)
+    async with colour_tagger(model).running() as tagger:
+        work = scan_work(settings, tagger, (store.bucket, ""), (), checkpoint)
+        await work.pipeline.run(asyncio.Event())
+    checkpoint.save()
+    return work
 
 
 async def until(condition, within_s: float = 20) -> None:

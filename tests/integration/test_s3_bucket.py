@@ -12,11 +12,11 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from buckets import BUCKET, address, event, put, settings_for, sidecar, store, tags, until, waiting  # noqa: F401
+from buckets import BUCKET, address, event, put, scan, settings_for, sidecar, store, tags, until, waiting  # noqa: F401
 from doubles import ColourModel, colour_tagger
 from faultproxy import Answer, FaultProxy
 from pawtag.__main__ import main
-from pawtag.buckets import DEAD_LETTERS, STATE, mailbox_of, objects_of, pages_of, push_works, scan_work
+from pawtag.buckets import DEAD_LETTERS, STATE, mailbox_of, objects_of, pages_of, push_works
 from pawtag.errors import ConfigError, TemporaryError
 from pawtag.records import now
 from pawtag.s3.enqueue import Teller
@@ -102,17 +102,6 @@ async def test_a_sweep_finds_what_no_event_told_of(store, tmp_path):
         async with sweeping(later, tmp_path) as at_work:
             await at_work.work.sweep.once()
     assert proxy.count("GET", ends="a.png") == 0
-
-
-async def scan(store, state, proxy=None):
-    at = SimpleNamespace(**vars(store) | {"address": proxy.address if proxy else store.address})
-    settings, model = settings_for(at, state=state, bucket=BUCKET), ColourModel()
-    checkpoint = Checkpoint(state, "scan", BUCKET)
-    async with colour_tagger(model).running() as tagger:
-        work = scan_work(settings, tagger, (BUCKET, ""), (), checkpoint)
-        await work.pipeline.run(asyncio.Event())
-    checkpoint.save()
-    return work
 
 
 async def test_a_scan_reads_only_what_needs_it(store, tmp_path):

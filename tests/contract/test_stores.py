@@ -1,0 +1,181 @@
+"""One suite over every store: what pawtag promises to the objects in it."""
+
+import asyncio
+import json
+from dataclasses import replace
+
+import pytest
+from botocore.exceptions import ClientError
+
+from buckets import ODD_KEYS, REGION, address, put, scan, settings_for, sidecar, tags  # noqa: F401 - fixtures
+from pawtag.__main__ import main
+from pawtag.buckets import objects_of
+from pawtag.errors import GoneError, TemporaryError
+from pawtag.records import ModelName, PhotoFacts, PhotoRef, Source, TagRecord
+from pawtag.s3.address import uri_of
+from pictures import GREEN, RED, plain
+from stores import CEPH, SEAWEEDFS, any_store  # noqa: F401 - a fixture
+
+OTHERS = {"album": "summer 2026", "owner": "me"}
+NINE = {f"t{number}": "x" for number in range(9)}
+
+
+def objects(store, **own):
+    return objects_of(settings_for(store, **own))
+
+
+def record(species: str) -> TagRecord:
+    return TagRecord(
+        schema="pawtag.record/1",
+        status="no-pet",
+        photo=PhotoFacts(name="a.png", bytes=1),
+        tags=(),
+        scores={},
+        model=ModelName(id=species),
+        labels="l",
+        by="b",
+        source=Source(kind="s3", uri="s3://b/a.png"),
+        tagged_at="2026-11-24T12:00:00Z",
+    )
+
+
+async def test_every_photo_carries_its_tags_whatever_its_key(any_store, tmp_path):
+    """And all tags of its own; a second look makes and reads nothing."""
+    for number, key in enumerate(ODD_KEYS):
+        put(any_store, key, plain(RED), **(OTHERS if number % 2 else {}))
+    work = await scan(any_store, tmp_path / "1")
+    assert work.pipeline.counts.tagged == len(ODD_KEYS)
+    for number, key in enumerate(ODD_KEYS):
+        found = tags(any_store, key)
+        assert found["pawtag:species"] == "red"
+        assert {name: value for name, value in found.items() if not name.startswith("pawtag:")} == (
+            OTHERS if number % 2 else {}
+        )
+    assert (await scan(any_store, tmp_path / "2")).pipeline.counts.tagged == 0
+
+
+async def test_where_there_is_no_room_the_record_is_beside_it_and_is_renewed(any_store, tmp_path):
+    """On a condition that this store keeps; the tags of others stay as they were."""
+    put(any_store, "a.png", plain(RED), **NINE)
+    await scan(any_store, tmp_path / "1")
+    assert sidecar(any_store, "a.png")["tags"][0]["label"] == "red"
+    put(any_store, "a.png", plain(GREEN), **NINE)
+    await scan(any_store, tmp_path / "2")
+    assert sidecar(any_store, "a.png")["tags"][0]["label"] == "green"
+    assert tags(any_store, "a.png") == NINE
+
+
+async def test_tags_that_the_store_does_not_take_again_stay(any_store, tmp_path):
+    """SeaweedFS takes at the upload what it refuses later: then the record is an object."""
+    try:
+        put(any_store, "a.png", plain(RED), mood="😺, purring")
+    except ClientError:
+        pytest.skip(f"{any_store.name} takes no such tag at all")
+    await scan(any_store, tmp_path)
+    found = tags(any_store, "a.png")
+    assert found["mood"] == "😺, purring"
+    assert "pawtag:species" in found or sidecar(any_store, "a.png")["status"] == "tagged"
+
+
+async def test_who_comes_second_overwrites_nobody(any_store):
+    """A record that was written meanwhile, or an object of somebody else, stays."""
+    put(any_store, "a.png", plain(RED))
+    beside = objects(any_store).beside
+    ref = PhotoRef(uri_of(any_store.bucket, "a.png"), 1, 0, "e")
+    free = beside.find(ref)
+    beside.write(free, record("first"))
+    with pytest.raises(TemporaryError):
+        beside.write(free, record("second"))
+    seen = beside.find(ref)
+    beside.write(seen, record("third"))
+    with pytest.raises(TemporaryError):
+        beside.write(seen, record("fourth"))
+    assert sidecar(any_store, "a.png")["model"]["id"] == "third"
+
+
+async def test_copied_tags_do_not_vouch_for_another_content(any_store, tmp_path):
+    """The stamp names the content."""
+    put(any_store, "a.png", plain(RED))
+    await scan(any_store, tmp_path / "1")
+    put(any_store, "a.png", plain(GREEN), **tags(any_store, "a.png"))
+    await scan(any_store, tmp_path / "2")
+    assert tags(any_store, "a.png")["pawtag:species"] == "green"
+
+
+async def test_of_a_versioned_bucket_the_newest_is_tagged(any_store, tmp_path):
+    """The tags of an older version stay, and what is deleted is gone, whichever version an event names."""
+    any_store.s3.put_bucket_versioning(Bucket=any_store.bucket, VersioningConfiguration={"Status": "Enabled"})
+    put(any_store, "a.png", plain(RED), **OTHERS)
+    put(any_store, "a.png", plain(GREEN))
+    versions = any_store.s3.list_object_versions(Bucket=any_store.bucket)["Versions"]
+    older = next(one["VersionId"] for one in versions if not one["IsLatest"])
+    await scan(any_store, tmp_path)
+    assert tags(any_store, "a.png")["pawtag:species"] == "green"
+    kept = any_store.s3.get_object_tagging(Bucket=any_store.bucket, Key="a.png", VersionId=older)
+    assert {tag["Key"]: tag["Value"] for tag in kept["TagSet"]} == OTHERS
+    any_store.s3.delete_object(Bucket=any_store.bucket, Key="a.png")
+    ref = PhotoRef(uri_of(any_store.bucket, "a.png"), 0, 0, version_id=older)
+    with pytest.raises(GoneError):
+        await asyncio.to_thread(objects(any_store).current, ref)
+    listed = replace(ref, etag="listed-before", version_id=None)
+    with pytest.raises(GoneError):
+        await asyncio.to_thread(objects(any_store).current, listed)
+
+
+async def test_what_is_no_photo_is_told_of_it(any_store, tmp_path):
+    """Nothing and rubbish get their error once; a folder's marker and other files get nothing."""
+    put(any_store, "empty.png", b"")
+    put(any_store, "broken.png", b"no picture")
+    put(any_store, "notes.txt", b"no photo")
+    put(any_store, "folder/", b"")
+    await scan(any_store, tmp_path / "1")
+    assert tags(any_store, "empty.png")["pawtag:error"] == "empty"
+    assert tags(any_store, "broken.png")["pawtag:error"] == "not-an-image"
+    assert tags(any_store, "notes.txt") == {}
+    assert (await scan(any_store, tmp_path / "2")).pipeline.counts.failed == 0
+
+
+@pytest.fixture
+def command(any_store, tmp_path, monkeypatch):
+    """pawtag's command line, for that store."""
+    for name, value in {"ENDPOINT_URL": any_store.address, "REGION": REGION, "ADDRESSING": "path"}.items():
+        monkeypatch.setenv(f"PAWTAG_S3__{name}", value)
+    monkeypatch.setenv("PAWTAG_STATE__DIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: main([*arguments])
+
+
+def test_clean_takes_back_exactly_what_is_ours(any_store, tmp_path, command):
+    """Every object is as it was before."""
+    put(any_store, "a.png", plain(RED), **OTHERS)
+    put(any_store, "b.png", plain(RED))
+    put(any_store, "c.png", plain(RED), **NINE)
+    put(any_store, "d.png.json", json.dumps({"title": "Takeout"}).encode())
+    before = {key: tags(any_store, key) for key in ("a.png", "b.png", "c.png", "d.png.json")}
+    asyncio.run(scan(any_store, tmp_path))
+    assert command("clean", f"s3://{any_store.bucket}") == 0
+    listed = any_store.s3.list_objects_v2(Bucket=any_store.bucket)["Contents"]
+    assert {one["Key"]: tags(any_store, one["Key"]) for one in listed} == before
+
+
+def test_a_bucket_that_is_not_there_is_named(command, capsys):
+    """Not taken for an empty one."""
+    assert command("s3", "scan", "s3://pets-absent", "--dry-run") == 1
+    assert "pets-absent" in capsys.readouterr().err
+
+
+def test_a_key_that_is_not_accepted_is_named(any_store, command, monkeypatch, capsys):
+    """Emulators accept any."""
+    if any_store.name not in (SEAWEEDFS, CEPH):
+        pytest.skip(f"{any_store.name} accepts any key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    assert command("s3", "scan", f"s3://{any_store.bucket}", "--dry-run") == 1
+    assert "not accepted" in capsys.readouterr().err
+
+
+def test_check_calls_nothing_missing_that_is_there(any_store, command, capsys):
+    """And changes nothing."""
+    put(any_store, "a.png", plain(RED))
+    assert command("s3", "check", f"s3://{any_store.bucket}") == 0
+    assert "WRONG" not in capsys.readouterr().out
+    assert len(any_store.s3.list_objects_v2(Bucket=any_store.bucket)["Contents"]) == 1
