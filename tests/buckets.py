@@ -13,7 +13,7 @@ from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
 from doubles import ColourModel, colour_tagger
-from pawtag.buckets import queue_works, scan_work
+from pawtag.buckets import push_works, queue_works, scan_work
 from pawtag.config import Settings
 from pawtag.s3.listing import Checkpoint
 
@@ -103,6 +103,22 @@ async def scan(store, state, proxy=None, **own):
         await work.pipeline.run(asyncio.Event())
     checkpoint.save()
     return work
+
+
+@asynccontextmanager
+async def sweeping(store, state, **own):
+    """The bucket's part of the daemon, at work."""
+    model = ColourModel()
+    async with colour_tagger(model).running() as tagger:
+        (work,) = push_works(settings_for(store, state=state, bucket=store.bucket, **own), tagger)
+        stop = asyncio.Event()
+        running = asyncio.create_task(work.run(stop))
+        await asyncio.sleep(0.2)
+        try:
+            yield SimpleNamespace(inbox=work.inbox, model=model, work=work)
+        finally:
+            stop.set()
+            await running
 
 
 async def until(condition, within_s: float = 20) -> None:

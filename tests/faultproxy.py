@@ -29,11 +29,12 @@ class Asked:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the proxy says in the store's place; `cut`: the store's own answer, but only half of it."""
+    """What the proxy says in the store's place: an error, or no answer of a store; `cut`: half of the store's own."""
 
     status: int = 500
     code: str = "InternalError"
     cut: bool = False
+    garbled: bool = False
     delay_s: float = 0.0
     wrong_length: int = 0
 
@@ -127,7 +128,9 @@ def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:  # noqa: C901 -
             connection.close()
 
         def _refuse(self, answer: Answer) -> None:
-            if self.headers.get("X-Amz-Target"):
+            if answer.garbled:
+                content = b"<html>a proxy's own page"
+            elif self.headers.get("X-Amz-Target"):
                 content = f'{{"__type": "com.amazonaws.sqs#{answer.code}", "message": "no"}}'.encode()
             else:
                 content = f"<Error><Code>{answer.code}</Code><Message>no</Message></Error>".encode()

@@ -7,14 +7,15 @@ from dataclasses import replace
 import pytest
 from botocore.exceptions import ClientError
 
-from buckets import ODD_KEYS, REGION, address, put, scan, settings_for, sidecar, tags  # noqa: F401 - fixtures
+from buckets import ODD_KEYS, REGION, address, put, scan, settings_for, sidecar, sweeping, tags, until, waiting, working  # noqa: F401 - fixtures
 from pawtag.__main__ import main
 from pawtag.buckets import objects_of
 from pawtag.errors import GoneError, TemporaryError
 from pawtag.records import ModelName, PhotoFacts, PhotoRef, Source, TagRecord
 from pawtag.s3.address import uri_of
 from pictures import GREEN, RED, plain
-from stores import CEPH, SEAWEEDFS, any_store  # noqa: F401 - a fixture
+from process import daemon
+from stores import CEPH, QUEUED, SEAWEEDFS, any_store  # noqa: F401 - a fixture
 
 OTHERS = {"album": "summer 2026", "owner": "me"}
 NINE = {f"t{number}": "x" for number in range(9)}
@@ -179,3 +180,83 @@ def test_check_calls_nothing_missing_that_is_there(any_store, command, capsys):
     assert command("s3", "check", f"s3://{any_store.bucket}") == 0
     assert "WRONG" not in capsys.readouterr().out
     assert len(any_store.s3.list_objects_v2(Bucket=any_store.bucket)["Contents"]) == 1
+
+
+def test_setup_says_what_a_store_without_queues_offers(any_store, command, capsys):
+    """And makes nothing; SeaweedFS has no topics either."""
+    if any_store.name in QUEUED:
+        pytest.skip(f"{any_store.name} has queues")
+    uri = f"s3://{any_store.bucket}"
+    assert command("s3", "setup", uri) == command("s3", "setup", uri, "--remove") == 2
+    assert "--push" in capsys.readouterr().err
+    if any_store.name == SEAWEEDFS:
+        assert command("s3", "setup", uri, "--push", "http://127.0.0.1:1/events/s3?key=k") == 2
+        assert "no topics" in capsys.readouterr().err
+
+
+def test_setup_makes_no_queue_for_a_bucket_that_is_not_there(any_store, command, capsys):
+    """It names it."""
+    assert command("s3", "setup", "s3://pets-absent") == 2
+    assert "pets-absent" in capsys.readouterr().err
+    if any_store.name in QUEUED:
+        assert queues(any_store, "pawtag-pets-absent") == []
+
+
+def queues(store, prefix: str) -> list[str]:
+    return store.sqs.list_queues(QueueNamePrefix=prefix).get("QueueUrls", [])
+
+
+@pytest.fixture
+def queue(any_store, command):
+    """What `pawtag s3 setup` makes, taken back at the end."""
+    if any_store.name not in QUEUED:
+        pytest.skip(f"{any_store.name} has no queues")
+    uri = f"s3://{any_store.bucket}"
+    assert command("s3", "setup", uri) == 0
+    any_store.url = any_store.sqs.get_queue_url(QueueName=f"pawtag-{any_store.bucket}")["QueueUrl"]
+    yield any_store
+    assert command("s3", "setup", uri, "--remove") == 0
+    assert queues(any_store, f"pawtag-{any_store.bucket}") == []
+
+
+async def test_a_queue_brings_every_upload(queue):
+    """Nothing is left in it."""
+    async with working(queue, bucket=queue.bucket):
+        for key in ODD_KEYS:
+            put(queue, key, plain(RED), **OTHERS)
+        await until(lambda: all("pawtag:by" in tags(queue, key) for key in ODD_KEYS))
+        await until(lambda: waiting(queue) == 0)
+    assert all(tags(queue, key).items() >= OTHERS.items() for key in ODD_KEYS)
+
+
+async def test_a_sweep_brings_every_upload(any_store, tmp_path):
+    """Where nobody tells of them."""
+    async with sweeping(any_store, tmp_path) as at_work:
+        for key in ODD_KEYS:
+            put(any_store, key, plain(RED), **OTHERS)
+        await at_work.work.sweep.once()
+    assert all(tags(any_store, key).items() >= OTHERS.items() for key in ODD_KEYS)
+
+
+@pytest.mark.timeout(120)  # Ceph's first event of a new topic takes up to half a minute
+def test_a_store_s_push_brings_every_upload(any_store, command, tmp_path):
+    """To the daemon's own address, with its key; `--remove` takes the topic back."""
+    if any_store.name != CEPH:
+        pytest.skip(f"{any_store.name} has no topics that push")
+    own = {"BUCKET": any_store.bucket, "ENDPOINT_URL": any_store.address, "REGION": REGION, "ADDRESSING": "path"}
+    surroundings = {f"PAWTAG_S3__{name}": value for name, value in own.items()}
+    surroundings |= {
+        "PAWTAG_SERVER__API_KEY": "secret",
+        "PAWTAG_STATE__DIR": str(tmp_path),
+        "PAWTAG_S3__RESCAN_S": "3600",
+    }
+    with daemon(tmp_path, **surroundings) as running:
+        push = ["s3", "setup", f"s3://{any_store.bucket}", "--push", f"{running.address}/events/s3?key=secret"]
+        assert command(*push) == 0
+        for key in ODD_KEYS:
+            put(any_store, key, plain(RED), **OTHERS)
+        asyncio.run(until(lambda: all("pawtag:by" in tags(any_store, key) for key in ODD_KEYS), 60))
+        assert command(*push, "--remove") == 0
+    assert all(tags(any_store, key).items() >= OTHERS.items() for key in ODD_KEYS)
+    rules = any_store.s3.get_bucket_notification_configuration(Bucket=any_store.bucket)
+    assert "TopicConfigurations" not in rules

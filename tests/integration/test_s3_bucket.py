@@ -5,14 +5,13 @@ import gzip
 import io
 import json
 import time
-from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from buckets import BUCKET, address, event, put, scan, settings_for, sidecar, store, tags, until, waiting  # noqa: F401
+from buckets import BUCKET, address, event, put, scan, settings_for, sidecar, store, sweeping, tags, until, waiting  # noqa: F401
 from doubles import ColourModel, colour_tagger
 from faultproxy import Answer, FaultProxy
 from pawtag.__main__ import main
@@ -23,22 +22,6 @@ from pawtag.s3.enqueue import Teller
 from pawtag.s3.listing import Checkpoint
 from pawtag.stamps import Judge
 from pictures import GREEN, RED, plain
-
-
-@asynccontextmanager
-async def sweeping(store, state, **own):
-    """The bucket's part of the daemon, at work."""
-    model = ColourModel()
-    async with colour_tagger(model).running() as tagger:
-        (work,) = push_works(settings_for(store, state=state, bucket=BUCKET, **own), tagger)
-        stop = asyncio.Event()
-        running = asyncio.create_task(work.run(stop))
-        await asyncio.sleep(0.2)
-        try:
-            yield SimpleNamespace(inbox=work.inbox, model=model, work=work)
-        finally:
-            stop.set()
-            await running
 
 
 def body(*keys: str) -> bytes:
@@ -212,7 +195,7 @@ def test_setup_can_be_run_again_and_taken_back(surroundings, capsys, via):
     assert waiting(fresh) >= 1
     policy = store.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])["Attributes"]["Policy"]
     assert len(json.loads(policy)["Statement"]) == 1
-    assert main([*arguments, "--remove"]) == 0
+    assert main([*arguments[:5], "--remove"]) == 0  # however it was made
     assert rules(store) == ["other"]
     assert "QueueUrls" not in store.sqs.list_queues(QueueNamePrefix="fresh")
 

@@ -42,12 +42,13 @@ def is_tagging(asked) -> bool:
     [
         (is_read, Answer(503, "SlowDown")),
         (is_read, Answer(cut=True)),
+        (lambda asked: asked.method == "GET" and asked.tagging, Answer(200, garbled=True)),
         (is_read, Answer(wrong_length=100)),
         (is_tagging, Answer(500, "InternalError")),
         (lambda asked: asked.operation == "DeleteMessageBatch", Answer(503, "ServiceUnavailable")),
         (lambda asked: asked.operation == "ReceiveMessage", Answer(500, "InternalFailure")),
     ],
-    ids=["throttled", "cut", "wrong-length", "tagging-500", "delete-503", "receive-500"],
+    ids=["throttled", "cut", "garbled", "wrong-length", "tagging-500", "delete-503", "receive-500"],
 )
 async def test_a_passing_fault_costs_time_only(store, matches, answer):
     """The photo carries its tags, the message is gone."""

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.parsers import ResponseParserError
 
 from pawtag import __version__
 from pawtag.config import S3Settings
@@ -29,6 +30,7 @@ NO_ENTRY = frozenset({"AccessDenied", "AllAccessDisabled", "403", "Forbidden", "
 EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"})
 WRONG_KEYS = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidClientTokenId", "InvalidToken"})
 SKEWED = frozenset({"RequestTimeTooSkewed"})
+NO_SERVICE = frozenset({"405", "501", "MethodNotAllowed", "NotImplemented", "UnknownOperationException"})
 ARCHIVED, ENCRYPTED = "InvalidObjectState", frozenset({"InvalidRequest", "400"})
 NO_KEY_S, SOON_S, RENEWED_AT_MOST_S = 60.0, 5.0, 30.0
 # Where IAM's name for a call is not the call's own.
@@ -126,7 +128,7 @@ def explained(what: str) -> Iterator[None]:
         raise TemporaryError(
             "There are no AWS credentials; see boto3's chain (AWS_PROFILE, roles).", NO_KEY_S
         ) from error
-    except BotoCoreError as error:
+    except (BotoCoreError, ResponseParserError) as error:
         raise TemporaryError(f"{what}: {error}.", SOON_S) from error
 
 
@@ -155,6 +157,12 @@ def _passing(error: ClientError, what: str) -> tuple[str, float]:
     if code in SKEWED:
         return f"The clock of this machine is off ({code}); set it right.", NO_KEY_S
     return f"{what}: {operation}: {code}.", SOON_S
+
+
+def is_lacking(error: PawtagError) -> bool:
+    """Whether the call failed because nobody offers that service there: a store without queues, or without topics."""
+    cause = error.__cause__
+    return isinstance(cause, ResponseParserError) or (isinstance(cause, ClientError) and code_of(cause) in NO_SERVICE)
 
 
 def permission(error: ClientError) -> str:

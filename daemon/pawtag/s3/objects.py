@@ -43,6 +43,11 @@ class Objects:
         self._open: dict[str, Opened] = {}
         self._lock = threading.Lock()
 
+    def probe(self) -> None:
+        """Find out at the start whether the store has tags, where a bucket is named."""
+        if self._writes_tags and self._settings.bucket:
+            self.tagging.probe(self._settings.bucket)
+
     def current(self, ref: PhotoRef) -> Stamp | None:
         """What is written for the object as it is now; it stays open for `read`, until `close`."""
         if ref.etag is not None:

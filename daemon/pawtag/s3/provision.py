@@ -8,8 +8,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from pawtag.errors import ConfigError, GoneError, TemporaryError
-from pawtag.s3.client import NO_PLACE, code_of, explained
+from pawtag.errors import ConfigError, PawtagError
+from pawtag.s3.client import NO_PLACE, code_of, explained, is_lacking
 from pawtag.s3.notification import EVENTS, Notification
 from pawtag.s3.policy import sender_statement, statement_id, with_statement, without_statement
 
@@ -17,6 +17,11 @@ from pawtag.s3.policy import sender_statement, statement_id, with_statement, wit
 MOST_RECEIVES = 20
 DAYS_14_S = 14 * 24 * 3600
 MADE_BY = {"made-by": "pawtag"}
+NO_RULE = frozenset({"ResourceNotFoundException"})
+NO_QUEUES = (
+    "The store has no queues. Have it post to the daemon (Ceph: --push URL; SeaweedFS: docs/s3.md), or set s3.bucket "
+    "alone: the daemon lists the bucket every s3.rescan_s."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +77,22 @@ class Setup:
 
     def remove(self) -> None:
         """Take back what `make` made; queues that it did not make stay. Raises PawtagError."""
+        queues = {name: self._url(name) for name in (self._wish.queue, f"{self._wish.queue}-dead")}
         self._do(f"take our rule off {self._wish.bucket}", self._notification.remove, self._wish.name)
-        if self._wish.via == "eventbridge":
+        if self._notification.tells_eventbridge() and self._has_rule():
             self._do(f"delete EventBridge's rule {self._wish.name}", self._remove_rule)
-        for name in (self._wish.queue, f"{self._wish.queue}-dead"):
-            self._remove_queue(name)
+        for name, url in queues.items():
+            if url:
+                self._remove_queue(name, url)
 
     def _check_region(self) -> None:
         with explained(f"The bucket {self._wish.bucket}"):
             try:
                 found = self._clients.s3.head_bucket(Bucket=self._wish.bucket)
-            except GoneError:
-                found = {}
+            except ClientError as error:
+                if code_of(error) == "404":
+                    raise ConfigError(f"There is no bucket {self._wish.bucket}.") from error
+                raise
         lies, ours = found.get("BucketRegion"), self._clients.sqs.region
         if lies and lies != ours:
             raise ConfigError(
@@ -137,16 +146,23 @@ class Setup:
         self._say(f"made EventBridge's rule {name}")
         return arn
 
+    def _has_rule(self) -> bool:
+        with explained(f"EventBridge's rule {self._wish.name}"):
+            try:
+                self._clients.events().describe_rule(Name=self._wish.name)
+            except ClientError as error:
+                if code_of(error) in NO_RULE:
+                    return False
+                raise
+        return True
+
     def _remove_rule(self) -> None:
         events = self._clients.events()
         with explained(f"EventBridge's rule {self._wish.name}"):
             events.remove_targets(Rule=self._wish.name, Ids=["pawtag"])
             events.delete_rule(Name=self._wish.name)
 
-    def _remove_queue(self, name: str) -> None:
-        url = self._url(name)
-        if url is None:
-            return
+    def _remove_queue(self, name: str, url: str) -> None:
         with explained(url):
             is_ours = self._clients.sqs.list_queue_tags(QueueUrl=url).get("Tags", {}).items() >= MADE_BY.items()
         if is_ours:
@@ -160,7 +176,9 @@ class Setup:
         try:
             with explained(f"The queue {name}"):
                 return str(self._clients.sqs.get_queue_url(QueueName=name)["QueueUrl"])
-        except TemporaryError as error:
+        except PawtagError as error:
+            if is_lacking(error):
+                raise ConfigError(NO_QUEUES) from error
             if isinstance(error.__cause__, ClientError) and code_of(error.__cause__) in NO_PLACE:
                 return None
             raise

@@ -5,10 +5,15 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-from pawtag.errors import PawtagError
-from pawtag.s3.client import explained
+from pawtag.errors import ConfigError, PawtagError
+from pawtag.s3.client import explained, is_lacking
 from pawtag.s3.notification import Notification
 from pawtag.s3.provision import Wish
+
+NO_TOPICS = (
+    "The store has no topics. SeaweedFS's filer posts by a webhook of its own (docs/s3.md); for any other store set "
+    "s3.bucket alone: the daemon lists the bucket every s3.rescan_s."
+)
 
 
 class PushTopic:
@@ -25,10 +30,17 @@ class PushTopic:
         self._say(f"{'would let' if self._dry_run else 'let'} {self._wish.bucket} tell it of uploads")
         if self._dry_run:
             return
-        attributes = {"push-endpoint": url, "persistent": "true", "verify-ssl": "true"}
-        with explained(f"The topic {self._wish.name}"):
-            arn = str(self._sns.create_topic(Name=self._wish.name, Attributes=attributes)["TopicArn"])
+        arn = self._topic({"push-endpoint": url, "persistent": "true", "verify-ssl": "true"})
         Notification(self._s3, self._wish.bucket).put(self._wish.name, arn, self._wish.prefix, kind="Topic")
+
+    def _topic(self, attributes: dict[str, str]) -> str:
+        try:
+            with explained(f"The topic {self._wish.name}"):
+                return str(self._sns.create_topic(Name=self._wish.name, Attributes=attributes)["TopicArn"])
+        except PawtagError as error:
+            if is_lacking(error):
+                raise ConfigError(NO_TOPICS) from error
+            raise
 
     def remove(self) -> None:
         """Take back the rule and the topic. Raises PawtagError."""

@@ -75,8 +75,7 @@ class QueueSource:
         stopping = asyncio.create_task(stop.wait(), name="queue-stop")
         wait_s = FIRST_WAIT_S
         self._has_redrive = await self._call(self._mailbox.has_redrive)
-        if self._settings.bucket:
-            await self._call(self._objects.tagging.probe, self._settings.bucket)
+        await self._call(self._objects.probe)
         try:
             while not stop.is_set():
                 receiving = asyncio.create_task(self._call(self._receive), name="queue-receive")

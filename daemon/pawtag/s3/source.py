@@ -49,6 +49,7 @@ class ObjectSource:
         stopping = asyncio.create_task(stop.wait(), name="supply-stop")
         taking: asyncio.Task[Sequence[PhotoRef] | None] | None = None
         has_ended = False
+        await asyncio.to_thread(self._objects.probe)
         try:
             while not stop.is_set():
                 while event := self._due():
