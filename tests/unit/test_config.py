@@ -62,6 +62,22 @@ def test_a_mistake_in_the_file_is_named(tmp_path, text, said):
     assert said in str(error.value)
 
 
+def test_an_empty_folder_is_none(monkeypatch, tmp_path):
+    """A container takes back with it what its image sets."""
+    (tmp_path / "own.toml").write_text('[folder]\npath = ""\n')
+    assert load(tmp_path / "own.toml").folder.path is None
+    monkeypatch.setenv("PAWTAG_FOLDER__PATH", "")
+    assert load().folder.path is None
+
+
+def test_the_region_is_the_one_that_the_aws_tools_take(monkeypatch):
+    """boto3 alone does not look at AWS_REGION."""
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    assert load().s3.region == "eu-central-1"
+    monkeypatch.setenv("PAWTAG_S3__REGION", "us-east-2")
+    assert load().s3.region == "us-east-2"
+
+
 def test_a_mistake_in_the_environment_is_named(monkeypatch):
     """An unknown section or name is an error where the variable holds two underscores, and only there."""
     monkeypatch.setenv("PAWTAG_HOME", "anything")

@@ -36,7 +36,8 @@ def load(file: Path | None = None, overrides: Mapping[str, Mapping[str, Any]] | 
             dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - no .env is read
             file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return init_settings, env_settings, InitSettingsSource(settings_cls, document)
+            others = (InitSettingsSource(settings_cls, values) for values in (document, _of_aws()))
+            return init_settings, env_settings, *others
 
     given: dict[str, Any] = {name: dict(values) for name, values in (overrides or {}).items()}
     try:
@@ -54,6 +55,12 @@ def settings_file(given: Path | None) -> Path | None:
     if named := os.environ.get(FILE_VARIABLE):
         return Path(named)
     return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
+
+
+def _of_aws() -> dict[str, Any]:
+    """What AWS's other tools take from the environment, and boto3 does not."""
+    region = os.environ.get("AWS_REGION")
+    return {"s3": {"region": region}} if region else {}
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -83,7 +90,7 @@ def _anchor_paths(document: dict[str, Any], folder: Path) -> None:
 
 
 def _anchor(section: Any, name: str, folder: Path) -> None:
-    if isinstance(section, dict) and isinstance(section.get(name), str):
+    if isinstance(section, dict) and isinstance(section.get(name), str) and section[name]:
         section[name] = str(folder / Path(section[name]).expanduser())
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX, NESTING = "PAWTAG_", "__"
@@ -15,6 +15,8 @@ MIB = 1024 * 1024
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Score = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+# An empty one is none, so that a container can take back what its image sets.
+OptionalPath = Annotated[Path | None, BeforeValidator(lambda given: given or None)]
 
 
 class Section(BaseModel):
@@ -84,7 +86,7 @@ PATTERNS = tuple(
 class FolderSettings(Section):
     """The folder that is watched."""
 
-    path: Path | None = None
+    path: OptionalPath = None
     """The folder; ./photos where no source is set."""
     recursive: bool = True
     """Whether its subfolders are watched too."""
@@ -112,7 +114,7 @@ class S3Settings(Section):
     endpoint_url: str | None = None
     """Another store than AWS."""
     region: str | None = None
-    """The region; by default boto3's own."""
+    """The region; by default AWS_REGION, which boto3 does not know, else boto3's own."""
     addressing: Literal["auto", "path", "virtual"] = "auto"
     """Where the bucket's name stands in a request."""
     write: Literal["tags", "sidecar", "both"] = "tags"
