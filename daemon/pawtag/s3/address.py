@@ -1,5 +1,6 @@
 """Where an object is: `s3://bucket/key`, and what of a bucket is a photo. Pure."""
 
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -33,6 +34,13 @@ def place(uri: str) -> dict[str, Any]:
 def version(ref: PhotoRef) -> dict[str, Any]:
     """What boto3 calls that version of it."""
     return place(ref.uri) | ({"VersionId": ref.version_id} if ref.version_id else {})
+
+
+def photos_at(bucket: str, keys: Iterable[str | None], settings: S3Settings) -> list[str]:
+    """The addresses of those keys that may be photos of ours: of `s3.bucket`, where it is set, and below `s3.prefix`."""
+    if settings.bucket not in (None, bucket):
+        return []
+    return [uri_of(bucket, key) for key in keys if key and is_photo_key(key, settings)]
 
 
 def is_photo_key(key: str, settings: S3Settings) -> bool:

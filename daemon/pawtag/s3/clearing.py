@@ -1,11 +1,12 @@
 """Taking back what pawtag wrote into a bucket: our tags, and our records beside photos. Nothing else."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pawtag.documents import SUFFIXES
-from pawtag.errors import GoneError
+from pawtag.errors import GoneError, TemporaryError
 from pawtag.records import PhotoRef
 from pawtag.s3.address import place
 from pawtag.s3.beside import Beside
@@ -14,13 +15,15 @@ from pawtag.s3.listing import Listing, ref_of
 from pawtag.s3.tagging import Tagging
 from pawtag.s3.tags import is_ours
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Something of ours: tags on an object, or an object; `holds_yours`: a correction, or another program's keys."""
+    """Something of ours: tags on an object, or an object, or one that could not be read; `holds_yours`: a correction, or another program's keys."""
 
     ref: PhotoRef
-    kind: Literal["tags", "record"]
+    kind: Literal["tags", "record", "unread"]
     holds_yours: bool = False
 
 
@@ -37,6 +40,9 @@ def traces(listing: Listing, tagging: Tagging, beside: Beside) -> Iterator[Trace
                 yield Trace(ref, "tags")
         except GoneError:
             continue
+        except TemporaryError as error:
+            log.warning("%s", error)
+            yield Trace(ref, "unread")
 
 
 def remove(trace: Trace, client: Any, tagging: Tagging) -> bool:

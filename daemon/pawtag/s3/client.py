@@ -39,6 +39,9 @@ PERMISSIONS = {
     "ListObjectsV2": "s3:ListBucket",
     "HeadBucket": "s3:ListBucket",
     "ReceiveMessage": "sqs:ReceiveMessage",
+    "GetObjectTagging": "s3:GetObjectTagging (of a versioned bucket s3:GetObjectVersionTagging)",
+    "PutObjectTagging": "s3:PutObjectTagging (of a versioned bucket s3:PutObjectVersionTagging)",
+    "DeleteObjectTagging": "s3:DeleteObjectTagging (of a versioned bucket s3:DeleteObjectVersionTagging)",
     "DeleteMessageBatch": "sqs:DeleteMessage",
     "SendMessageBatch": "sqs:SendMessage",
     "ChangeMessageVisibility": "sqs:ChangeMessageVisibility",
@@ -128,7 +131,7 @@ def explained(what: str) -> Iterator[None]:
         raise TemporaryError(
             "There are no AWS credentials; see boto3's chain (AWS_PROFILE, roles).", NO_KEY_S
         ) from error
-    except (BotoCoreError, ResponseParserError) as error:
+    except (BotoCoreError, ResponseParserError, OSError) as error:  # OSError: credentials that are files
         raise TemporaryError(f"{what}: {error}.", SOON_S) from error
 
 
@@ -169,6 +172,8 @@ def permission(error: ClientError) -> str:
     """What IAM calls the permission that a denied call needs."""
     operation = error.operation_name
     name = PERMISSIONS.get(operation, f"s3:{operation}")
+    if operation == "PutObject":
+        return f"{name}, and kms:GenerateDataKey where a key of yours encrypts the bucket"
     is_key = "kms" in str(error).lower() or operation == "GetObject"
     return f"{name}, and kms:Decrypt where a key of yours encrypts the bucket" if is_key else name
 

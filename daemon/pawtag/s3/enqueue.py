@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
-from pawtag.errors import GoneError
+from pawtag.errors import GoneError, PawtagError
 from pawtag.records import PhotoRef
 from pawtag.s3.address import parsed
 from pawtag.s3.listing import Checkpoint, Page
@@ -19,6 +19,7 @@ from pawtag.stamps import Judge
 log = logging.getLogger(__name__)
 
 AT_A_TIME = 32
+SENT, CURRENT, UNSEEN = "sent", "current", "unseen"
 
 
 class Pages(Protocol):
@@ -38,7 +39,7 @@ class Teller:
     by: str
 
     def tell(self, pages: Pages, checkpoint: Checkpoint, progress: Callable[[int, int], None]) -> Counter[str]:
-        """Work off all pages behind the checkpoint; what was passed over, by reason, and `sent`.
+        """Work off all pages behind the checkpoint; what was passed over, by reason, and `sent`, among them `unseen`.
 
         `progress` hears how many photos were looked at and sent. Raises TemporaryError where the store or the
         queue fails; the checkpoint then says how far all is sent.
@@ -47,23 +48,26 @@ class Teller:
         with ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="enqueue") as threads:
             for page in pages.pages(checkpoint.position):
                 count += page.skipped
-                wanted = [
-                    ref for ref, needs in zip(page.photos, threads.map(self._needs, page.photos), strict=True) if needs
-                ]
+                verdicts = list(threads.map(self._verdict, page.photos))
+                wanted = [ref for ref, verdict in zip(page.photos, verdicts, strict=True) if verdict != CURRENT]
                 batches = [wanted[start : start + AT_ONCE] for start in range(0, len(wanted), AT_ONCE)]
                 list(threads.map(self._send, batches))
                 checkpoint.begin(page.last_key, 0)
-                count.update(sent=len(wanted), current=len(page.photos) - len(wanted))
+                count.update({SENT: len(wanted), CURRENT: verdicts.count(CURRENT), UNSEEN: verdicts.count(UNSEEN)})
                 progress(len(page.photos), len(wanted))
         return count
 
-    def _needs(self, ref: PhotoRef) -> bool:
+    def _verdict(self, ref: PhotoRef) -> str:
+        """One object that may not be looked at does not hold up the others: the daemon will say what is wrong."""
         if self.judge is None:
-            return True
+            return SENT
         try:
-            return not self.judge.is_current(self.objects.current(ref), ref)
+            return CURRENT if self.judge.is_current(self.objects.current(ref), ref) else SENT
         except GoneError:
-            return False
+            return CURRENT
+        except PawtagError as error:
+            log.debug("%s", error)
+            return UNSEEN
         finally:
             self.objects.close(ref)
 

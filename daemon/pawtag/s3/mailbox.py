@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pawtag.config import S3Settings
-from pawtag.errors import GoneError, PawtagError, TemporaryError
+from pawtag.errors import PawtagError, TemporaryError
 from pawtag.journal import DeadLetters
 from pawtag.records import now
 from pawtag.s3.client import explained
@@ -40,7 +40,7 @@ class Mailbox:
         with explained(f"The queue {self.url}"):
             found = self._client.receive_message(
                 QueueUrl=self.url,
-                MaxNumberOfMessages=AT_ONCE,
+                MaxNumberOfMessages=min(AT_ONCE, self._settings.concurrency),
                 WaitTimeSeconds=wait_s,
                 VisibilityTimeout=self._settings.visibility_s,
                 AttributeNames=["ApproximateReceiveCount"],
@@ -57,7 +57,7 @@ class Mailbox:
                 self._client.change_message_visibility(
                     QueueUrl=self.url, ReceiptHandle=receipt, VisibilityTimeout=min(int(for_s), LONGEST_HIDDEN_S)
                 )
-        except (TemporaryError, GoneError) as error:
+        except PawtagError as error:
             log.debug("%s", error)
 
     def delete(self, receipts: Sequence[str]) -> list[str]:

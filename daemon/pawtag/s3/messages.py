@@ -43,6 +43,15 @@ class ObjectHint:
     other_key: str | None = None
     by: str | None = None
 
+    def __post_init__(self) -> None:
+        """Raises TypeError where a message holds something else in their places."""
+        texts = (self.etag, self.version_id, self.other_key, self.by)
+        is_named = isinstance(self.bucket, str) and isinstance(self.key, str) and self.bucket and self.key
+        if not is_named or not all(text is None or isinstance(text, str) for text in texts):
+            raise TypeError("a name is no text")
+        if not isinstance(self.size_bytes, int | None):
+            raise TypeError("a size is no number")
+
 
 def read(body: str) -> list[ObjectHint]:
     """The objects that a message tells of; empty where it is a test, a removal, or a change of tags.

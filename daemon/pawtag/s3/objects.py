@@ -5,7 +5,8 @@ one whose stamp is current is closed unread. One that a listing names, with its 
 """
 
 import threading
-from dataclasses import dataclass, replace
+import time
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from botocore.exceptions import BotoCoreError
@@ -21,6 +22,8 @@ from pawtag.s3.tagging import Tagging
 from pawtag.s3.tags import by_of, tags_of
 
 HEAD_BYTES = 64 * 1024
+# What a GET told of tags holds that long; a photo that waited longer for the model has them read again.
+FRESH_S = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,12 @@ class Opened:
     tags: dict[str, str]
     body: Any
     spot: Spot | None = None
+    at_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether its tags may be taken for what is there now."""
+        return time.monotonic() - self.at_s < FRESH_S
 
 
 class Objects:
@@ -52,7 +61,10 @@ class Objects:
         """What is written for the object as it is now; it stays open for `read`, until `close`."""
         if ref.etag is not None:
             return self._stamp(ref, self.tagging.of(ref) if self._writes_tags else {})[0]
-        opened = self._opened(ref)
+        try:
+            opened = self._opened(ref)
+        except PermanentError:  # `read` meets it again, and it becomes the photo's record
+            return None
         stamp, spot = self._stamp(opened.ref, opened.tags)
         if spot:
             self._keep(replace(opened, spot=spot))
@@ -81,10 +93,13 @@ class Objects:
         opened = self._of(ref)
         now = opened.ref if opened else ref
         chosen = None if self._settings.tags is None else frozenset(self._settings.tags)
-        own = tags_of(record, str(now.etag), chosen)
-        written = self._writes_tags and self.tagging.write(now, own, opened.tags if opened else own)
-        if not written or self._settings.write == "both":
-            self.beside.write((opened and opened.spot) or self.beside.find(now), record)
+        own = tags_of(record, now.etag or "", chosen)
+        there = opened.tags if opened and opened.is_fresh else own
+        is_beside = self._settings.write != "tags"
+        if is_beside:  # before the tags, which are the stamp: a kill between them leaves work, no gap
+            self._write_beside(now, opened, record)
+        if not (self._writes_tags and self.tagging.write(now, own, there)) and not is_beside:
+            self._write_beside(now, opened, record)
 
     def close(self, ref: PhotoRef) -> None:
         """Let go of the object's body."""
@@ -98,6 +113,9 @@ class Objects:
         opened = self._of(ref)
         now = opened.ref if opened else ref
         return Source(kind="s3", uri=now.uri, etag=now.etag, version_id=now.version_id)
+
+    def _write_beside(self, ref: PhotoRef, opened: Opened | None, record: TagRecord) -> None:
+        self.beside.write((opened and opened.spot) or self.beside.find(ref), record)
 
     @property
     def _writes_tags(self) -> bool:

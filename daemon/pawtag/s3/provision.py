@@ -13,8 +13,8 @@ from pawtag.s3.client import NO_PLACE, code_of, explained, is_lacking
 from pawtag.s3.notification import EVENTS, Notification
 from pawtag.s3.policy import sender_statement, statement_id, with_statement, without_statement
 
-# A fault of some hours must not put every upload among the dead letters: tries lie up to five minutes apart.
-MOST_RECEIVES = 20
+# Tries lie up to five minutes apart: four hours, before a fault puts every upload among the dead letters.
+MOST_RECEIVES = 50
 DAYS_14_S = 14 * 24 * 3600
 MADE_BY = {"made-by": "pawtag"}
 NO_RULE = frozenset({"ResourceNotFoundException"})

@@ -7,8 +7,8 @@ modified since: that is the truth here.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from pawtag.config import S3Settings
 from pawtag.errors import OverloadedError, PawtagError, TemporaryError
 from pawtag.journal import DeadLetters, Journal
 from pawtag.records import PhotoRef, now
-from pawtag.s3.address import is_photo_key, uri_of
+from pawtag.s3.address import photos_at
 from pawtag.s3.listing import Checkpoint, Listing, Page
 from pawtag.s3.messages import MessageError, read
 
@@ -42,7 +42,6 @@ class Inbox:
         self._pending: dict[str, PhotoRef] = {}
         self._in_hand: set[str] = set()
         self._again: set[str] = set()
-        self._offered: set[str] = set()
         self._changed = asyncio.Condition()
 
     def __len__(self) -> int:
@@ -67,30 +66,20 @@ class Inbox:
         What is no event goes to the dead letters: a store would post it for ever. Raises OverloadedError,
         TemporaryError where the disk does not take it.
         """
-        if self._journal is None:
-            raise TemporaryError("Events are not taken at this moment.")
         if len(self._pending) >= MOST_PENDING:
             raise OverloadedError(f"{len(self._pending)} photos wait already; come again.")
-        try:
+        with self._writing():
             refs = self._refs(body)
-            await self._journal.add(ref.uri for ref in refs)
-        except OSError as error:
-            raise TemporaryError(f"{self._path} cannot be written: {error.strerror}.") from error
-        await self._add(refs)
+            await self._add(refs)
         return len(refs)
 
-    async def offer(self, refs: Iterable[PhotoRef]) -> None:
-        """Take in what a sweep found, as there is room."""
-        for ref in refs:
+    async def offer(self, refs: Sequence[PhotoRef]) -> None:
+        """Take in what a sweep found, as there is room. They are on the disk when this returns. Raises TemporaryError."""
+        for start in range(0, len(refs), AT_ONCE):
             async with self._changed:
-                await self._changed.wait_for(lambda: len(self._offered) < MOST_OFFERED)
-            self._offered.add(ref.uri)
-            await self._add([ref])
-
-    async def all_offered_done(self) -> None:
-        """Wait until all that was offered is dealt with."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: not self._offered)
+                await self._changed.wait_for(lambda: len(self._pending) < MOST_OFFERED)
+            with self._writing():
+                await self._add(refs[start : start + AT_ONCE])
 
     async def take(self) -> Sequence[PhotoRef] | None:
         """The next photos, oldest first, as soon as there are some."""
@@ -106,10 +95,8 @@ class Inbox:
         if ref.uri in self._again:
             self._again.discard(ref.uri)
             self._pending[ref.uri] = PhotoRef(ref.uri, 0, 0)
-        else:
-            self._offered.discard(ref.uri)
-            if self._journal:
-                self._journal.remove(ref.uri)
+        elif self._journal:
+            self._journal.remove(ref.uri)
         asyncio.get_running_loop().create_task(self._tell(), name="inbox")
 
     def _refs(self, body: bytes) -> list[PhotoRef]:
@@ -121,18 +108,28 @@ class Inbox:
             self._dead.bury({"at": now(), "queue": "POST /events/s3", "reason": str(error), "body": text})
             return []
         return [
-            PhotoRef(uri_of(hint.bucket, key), 0, 0)
+            PhotoRef(uri, hint.size_bytes or 0, 0)
             for hint in hints
-            for key in (hint.key, hint.other_key)
-            if key and hint.bucket == self._settings.bucket and is_photo_key(key, self._settings)
+            for uri in photos_at(hint.bucket, (hint.key, hint.other_key), self._settings)
         ]
 
-    async def _add(self, refs: Iterable[PhotoRef]) -> None:
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise TemporaryError(f"{self._path} cannot be written: {error.strerror}.") from error
+
+    async def _add(self, refs: Sequence[PhotoRef]) -> None:
+        """Noted first, for one may be finished while the disk is written: it is in hand then, and not forgotten."""
+        if self._journal is None:
+            raise TemporaryError("Events are not taken at this moment.")
         for ref in refs:
             if ref.uri in self._in_hand:
                 self._again.add(ref.uri)
             else:
                 self._pending[ref.uri] = ref
+        await self._journal.add(ref.uri for ref in refs)
         await self._tell()
 
     async def _tell(self) -> None:
@@ -150,26 +147,38 @@ class Sweep:
     async def run(self, tell: Callable[[PawtagError | None], None]) -> None:
         """Sweep for ever; `tell` hears of each sweep's fault, or that there was none."""
         while True:
-            started_s = time.monotonic()
+            listing_s = 0.0
             try:
-                await self.once()
+                listing_s = await self.once()
                 tell(None)
             except PawtagError as error:
                 tell(error)
-            await asyncio.sleep(max(self._rescan_s, PAUSE_FACTOR * (time.monotonic() - started_s)))
+            except Exception as error:  # no surprise ends the sweeps: they are the truth
+                log.exception("Unexpected error while the bucket was listed")
+                tell(PawtagError(f"The bucket could not be listed: {error!r}."))
+            await asyncio.sleep(max(self._rescan_s, PAUSE_FACTOR * listing_s))
 
-    async def once(self) -> None:
-        """One sweep; it counts once all that it found is dealt with. Raises what the listing raises."""
+    async def once(self) -> float:
+        """One sweep; it counts once all that it found is in the inbox. The seconds that the store took to list.
+
+        Raises what the listing and the inbox raise.
+        """
         began_ns: int | None = None
+        listing_s = 0.0
         pages = self._listing.pages()
-        while page := await asyncio.to_thread(next, pages, None):
+        while True:
+            asked_s = time.monotonic()
+            page = await asyncio.to_thread(next, pages, None)
+            listing_s += time.monotonic() - asked_s
+            if page is None:
+                break
             began_ns = began_ns or _server_time_ns(page)
             since_ns = int(self._checkpoint.position or began_ns - FIRST_NS) - MARGIN_NS
-            await self._inbox.offer(ref for ref in page.photos if ref.mtime_ns >= since_ns)
-        await self._inbox.all_offered_done()
+            await self._inbox.offer([ref for ref in page.photos if ref.mtime_ns >= since_ns])
         if began_ns:
             self._checkpoint.position = str(began_ns)
             await asyncio.to_thread(self._checkpoint.save)
+        return listing_s
 
 
 def _server_time_ns(page: Page) -> int:

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pawtag.config import S3Settings
 from pawtag.errors import PawtagError
 from pawtag.ports import SourceState
 from pawtag.records import Event, Payload, PhotoRef, Source
-from pawtag.s3.address import is_photo_key, uri_of
+from pawtag.s3.address import photos_at
 from pawtag.s3.mailbox import AT_ONCE, Mailbox, Message
 from pawtag.s3.messages import MessageError, ObjectHint, read
 from pawtag.s3.objects import Objects
@@ -24,7 +25,8 @@ log = logging.getLogger(__name__)
 POLL_S = 20
 ACK_PAUSE_S = 0.5
 AGAIN_S = 5.0
-FOR_ANOTHER_S = 30.0
+# Each time counts as a receive: fifty of them last two days, in which the others are renewed.
+FOR_ANOTHER_S, FOR_ANOTHER_AT_MOST_S = 15.0, 3600.0
 DEPTH_PAUSE_S = 30.0
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
 # Where the queue has no rule of its own: of what cannot be read, and of what fails for hours.
@@ -59,8 +61,9 @@ class QueueSource:
     @asynccontextmanager
     async def open(self) -> AsyncIterator["QueueSource"]:
         """The source, its messages kept hidden and acknowledged until the context ends."""
-        keepers = {"visibility": self._keep_hidden, "acknowledge": self._acknowledge_always, "depth": self._ask_depth}
-        keeping = [asyncio.create_task(keeper(), name=f"queue-{name}") for name, keeper in keepers.items()]
+        hidden_s = self._settings.visibility_s / 3
+        chores = {self._keep_hidden: hidden_s, self._acknowledge: ACK_PAUSE_S, self._ask_depth: DEPTH_PAUSE_S}
+        keeping = [asyncio.create_task(_always(*chore), name=f"queue-{chore[0].__name__}") for chore in chores.items()]
         try:
             yield self
         finally:
@@ -74,6 +77,7 @@ class QueueSource:
         """An event for each object that is told of, until `stop` is set. No more is received than is asked for."""
         stopping = asyncio.create_task(stop.wait(), name="queue-stop")
         wait_s = FIRST_WAIT_S
+        waiting: deque[Event] = deque()
         self._has_redrive = await self._call(self._mailbox.has_redrive)
         await self._call(self._objects.probe)
         try:
@@ -86,15 +90,18 @@ class QueueSource:
                 try:
                     messages, wait_s = receiving.result(), FIRST_WAIT_S
                     self._find()
-                except PawtagError as error:
+                except Exception as error:  # no surprise of the queue's ends the daemon
                     self._lose(error)
                     await asyncio.wait({stopping}, timeout=wait_s)
                     wait_s = min(LONGEST_WAIT_S, 2 * wait_s)
                     continue
-                for message in messages:
-                    for event in self._opened(message):
-                        yield event
+                # All of them before the first: from now on they are kept hidden, however long their turn takes to come.
+                waiting.extend(event for message in messages for event in self._opened(message))
+                while waiting:
+                    yield waiting.popleft()
         finally:
+            for event in waiting:
+                self._finish(event, 0)
             self._ended.set()
             stopping.cancel()
 
@@ -130,7 +137,8 @@ class QueueSource:
         if any(hint.by not in (None, self._by) for hint in hints):
             self._leave_to_another(message)
             return []
-        if self._put_aside(message, "It has failed too often.", MOST_RECEIVES):
+        # Who received it before may have been another, whom it was not meant for.
+        if not any(hint.by for hint in hints) and self._put_aside(message, "It has failed too often.", MOST_RECEIVES):
             return []
         return self._events(message, {uri: hint.size_bytes or 0 for hint in hints for uri in self._uris(hint)})
 
@@ -152,9 +160,7 @@ class QueueSource:
         """The objects that the hint may mean, of our bucket and prefix: where its key leaves doubt, both are looked at."""
         if self._settings.bucket not in (None, hint.bucket):
             log.warning("A message names the bucket %r, which is not s3.bucket; it is passed over.", hint.bucket)
-            return []
-        keys = (hint.key, hint.other_key)
-        return [uri_of(hint.bucket, key) for key in keys if key and is_photo_key(key, self._settings)]
+        return photos_at(hint.bucket, (hint.key, hint.other_key), self._settings)
 
     def _put_aside(self, message: Message, reason: str, most_receives: int) -> bool:
         """Leave a message to the queue's dead-letter rule; without one it goes to the local dead letters in time."""
@@ -173,7 +179,7 @@ class QueueSource:
         if not self._named_another:
             log.warning("Messages of %s are meant for daemons with another model or labels.", self._mailbox.url)
         self._named_another = True
-        self._give_back(message.receipt, FOR_ANOTHER_S)
+        self._give_back(message.receipt, min(FOR_ANOTHER_S * 2**message.receives, FOR_ANOTHER_AT_MOST_S))
 
     def _give_back(self, receipt: str, delay_s: float) -> None:
         self._threads.submit(self._mailbox.hide, receipt, delay_s)
@@ -205,21 +211,12 @@ class QueueSource:
 
     async def _keep_hidden(self) -> None:
         """Extend what is in hand long before it would be handed to others."""
-        while True:
-            await asyncio.sleep(self._settings.visibility_s / 3)
-            for letter in list(self._hidden):
-                await self._call(self._mailbox.hide, letter.receipt, self._settings.visibility_s)
+        for letter in list(self._hidden):
+            await self._call(self._mailbox.hide, letter.receipt, self._settings.visibility_s)
 
     async def _ask_depth(self) -> None:
-        while True:
-            with suppress(PawtagError):  # the polling names what is wrong with the queue
-                self.waiting = await self._call(self._mailbox.depth)
-            await asyncio.sleep(DEPTH_PAUSE_S)
-
-    async def _acknowledge_always(self) -> None:
-        while True:
-            await asyncio.sleep(ACK_PAUSE_S)
-            await self._acknowledge()
+        with suppress(PawtagError):  # the polling names what is wrong with the queue
+            self.waiting = await self._call(self._mailbox.depth)
 
     async def _acknowledge(self) -> None:
         """Delete what is done, ten at a time; what the queue refuses is tried once more, or comes again."""
@@ -243,3 +240,12 @@ class QueueSource:
         if self.state.state == "lost":
             log.info("%s answers again", self._mailbox.url)
         self.state = SourceState(self.state.name, "running")
+
+
+async def _always(chore: Callable[[], Awaitable[None]], every_s: float) -> None:
+    while True:
+        try:
+            await chore()
+        except Exception:  # the others go on, and so does this one
+            log.exception("Unexpected error at the queue")
+        await asyncio.sleep(every_s)

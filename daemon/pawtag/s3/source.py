@@ -87,7 +87,7 @@ class ObjectSource:
         """Hand it out again after the delay, unless it has been tried often enough."""
         if self._tries is not None and event.attempt + 1 >= self._tries:
             self.given_up += 1
-            await self.done(event)
+            self._let_go(event)  # and not finished: who goes on later begins before it
             return
         self._let_go(event)
         again = Event(event.ref, event.receipt, event.attempt + 1)

@@ -56,8 +56,8 @@ class Tagging:
     def write(self, ref: PhotoRef, own: Mapping[str, str], there: Mapping[str, str]) -> bool:
         """Merge ours into what is there now; False where the store refuses or has no room: then nothing changed.
 
-        `there`: the tags as they were when the object was opened. Where there were none, and a GET of this bucket
-        is known to tell of tags, they are not read again. Raises TemporaryError where ours were lost to another's.
+        `there`: the tags as they were a moment ago; any others, or what may be past, where they are to be read again.
+        Where there were none, and a GET of this bucket is known to tell of tags, they are not. Raises TemporaryError where ours were lost to another's.
         """
         if not self.is_there:
             return False

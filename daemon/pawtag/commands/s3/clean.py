@@ -22,6 +22,9 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     count: Counter[str] = Counter()
     for place in dict.fromkeys([(bucket, prefix), where]):
         for trace in traces(Listing(client, settings.s3, place), objects.tagging, objects.beside):
+            if trace.kind == "unread":
+                count["unread"] += 1
+                continue
             if trace.holds_yours and not arguments.corrected:
                 count["left"] += 1
                 continue
@@ -35,4 +38,6 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
         print(f"{count['left']} records hold corrections of yours, or other programs' keys; they stay")
     if count["refused"]:
         raise PawtagError(f"The store refuses to take our tags off {count['refused']} objects.")
+    if count["unread"]:
+        raise PawtagError(f"{count['unread']} objects could not be looked at (see above).")
     return 0

@@ -36,6 +36,9 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
         raise ConfigError("Which queue? Set s3.queue_url, or name it with --queue-url.")
     settings = narrowed(settings, uri)
     ours = loading.load(settings, labels.load(settings.labels.file)).tagger.fingerprints
+    if ours.model.fallback:
+        wanted = f"The model {ours.model.wanted} is not on this machine, so nobody knows whose records are wanted"
+        raise ConfigError(f"{wanted}: run 'pawtag model pull' first, or say --model embedded.")
     pages = buckets.pages_of(settings, uri, arguments.storage_class, arguments.inventory)
     judge = None if arguments.all else Judge(ours, now())
     teller = Teller(buckets.mailbox_of(settings, url), buckets.objects_of(settings), judge, ours.by)
@@ -49,6 +52,8 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
         finally:
             checkpoint.save()
     print(f"{count['sent']} events were sent, {count['current']} photos need nothing")
+    if count["unseen"]:
+        print(f"{count['unseen']} of the photos sent could not be looked at here: run 'pawtag s3 check'")
     if passed_over := told(count):
         print(passed_over)
     checkpoint.forget()

@@ -57,7 +57,7 @@ def narrowed(settings: Settings, uri: tuple[str, str]) -> Settings:
 
 def told(skipped: Counter[str]) -> str:
     """What was passed over, for people."""
-    classes = sorted(set(skipped) - {"not-a-photo", "not-the-newest", "sent", "current"})
+    classes = sorted(set(skipped) - {"not-a-photo", "not-the-newest", "sent", "current", "unseen"})
     parts = [f"{skipped['not-a-photo']} objects are no photos"] if skipped["not-a-photo"] else []
     return ", ".join(parts + [f"{skipped[name]} lie in {name} (--storage-class reads them)" for name in classes])
 
