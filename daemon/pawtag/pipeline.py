@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 BYTES_IN_HAND = 512 * 1024 * 1024
 LONGEST_DELAY_S = 300.0
 UNFINISHED_DELAY_S = 2.0
+# A fault that meets every photo is told once in that time, whichever photo it names.
+TOLD_EVERY_S = 10.0
 
 
 @dataclass(slots=True)
@@ -59,6 +62,7 @@ class Pipeline:
         self.in_hand = 0
         self.counts = Counts()
         self.trouble: str | None = None
+        self._told_at_s = -TOLD_EVERY_S
         self.last_fault: str | None = None
         self.on_record: Callable[[PhotoRef, TagRecord], None] = lambda _ref, _record: None
 
@@ -106,8 +110,10 @@ class Pipeline:
 
     async def _retry(self, event: Event, error: TemporaryError) -> None:
         delay_s = min(LONGEST_DELAY_S, error.delay_s * 2 ** min(event.attempt, 10)) * random.uniform(0.75, 1.25)
-        if str(error) != self.trouble:
-            log.warning("%s Trying again.", error)
+        is_news = str(error) != self.trouble and time.monotonic() - self._told_at_s >= TOLD_EVERY_S
+        log.log(logging.WARNING if is_news else logging.DEBUG, "%s Trying again.", error)
+        if is_news:
+            self._told_at_s = time.monotonic()
         self.trouble = self.last_fault = str(error)
         await self._source.retry(event, delay_s)
 

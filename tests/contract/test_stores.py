@@ -235,6 +235,7 @@ async def test_a_sweep_brings_every_upload(any_store, tmp_path):
         for key in ODD_KEYS:
             put(any_store, key, plain(RED), **OTHERS)
         await at_work.work.sweep.once()
+        await until(lambda: all("pawtag:by" in tags(any_store, key) for key in ODD_KEYS))
     assert all(tags(any_store, key).items() >= OTHERS.items() for key in ODD_KEYS)
 
 

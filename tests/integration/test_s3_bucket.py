@@ -7,11 +7,26 @@ import json
 import time
 from types import SimpleNamespace
 
+import boto3
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from buckets import BUCKET, address, event, put, scan, settings_for, sidecar, store, sweeping, tags, until, waiting  # noqa: F401
+from buckets import (  # noqa: F401
+    BUCKET,
+    REGION,
+    address,
+    event,
+    put,
+    scan,
+    settings_for,
+    sidecar,
+    store,
+    sweeping,
+    tags,
+    until,
+    waiting,
+)
 from doubles import ColourModel, colour_tagger
 from faultproxy import Answer, FaultProxy
 from pawtag.__main__ import main
@@ -87,6 +102,62 @@ async def test_a_sweep_finds_what_no_event_told_of(store, tmp_path):
     assert proxy.count("GET", ends="a.png") == 0
 
 
+def denied(key: str):
+    return lambda asked: Answer(403, "AccessDenied") if asked.method == "GET" and asked.path.endswith(key) else None
+
+
+async def test_a_photo_that_may_not_be_read_holds_up_no_sweep(store, tmp_path):
+    """Nor is it forgotten: it is tagged once it may be."""
+    put(store, "sealed.png", plain(RED))
+    with FaultProxy(store.address, denied("sealed.png")) as proxy:
+        at = SimpleNamespace(**vars(store) | {"address": proxy.address})
+        async with sweeping(at, tmp_path) as at_work:
+            await until(lambda: "denied" in (at_work.work.pipeline.last_fault or ""))
+            put(store, "a.png", plain(RED))
+            await at_work.work.sweep.once()
+            await until(lambda: "pawtag:by" in tags(store, "a.png"))
+    async with sweeping(store, tmp_path):
+        await until(lambda: "pawtag:by" in tags(store, "sealed.png"))
+
+
+async def test_a_sweep_s_surprise_is_told_and_passes(store, tmp_path, monkeypatch):
+    """A full disk, say: the next sweep comes all the same."""
+    monkeypatch.setattr("pawtag.buckets.RESCAN_S", 0.5)
+    put(store, "a.png", plain(RED))
+    async with sweeping(store, tmp_path) as at_work:
+        with monkeypatch.context() as full_disk:
+            full_disk.setattr(Checkpoint, "save", lambda _: (tmp_path / "no" / "such").write_text(""))
+            await until(lambda: at_work.work.pipeline.state.state == "degraded")
+        await until(lambda: at_work.work.pipeline.state.state == "running")
+
+
+async def test_what_is_told_of_again_while_it_is_in_hand_stays_in_the_journal(store, tmp_path):
+    """Also where it is finished while the disk is written."""
+    model = ColourModel()
+    async with colour_tagger(model).running() as tagger:
+        (work,) = push_works(settings_for(store, state=tmp_path, bucket=BUCKET), tagger)
+        async with work.inbox.opened():
+            await work.inbox.accept(body("a.png"))
+            (ref,) = await work.inbox.take()
+            again = asyncio.create_task(work.inbox.accept(body("a.png")))
+            await asyncio.sleep(0)
+            work.inbox.finished(ref)
+            await again
+        async with work.inbox.opened():
+            assert len(work.inbox) == 1
+
+
+async def test_a_scan_that_goes_on_begins_before_what_it_gave_up(store, tmp_path, monkeypatch):
+    """It is done, or named again."""
+    monkeypatch.setattr("pawtag.buckets.TRIES", 1)
+    put(store, "a.png", plain(RED))
+    put(store, "b.png", plain(RED))
+    with FaultProxy(store.address, denied("a.png")) as proxy:
+        assert (await scan(store, tmp_path, proxy)).source.given_up == 1
+    assert (await scan(store, tmp_path)).pipeline.counts.tagged == 1
+    assert "pawtag:by" in tags(store, "a.png")
+
+
 async def test_a_scan_reads_only_what_needs_it(store, tmp_path):
     """A current stamp costs a tag read; after the end a scan that goes on finds nothing."""
     for number in range(12):
@@ -132,6 +203,17 @@ async def test_enqueue_tells_the_queue_of_what_needs_it(store, tmp_path):
     assert waiting(store) == 1
 
 
+async def test_enqueue_leaves_to_the_daemons_what_it_may_not_look_at(store, tmp_path):
+    """One object does not hold up a million."""
+    for key in ("a.png", "b.png"):
+        put(store, key, plain(RED))
+    store.sqs.purge_queue(QueueUrl=store.url)
+    with FaultProxy(store.address, denied("a.png")) as proxy:
+        at = SimpleNamespace(**vars(store) | {"address": proxy.address})
+        count = await asyncio.to_thread(enqueue, at, tmp_path)
+    assert (count["sent"], count["unseen"]) == (2, 1)
+
+
 @pytest.mark.parametrize("kind", ["CSV", "Parquet"])
 def test_enqueue_reads_an_inventory(store, tmp_path, kind):
     """CSV with encoded keys, or Parquet with plain ones; versions that are past are passed over."""
@@ -171,6 +253,10 @@ def surroundings(store, tmp_path, monkeypatch):
     return store
 
 
+def events_of(store):
+    return boto3.client("events", endpoint_url=store.address, region_name=REGION)
+
+
 def rules(store) -> list[str]:
     found = store.s3.get_bucket_notification_configuration(Bucket=BUCKET)
     return [rule["Id"] for rule in found.get("QueueConfigurations", [])]
@@ -188,7 +274,7 @@ def test_setup_can_be_run_again_and_taken_back(surroundings, capsys, via):
     assert main([*arguments, "--dry-run"]) == 0
     assert "QueueUrls" not in store.sqs.list_queues(QueueNamePrefix="fresh")
     assert main(arguments) == main(arguments) == 0
-    assert rules(store) == ["other"] + (["pawtag-pets"] if via == "s3" else [])
+    assert [name[:11] for name in rules(store)] == ["other"] + (["pawtag-pets"] if via == "s3" else [])
     url = store.sqs.get_queue_url(QueueName="fresh")["QueueUrl"]
     put(store, "a.png", plain(RED))
     fresh = SimpleNamespace(sqs=store.sqs, url=url)
@@ -198,6 +284,38 @@ def test_setup_can_be_run_again_and_taken_back(surroundings, capsys, via):
     assert main([*arguments[:5], "--remove"]) == 0  # however it was made
     assert rules(store) == ["other"]
     assert "QueueUrls" not in store.sqs.list_queues(QueueNamePrefix="fresh")
+    assert events_of(store).list_rules()["Rules"] == []
+
+
+def test_two_set_ups_of_a_bucket_leave_each_other_alone(surroundings):
+    """One queue for both, or one each: what one takes back, the other keeps."""
+    store = surroundings
+    store.s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration={})
+    cats, dogs = (["s3", "setup", f"s3://{BUCKET}/{name}/", "--queue", "fresh"] for name in ("cats", "dogs"))
+    assert main(cats) == main(dogs) == 0
+    assert len(rules(store)) == 2
+    assert main([*cats, "--remove"]) == 0
+    url = store.sqs.get_queue_url(QueueName="fresh")["QueueUrl"]
+    policy = store.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])["Attributes"]["Policy"]
+    assert [one["Sid"] for one in json.loads(policy)["Statement"]] == rules(store)
+    assert main([*dogs, "--remove"]) == 0
+    assert rules(store) == []
+    assert "QueueUrls" not in store.sqs.list_queues(QueueNamePrefix="fresh")
+
+
+def test_a_queue_that_was_there_keeps_what_is_its_own(surroundings):
+    """Its policy, and no dead letters of ours."""
+    store = surroundings
+    store.s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration={})
+    url = store.sqs.create_queue(QueueName="mine")["QueueUrl"]
+    own = {"Version": "2012-10-17", "Statement": [{"Sid": "mine", "Effect": "Allow", "Principal": "*", "Action": "*"}]}
+    store.sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(own)})
+    arguments = ["s3", "setup", f"s3://{BUCKET}", "--queue", "mine"]
+    assert main(arguments) == main([*arguments, "--remove"]) == 0
+    found = store.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    assert json.loads(found["Policy"]) == own
+    assert not found.get("RedrivePolicy")
+    assert len(store.sqs.list_queues(QueueNamePrefix="mine")["QueueUrls"]) == 1
 
 
 def test_setup_names_the_rule_that_is_in_the_way(surroundings, capsys):

@@ -1,11 +1,14 @@
 """What a store and a queue can do to a daemon: every fault by a proxy before moto's server."""
 
+import asyncio
 import json
+import time
 from types import SimpleNamespace
 
 import pytest
 
 from buckets import BUCKET, address, event, put, sidecar, store, tags, until, waiting, working  # noqa: F401 - fixtures
+from doubles import ColourModel
 from faultproxy import Answer, FaultProxy
 from pictures import GREEN, RED, plain
 
@@ -191,3 +194,82 @@ async def test_a_store_that_is_away_at_the_start_is_waited_for(store):
             await until(lambda: any(is_read(asked) for asked in proxy.asked), 40)
             proxy.fault = lambda _: None
             await until(lambda: "pawtag:by" in tags(store, "a.png"), 50)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"detail-type": "Object Created", "detail": {"bucket": {"name": BUCKET}, "object": {"key": 5}}},
+        {"Records": [event("a.png") | {"s3": {"bucket": {"name": 7}, "object": {"key": "a.png"}}}]},
+        {"Type": "Notification", "Message": 3},
+    ],
+)
+async def test_an_event_that_is_none_inside_ends_nothing(store, body):
+    """It is left to the queue's own rule; the next upload is tagged."""
+    store.sqs.send_message(QueueUrl=store.url, MessageBody=json.dumps(body))
+    async with working(store):
+        put(store, "b.png", plain(RED))
+        await until(lambda: "pawtag:by" in tags(store, "b.png"))
+
+
+async def test_of_both_records_neither_is_lost(store):
+    """The tags, which are the stamp, come last: what fails before them is done again."""
+    beside = lambda asked: asked.method == "PUT" and asked.path.endswith(".json")  # noqa: E731
+    with FaultProxy(store.address, once(beside, Answer(503, "SlowDown"), 5)) as proxy:
+        put(store, "a.png", plain(RED))
+        async with working(behind(store, proxy), write="both"):
+            await until(lambda: "pawtag:by" in tags(store, "a.png"), 50)
+    assert sidecar(store, "a.png")["status"] == "tagged"
+
+
+class SlowModel(ColourModel):
+    """A model that photos wait for."""
+
+    def embed(self, batch):
+        time.sleep(1.5)
+        return super().embed(batch)
+
+
+async def test_tags_that_come_while_the_photo_waits_for_the_model_stay(store):
+    """They are read again where the first look is past."""
+    put(store, "first.png", plain(GREEN), album="summer")
+    async with working(store, SlowModel()):
+        await until(lambda: "pawtag:by" in tags(store, "first.png"))
+        put(store, "a.png", plain(RED))
+        await asyncio.sleep(0.7)
+        tag_set = {"TagSet": [{"Key": "album", "Value": "winter"}]}
+        store.s3.put_object_tagging(Bucket=BUCKET, Key="a.png", Tagging=tag_set)
+        await until(lambda: "pawtag:by" in tags(store, "a.png"))
+    assert tags(store, "a.png")["album"] == "winter"
+
+
+async def test_a_photo_under_a_customer_s_own_key_is_told_so(store):
+    """Once: the message is gone."""
+    sealed = lambda asked: Answer(400, "InvalidRequest") if is_read(asked) else None  # noqa: E731
+    with FaultProxy(store.address, sealed) as proxy:
+        put(store, "a.png", plain(RED))
+        async with working(behind(store, proxy)):
+            await until(lambda: waiting(store) == 0)
+    assert tags(store, "a.png")["pawtag:error"] == "unreadable"
+
+
+async def test_what_waits_for_its_turn_is_kept_from_others(store):
+    """And what had no turn when the daemon ends is given back at once."""
+    for number in range(6):
+        put(store, f"{number}.png", plain(RED))
+    async with working(store, SlowModel(), concurrency=1):
+        await asyncio.sleep(1)
+    assert waiting(store) >= 4
+    async with working(store):
+        await until(lambda: waiting(store) == 0, 10)
+
+
+async def test_a_fault_that_meets_every_photo_is_told_once(store, caplog):
+    """Not once for each."""
+    denied = lambda asked: Answer(403, "AccessDenied") if asked.method == "GET" else None  # noqa: E731
+    with FaultProxy(store.address, denied) as proxy:
+        for number in range(12):
+            put(store, f"{number}.png", plain(RED))
+        async with working(behind(store, proxy)):
+            await until(lambda: sum(one.method == "GET" for one in proxy.asked) >= 12)
+    assert caplog.text.count("Trying again") <= 2

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pawtag.records import Failure, PhotoRef, Tag
-from pawtag.s3.policy import daemon_policy
+from pawtag.s3.policy import Places, daemon_policy
 from pawtag.s3.tags import by_of, merged, tags_of
 from sidecars import record_for
 
@@ -78,6 +78,6 @@ def test_other_tags_stay_or_ours_give_way(others, fits):
 def test_the_policy_in_config_is_the_least_that_pawtag_needs():
     """config/s3-policy.json is what `pawtag s3 setup` prints: it may overwrite no photo."""
     shown = json.loads((Path(__file__).parents[2] / "config/s3-policy.json").read_text())
-    assert shown == daemon_policy("pets", "", "arn:aws:sqs:eu-central-1:123456789012:pawtag-pets")
+    assert shown == daemon_policy(Places("pets"), "arn:aws:sqs:eu-central-1:123456789012:pawtag-pets")
     (writes,) = [one for one in shown["Statement"] if one["Action"] == "s3:PutObject"]
     assert writes["Resource"].endswith(".json")

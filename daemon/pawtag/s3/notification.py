@@ -52,10 +52,6 @@ class Notification:
         """Have the bucket tell EventBridge of all that happens."""
         self._put({**self.get(), EVENTBRIDGE: {}})
 
-    def tells_eventbridge(self) -> bool:
-        """Whether the bucket tells EventBridge of what happens."""
-        return EVENTBRIDGE in self.get()
-
     def remove(self, name: str) -> None:
         """Take our rule out. What EventBridge is told stays: others may listen there."""
         there = self.get()

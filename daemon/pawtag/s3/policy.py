@@ -1,35 +1,48 @@
 """What IAM is to allow: pawtag to its bucket and queue, the bucket to its queue. Pure."""
 
-import hashlib
+from dataclasses import dataclass
 from typing import Any
 
 VERSION = "2012-10-17"
 Document = dict[str, Any]
 
 
-def daemon_policy(bucket: str, prefix: str, queue_arn: str, *, partition: str = "aws") -> Document:
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where photos and their records lie."""
+
+    bucket: str
+    prefix: str = ""
+    records_bucket: str | None = None
+    records_prefix: str = ""
+
+
+def daemon_policy(places: Places, queue_arn: str) -> Document:
     """The least that a daemon needs. PutObject for records alone: a photo cannot be overwritten."""
-    name = f"arn:{partition}:s3:::{bucket}"
-    photos = f"{name}/{prefix}*"
+    start = f"arn:{queue_arn.split(':')[1]}:s3:::"
+    buckets = dict.fromkeys((places.bucket, places.records_bucket or places.bucket))
+    photos = f"{start}{places.bucket}/{places.prefix}*"
+    records = f"{start}{places.records_bucket or places.bucket}/{places.records_prefix}{places.prefix}*.json"
+    listed = [f"{start}{bucket}" for bucket in buckets]
     tagging = ["s3:GetObjectTagging", "s3:PutObjectTagging", "s3:GetObjectVersionTagging", "s3:PutObjectVersionTagging"]
     queue = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"]
     return {
         "Version": VERSION,
         "Statement": [
             {"Sid": "Photos", "Effect": "Allow", "Action": ["s3:GetObject", *tagging], "Resource": photos},
-            {"Sid": "Records", "Effect": "Allow", "Action": "s3:PutObject", "Resource": f"{photos}.json"},
-            {"Sid": "Listing", "Effect": "Allow", "Action": "s3:ListBucket", "Resource": name},
+            {"Sid": "Records", "Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject"], "Resource": records},
+            {"Sid": "Listing", "Effect": "Allow", "Action": "s3:ListBucket", "Resource": listed},
             {"Sid": "Queue", "Effect": "Allow", "Action": queue, "Resource": queue_arn},
         ],
     }
 
 
-def sender_statement(bucket: str, queue_arn: str, rule_arn: str | None) -> Document:
+def sender_statement(name: str, bucket: str, queue_arn: str, rule_arn: str | None) -> Document:
     """What lets the bucket, or the EventBridge rule, send to the queue: that one, of that account alone."""
     partition, account = queue_arn.split(":")[1], queue_arn.split(":")[4]
     source = rule_arn or f"arn:{partition}:s3:::{bucket}"
     return {
-        "Sid": statement_id(bucket),
+        "Sid": name,
         "Effect": "Allow",
         "Principal": {"Service": "events.amazonaws.com" if rule_arn else "s3.amazonaws.com"},
         "Action": "sqs:SendMessage",
@@ -49,8 +62,3 @@ def without_statement(policy: Document | None, sid: str) -> Document | None:
     statements = policy.get("Statement", []) if policy else []
     others = [one for one in ([statements] if isinstance(statements, dict) else statements) if one.get("Sid") != sid]
     return {**(policy or {}), "Statement": others} if others else None
-
-
-def statement_id(bucket: str) -> str:
-    """Our statement's name in the queue's policy."""
-    return "pawtag" + hashlib.sha256(bucket.encode()).hexdigest()[:12]

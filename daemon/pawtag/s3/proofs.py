@@ -43,14 +43,15 @@ def of_bucket(s3: Any, settings: S3Settings, listing: Listing) -> Iterator[Findi
     else:
         yield Finding("list the bucket")
     sample = page.photos[:SAMPLE] if page else ()
+    of_version: dict[str, str] = {}  # what a versioned bucket wants other permissions for
     if sample:
-        yield proved("read a photo", lambda: s3.get_object(**place(sample[0].uri), Range="bytes=0-0"))
-        yield proved("read its tags", lambda: s3.get_object_tagging(**place(sample[0].uri)))
+        yield proved("read a photo", lambda: of_version.update(_read(s3, sample[0])))
+        yield proved("read its tags", lambda: s3.get_object_tagging(**place(sample[0].uri), **of_version))
     else:
         yield Finding("read a photo", is_right=None, advice="There is none to try with: upload one, and check again.")
     if settings.write != "sidecar":
         tag_set = {"TagSet": [{"Key": "pawtag:by", "Value": "check"}]}
-        absent = {"Bucket": bucket, "Key": prefix + ABSENT}
+        absent = {"Bucket": bucket, "Key": prefix + ABSENT, **of_version}
         yield _tagging(proved("write tags", lambda: s3.put_object_tagging(**absent, Tagging=tag_set)))
     beside = {"Bucket": settings.sidecar_bucket or bucket, "Key": f"{settings.sidecar_prefix}{prefix}{ABSENT}.json"}
     yield proved("write a record beside a photo", lambda: s3.put_object(**beside, Body=b"", IfMatch='"0"'))
@@ -106,6 +107,14 @@ def proved(what: str, call: Callable[[], object]) -> Finding:
     except PawtagError as error:
         return Finding(what, is_right=False, advice=str(error))
     return Finding(what)
+
+
+def _read(s3: Any, ref: PhotoRef) -> dict[str, str]:
+    """Read a byte of it; what names its version in a versioned bucket."""
+    found = s3.get_object(**place(ref.uri), Range="bytes=0-0")
+    found["Body"].close()
+    version_id = found.get("VersionId")
+    return {"VersionId": version_id} if version_id not in (None, "null") else {}
 
 
 def _tagging(finding: Finding) -> Finding:

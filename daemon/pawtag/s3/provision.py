@@ -1,5 +1,6 @@
 """Setting a bucket up: its queue and dead letters, who may send, and the bucket's notification. Can be run again."""
 
+import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -11,11 +12,12 @@ from botocore.exceptions import ClientError
 from pawtag.errors import ConfigError, PawtagError
 from pawtag.s3.client import NO_PLACE, code_of, explained, is_lacking
 from pawtag.s3.notification import EVENTS, Notification
-from pawtag.s3.policy import sender_statement, statement_id, with_statement, without_statement
+from pawtag.s3.policy import sender_statement, with_statement, without_statement
 
 # Tries lie up to five minutes apart: four hours, before a fault puts every upload among the dead letters.
 MOST_RECEIVES = 50
 DAYS_14_S = 14 * 24 * 3600
+PREFIX = "pawtag-"
 MADE_BY = {"made-by": "pawtag"}
 NO_RULE = frozenset({"ResourceNotFoundException"})
 NO_QUEUES = (
@@ -45,8 +47,14 @@ class Wish:
 
     @property
     def name(self) -> str:
-        """Our rule's name, on the bucket and in EventBridge."""
-        return re.sub(r"[^A-Za-z0-9_-]", "-", f"pawtag-{self.bucket}")[:64]
+        """Our rule's name, on the bucket, in EventBridge and in the queue's policy: its own for each prefix and queue."""
+        mark = hashlib.sha256(f"{self.bucket}/{self.prefix} {self.queue}".encode()).hexdigest()[:8]
+        return re.sub(r"[^A-Za-z0-9_-]", "-", f"{PREFIX}{self.bucket}")[:55] + f"-{mark}"
+
+    @property
+    def dead_queue(self) -> str:
+        """The queue of what fails for ever."""
+        return f"{self.queue}-dead"
 
 
 class Setup:
@@ -62,12 +70,18 @@ class Setup:
         self._check_region()
         if self._wish.via == "s3":
             self._notification.check_overlap(self._wish.name, self._wish.prefix)
-        dead_arn = self._queue(f"{self._wish.queue}-dead", {"MessageRetentionPeriod": str(DAYS_14_S)})[1]
+        dead_arn = self._queue(self._wish.dead_queue, {"MessageRetentionPeriod": str(DAYS_14_S)})[1]
         redrive = json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": MOST_RECEIVES})
         own = {"VisibilityTimeout": str(self._wish.visibility_s), "MessageRetentionPeriod": str(DAYS_14_S)}
         url, arn = self._queue(self._wish.queue, own | {"RedrivePolicy": redrive})
         rule_arn = self._rule(arn) if self._wish.via == "eventbridge" else None
-        self._allow(url, sender_statement(self._wish.bucket, arn, rule_arn))
+        statement = sender_statement(self._wish.name, self._wish.bucket, arn, rule_arn)
+        self._do(
+            f"let {statement['Principal']['Service']} send to it for {self._wish.bucket} alone",
+            self._allow,
+            url,
+            statement,
+        )
         if rule_arn:
             self._do(f"let {self._wish.bucket} tell EventBridge", self._notification.tell_eventbridge)
         else:
@@ -76,14 +90,15 @@ class Setup:
         return url, arn
 
     def remove(self) -> None:
-        """Take back what `make` made; queues that it did not make stay. Raises PawtagError."""
-        queues = {name: self._url(name) for name in (self._wish.queue, f"{self._wish.queue}-dead")}
+        """Take back what `make` made; queues that it did not make, or that others use, stay. Raises PawtagError."""
+        url, dead_url = self._url(self._wish.queue), self._url(self._wish.dead_queue)
         self._do(f"take our rule off {self._wish.bucket}", self._notification.remove, self._wish.name)
-        if self._notification.tells_eventbridge() and self._has_rule():
+        if self._has_rule():
             self._do(f"delete EventBridge's rule {self._wish.name}", self._remove_rule)
-        for name, url in queues.items():
-            if url:
-                self._remove_queue(name, url)
+        if url and not self._remove_queue(url):
+            return
+        if dead_url and self._is_ours(dead_url):
+            self._do(f"delete the queue {self._wish.dead_queue}", self._clients.sqs.delete_queue, QueueUrl=dead_url)
 
     def _check_region(self) -> None:
         with explained(f"The bucket {self._wish.bucket}"):
@@ -115,16 +130,9 @@ class Setup:
         return url, str(self._attribute(url, "QueueArn"))
 
     def _allow(self, url: str, statement: dict[str, Any]) -> None:
-        what = f"let {statement['Principal']['Service']} send to it for {self._wish.bucket} alone"
-        self._do(what, self._change_policy, url, lambda policy: with_statement(policy, statement))
-
-    def _change_policy(self, url: str, change: Callable[[Any], Any]) -> None:
-        policy = self._attribute(url, "Policy")
-        changed = change(json.loads(policy) if policy else None)
+        policy = with_statement(json.loads(self._attribute(url, "Policy") or "{}"), statement)
         with explained(url):
-            self._clients.sqs.set_queue_attributes(
-                QueueUrl=url, Attributes={"Policy": json.dumps(changed) if changed else ""}
-            )
+            self._clients.sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(policy)})
 
     def _rule(self, queue_arn: str) -> str:
         detail: dict[str, Any] = {"bucket": {"name": [self._wish.bucket]}}
@@ -147,13 +155,15 @@ class Setup:
         return arn
 
     def _has_rule(self) -> bool:
-        with explained(f"EventBridge's rule {self._wish.name}"):
-            try:
+        """Whether EventBridge holds our rule; who did not set up by it need not be allowed to ask."""
+        try:
+            with explained(f"EventBridge's rule {self._wish.name}"):
                 self._clients.events().describe_rule(Name=self._wish.name)
-            except ClientError as error:
-                if code_of(error) in NO_RULE:
-                    return False
-                raise
+        except PawtagError as error:
+            cause = error.__cause__
+            if not (isinstance(cause, ClientError) and code_of(cause) in NO_RULE):
+                self._say(f"leave EventBridge alone: {error}")
+            return False
         return True
 
     def _remove_rule(self) -> None:
@@ -162,15 +172,25 @@ class Setup:
             events.remove_targets(Rule=self._wish.name, Ids=["pawtag"])
             events.delete_rule(Name=self._wish.name)
 
-    def _remove_queue(self, name: str, url: str) -> None:
+    def _remove_queue(self, url: str) -> bool:
+        """Delete the queue, or take our things off one that stays; whether nobody needs its dead letters now."""
+        policy = without_statement(json.loads(self._attribute(url, "Policy") or "{}"), self._wish.name)
+        rest, is_ours = (policy or {}).get("Statement", []), self._is_ours(url)
+        if is_ours and not rest:
+            self._do(f"delete the queue {self._wish.queue}", self._clients.sqs.delete_queue, QueueUrl=url)
+            return True
+        is_needed = is_ours or any(str(one.get("Sid", "")).startswith(PREFIX) for one in rest)
+        change = self._clients.sqs.set_queue_attributes
+        if not is_needed and f':{self._wish.dead_queue}"' in (self._attribute(url, "RedrivePolicy") or ""):
+            self._do("take our dead letters off it", change, QueueUrl=url, Attributes={"RedrivePolicy": ""})
+        attributes = {"Policy": json.dumps(policy) if policy else ""}
+        what = f"leave the queue {self._wish.queue}, which others use, and take our statement off its policy"
+        self._do(what, change, QueueUrl=url, Attributes=attributes)
+        return not is_needed
+
+    def _is_ours(self, url: str) -> bool:
         with explained(url):
-            is_ours = self._clients.sqs.list_queue_tags(QueueUrl=url).get("Tags", {}).items() >= MADE_BY.items()
-        if is_ours:
-            self._do(f"delete the queue {name}", self._clients.sqs.delete_queue, QueueUrl=url)
-            return
-        sid = statement_id(self._wish.bucket)
-        what = f"leave the queue {name}, which was there before, and take our statement off its policy"
-        self._do(what, self._change_policy, url, lambda policy: without_statement(policy, sid))
+            return bool(self._clients.sqs.list_queue_tags(QueueUrl=url).get("Tags", {}).items() >= MADE_BY.items())
 
     def _url(self, name: str) -> str | None:
         try:

@@ -25,8 +25,7 @@ log = logging.getLogger(__name__)
 POLL_S = 20
 ACK_PAUSE_S = 0.5
 AGAIN_S = 5.0
-# Each time counts as a receive: fifty of them last two days, in which the others are renewed.
-FOR_ANOTHER_S, FOR_ANOTHER_AT_MOST_S = 15.0, 3600.0
+FOR_ANOTHER_S, FOR_ANOTHER_AT_MOST_S = 15.0, 3600.0  # each time is a receive: fifty last two days
 DEPTH_PAUSE_S = 30.0
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
 # Where the queue has no rule of its own: of what cannot be read, and of what fails for hours.

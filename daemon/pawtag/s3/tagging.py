@@ -7,7 +7,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from pawtag.errors import PawtagError, TemporaryError
+from pawtag.errors import PawtagError, PermanentError, TemporaryError
 from pawtag.records import PhotoRef
 from pawtag.s3.address import place, uri_of, version
 from pawtag.s3.client import code_of, explained
@@ -105,8 +105,11 @@ class Tagging:
 
         A count that is missing must not be taken for no tags: the next write would wipe out somebody's.
         """
-        with explained(ref.uri):
-            found = self._client.get_object(**place(ref.uri))
+        try:
+            with explained(ref.uri):
+                found = self._client.get_object(**place(ref.uri))
+        except PermanentError:
+            return  # another object will tell
         found["Body"].close()
         self._counting[_bucket(ref)] = bool(found.get("TagCount"))
 

@@ -8,7 +8,7 @@ from pawtag.config import Settings
 from pawtag.errors import ConfigError
 from pawtag.s3.address import parsed
 from pawtag.s3.client import Client
-from pawtag.s3.policy import daemon_policy
+from pawtag.s3.policy import Places, daemon_policy
 from pawtag.s3.provision import Clients, Setup, Wish
 from pawtag.s3.push_topic import PushTopic
 
@@ -41,9 +41,8 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
         setup.remove()
         return 0
     url, arn = setup.make()
-    print(
-        f"\nThe least that pawtag needs, as an IAM policy:\n{json.dumps(daemon_policy(bucket, prefix, arn), indent=2)}"
-    )
+    places = Places(bucket, prefix, settings.s3.sidecar_bucket, settings.s3.sidecar_prefix)
+    print(f"\nThe least that pawtag needs, as an IAM policy:\n{json.dumps(daemon_policy(places, arn), indent=2)}")
     print(f"\nNext:\n  PAWTAG_S3__QUEUE_URL={url} PAWTAG_S3__BUCKET={bucket} pawtag s3 check")
     print(f"  PAWTAG_S3__QUEUE_URL={url} PAWTAG_S3__BUCKET={bucket} pawtag run")
     print(f"  pawtag s3 scan s3://{bucket}/{prefix}     # what is there already")
