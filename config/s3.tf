@@ -14,7 +14,7 @@ resource "aws_sqs_queue" "photos" {
   name                       = "pawtag-${var.bucket}"
   message_retention_seconds  = 1209600
   visibility_timeout_seconds = 60
-  redrive_policy             = jsonencode({ deadLetterTargetArn = aws_sqs_queue.dead.arn, maxReceiveCount = 20 })
+  redrive_policy             = jsonencode({ deadLetterTargetArn = aws_sqs_queue.dead.arn, maxReceiveCount = 50 })
 }
 
 resource "aws_sqs_queue_policy" "bucket_may_send" {
