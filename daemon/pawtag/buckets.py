@@ -143,7 +143,8 @@ def mailbox_of(settings: Settings, url: str) -> Mailbox:
 def objects_of(settings: Settings) -> Objects:
     """Photos of the store, and the sink of their records. Raises ConfigError."""
     limits = ImageLimits(settings.limits.max_file_bytes, settings.limits.max_pixels)
-    return Objects(Client("s3", settings.s3, most_connections=settings.s3.concurrency + 2), settings.s3, limits)
+    # A photo's body is open while its tags are asked for.
+    return Objects(Client("s3", settings.s3, most_connections=2 * settings.s3.concurrency + 2), settings.s3, limits)
 
 
 def state_of(settings: Settings) -> Path:
