@@ -29,12 +29,12 @@ class Asked:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the proxy says in the store's place: an error, or no answer of a store; `cut`: half of the store's own."""
+    """What the proxy says in the store's place: an error, or that body; `cut`: half of the store's own."""
 
     status: int = 500
     code: str = "InternalError"
     cut: bool = False
-    garbled: bool = False
+    body: bytes | None = None
     delay_s: float = 0.0
     wrong_length: int = 0
 
@@ -128,8 +128,8 @@ def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:  # noqa: C901 -
             connection.close()
 
         def _refuse(self, answer: Answer) -> None:
-            if answer.garbled:
-                content = b"<html>a proxy's own page"
+            if answer.body is not None:
+                content = answer.body
             elif self.headers.get("X-Amz-Target"):
                 content = f'{{"__type": "com.amazonaws.sqs#{answer.code}", "message": "no"}}'.encode()
             else:

@@ -45,7 +45,7 @@ def is_tagging(asked) -> bool:
     [
         (is_read, Answer(503, "SlowDown")),
         (is_read, Answer(cut=True)),
-        (lambda asked: asked.method == "GET" and asked.tagging, Answer(200, garbled=True)),
+        (lambda asked: asked.method == "GET" and asked.tagging, Answer(200, body=b"<html>a proxy's own page")),
         (is_read, Answer(wrong_length=100)),
         (is_tagging, Answer(500, "InternalError")),
         (lambda asked: asked.operation == "DeleteMessageBatch", Answer(503, "ServiceUnavailable")),
@@ -225,8 +225,12 @@ async def test_of_both_records_neither_is_lost(store):
 class SlowModel(ColourModel):
     """A model that photos wait for."""
 
+    def __init__(self, pause_s: float = 1.5) -> None:
+        super().__init__()
+        self.pause_s = pause_s
+
     def embed(self, batch):
-        time.sleep(1.5)
+        time.sleep(self.pause_s)
         return super().embed(batch)
 
 
@@ -262,6 +266,27 @@ async def test_what_waits_for_its_turn_is_kept_from_others(store):
     assert waiting(store) >= 4
     async with working(store):
         await until(lambda: waiting(store) == 0, 10)
+
+
+async def test_what_takes_longer_than_a_message_is_hidden_is_done_once(store):
+    """It is kept hidden while it is in hand."""
+    put(store, "a.png", plain(RED))
+    async with working(store, SlowModel(12), visibility_s=10) as at_work:
+        await until(lambda: "pawtag:by" in tags(store, "a.png"))
+        await until(lambda: waiting(store) == 0)
+        assert at_work.model.batches == [1]
+
+
+async def test_what_could_not_be_deleted_is_deleted_again(store):
+    """Of a batch only that."""
+    failed = json.dumps({"Successful": [], "Failed": [{"Id": "0", "Code": "InternalError", "SenderFault": False}]})
+    is_deletion = lambda asked: asked.operation == "DeleteMessageBatch"  # noqa: E731
+    store.sqs.purge_queue(QueueUrl=store.url)  # of the test event
+    with FaultProxy(store.address, once(is_deletion, Answer(200, body=failed.encode()))) as proxy:
+        put(store, "a.png", plain(RED))
+        async with working(behind(store, proxy)):
+            await until(lambda: waiting(store) == 0)
+    assert sum(is_deletion(asked) for asked in proxy.asked) >= 2
 
 
 async def test_a_fault_that_meets_every_photo_is_told_once(store, caplog):
