@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pawtag.records import Failure, PhotoRef, Tag
-from pawtag.s3.policy import Places, daemon_policy
+from pawtag.s3.policy import Places, daemon_policy, sender_statement
 from pawtag.s3.tags import by_of, merged, tags_of
 from sidecars import record_for
 
@@ -73,6 +73,14 @@ def test_other_tags_stay_or_ours_give_way(others, fits):
         assert together is None
     else:
         assert together == {f"album{number}": "x" for number in range(others)} | own
+
+
+@pytest.mark.parametrize("rule_arn", [None, "arn:aws:events:eu-central-1:123456789012:rule/pets"])
+def test_a_queue_takes_messages_of_its_own_account_alone(rule_arn):
+    """Of the bucket, whose ARN names no account, or of EventBridge's rule, whose ARN does."""
+    statement = sender_statement("pets", "pets", "arn:aws:sqs:eu-central-1:123456789012:pawtag-pets", rule_arn)
+    assert "123456789012" in json.dumps(statement["Condition"])
+    assert (rule_arn or "arn:aws:s3:::pets") == statement["Condition"]["ArnEquals"]["aws:SourceArn"]
 
 
 def test_the_policy_in_config_is_the_least_that_pawtag_needs():

@@ -38,8 +38,12 @@ def daemon_policy(places: Places, queue_arn: str) -> Document:
 
 
 def sender_statement(name: str, bucket: str, queue_arn: str, rule_arn: str | None) -> Document:
-    """What lets the bucket, or the EventBridge rule, send to the queue: that one, of that account alone."""
+    """What lets the bucket, or the EventBridge rule, send to the queue: that one, of that account alone.
+
+    A rule's ARN names its account; a bucket's does not.
+    """
     partition, account = queue_arn.split(":")[1], queue_arn.split(":")[4]
+    of_account = {"StringEquals": {"aws:SourceAccount": account}}
     source = rule_arn or f"arn:{partition}:s3:::{bucket}"
     return {
         "Sid": name,
@@ -47,7 +51,7 @@ def sender_statement(name: str, bucket: str, queue_arn: str, rule_arn: str | Non
         "Principal": {"Service": "events.amazonaws.com" if rule_arn else "s3.amazonaws.com"},
         "Action": "sqs:SendMessage",
         "Resource": queue_arn,
-        "Condition": {"ArnEquals": {"aws:SourceArn": source}, "StringEquals": {"aws:SourceAccount": account}},
+        "Condition": {"ArnEquals": {"aws:SourceArn": source}} | ({} if rule_arn else of_account),
     }
 
 
