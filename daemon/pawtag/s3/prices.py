@@ -16,7 +16,7 @@ LISTED = 1000
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """At most so many requests: a list for each thousand keys, and for each photo two reads and a write."""
+    """At most so many requests: a list for each thousand keys, and for each photo three reads and a write."""
 
     keys: int
     photos: int
@@ -28,8 +28,8 @@ class Estimate:
 
     @property
     def reads(self) -> int:
-        """GetObjectTagging of each photo, and GetObject of each that needs it."""
-        return 2 * self.photos
+        """GetObjectTagging of each photo, GetObject of each that needs it, and its tags again before the write."""
+        return 3 * self.photos
 
     @property
     def price(self) -> float:
