@@ -13,6 +13,13 @@ from faultproxy import Answer, FaultProxy
 from pictures import GREEN, RED, plain
 
 
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch):
+    """A second try comes soon."""
+    monkeypatch.setattr("pawtag.s3.client.SOON_S", 0.5)
+    monkeypatch.setattr("pawtag.s3.queue.AGAIN_S", 1.0)
+
+
 def behind(store, proxy):
     """The store as the daemon sees it: through the proxy."""
     url = store.url.replace(store.address, proxy.address)
