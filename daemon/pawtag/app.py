@@ -5,7 +5,7 @@ import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from pawtag import labels as labels_module
 from pawtag.config import Settings
 from pawtag.loading import Loaded
 from pawtag.metrics import Metrics
+from pawtag.records import PhotoRef, TagRecord
 from pawtag.server import Desk, Serving, serving
 from pawtag.succession import Succession
 from pawtag.tagger import Tagger
@@ -21,6 +22,7 @@ from pawtag.works import Work, background, folder_of, folder_work
 log = logging.getLogger(__name__)
 
 SPARE_THREADS = 8
+MOST_PROVISIONAL = 100_000
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
@@ -58,6 +60,8 @@ class _Daemon:
     desk: Desk
     server: Serving
     stop: asyncio.Event
+    provisional: set[str] = field(default_factory=set)
+    """What the fallback tagged in buckets."""
 
     async def term(self, loaded: Loaded, heir: asyncio.Task[Loaded | None] | None) -> Loaded | None:
         """Tag by one model until it is time to stop, or until its heir is there, which is returned.
@@ -92,17 +96,30 @@ class _Daemon:
         return works
 
     def _bucket_works(self, tagger: Tagger) -> list[Work]:
-        from pawtag.buckets import push_works, queue_works  # boto3 takes its time
+        from pawtag.buckets import push_works, queue_works, renewal_works  # boto3 takes its time
 
-        asyncio.get_running_loop().set_default_executor(
-            ThreadPoolExecutor(self.settings.s3.concurrency + SPARE_THREADS)
-        )
         queues, pushes = queue_works(self.settings, tagger), push_works(self.settings, tagger)
-        works: list[Work] = [*queues, *pushes]
+        works: list[Work] = [*queues, *pushes, *renewal_works(self.settings, tagger, self.provisional)]
+        threads = _Threads(len(works) * self.settings.s3.concurrency + SPARE_THREADS, thread_name_prefix="photo")
+        asyncio.get_running_loop().set_default_executor(threads)
         for work in works:
             self.desk.metrics.watch_depth(work.pipeline.state.name, partial(getattr, work, "waiting"))
+            if tagger.fingerprints.model.fallback:
+                work.pipeline.on_record = self._note
         self.desk.events = pushes[0].inbox.accept if pushes else None
         return works
+
+    def _note(self, ref: PhotoRef, _: TagRecord) -> None:
+        """Messages are gone once they are dealt with: what is to be tagged again must be remembered here."""
+        if len(self.provisional) < MOST_PROVISIONAL:
+            self.provisional.add(ref.uri)
+
+
+class _Threads(ThreadPoolExecutor):
+    """Threads that nobody waits for at the end: a store that does not answer would hold the daemon for minutes."""
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002, FBT002
+        super().shutdown(wait=False, cancel_futures=cancel_futures)
 
 
 async def _run_all(works: list[Work], ended: asyncio.Event) -> None:

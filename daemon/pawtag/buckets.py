@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,9 @@ from pawtag.journal import DeadLetters
 from pawtag.pipeline import Pipeline
 from pawtag.ports import PhotoSource
 from pawtag.records import now
-from pawtag.s3.catchup import ListingSupply
+from pawtag.s3.catchup import ListingSupply, NamedSupply
 from pawtag.s3.client import Client
-from pawtag.s3.enqueue import Pages
+from pawtag.s3.enqueue import AT_A_TIME, Pages
 from pawtag.s3.inventory import Inventory
 from pawtag.s3.listing import WARM, Checkpoint, Listing
 from pawtag.s3.mailbox import Mailbox
@@ -75,6 +75,23 @@ class PushWork:
 
 
 @dataclass(frozen=True, slots=True)
+class RenewalWork:
+    """Photos that are to be looked at once more, and the pipeline that does."""
+
+    pipeline: Pipeline
+    supply: NamedSupply
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for their turn."""
+        return len(self.supply)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Tag them."""
+        await self.pipeline.run(stop)
+
+
+@dataclass(frozen=True, slots=True)
 class ScanWork:
     """A bucket's listing and the pipeline that brings it up to date."""
 
@@ -109,6 +126,15 @@ def push_works(settings: Settings, tagger: Tagger) -> list[PushWork]:
     return [PushWork(source, _pipeline(settings, source, objects, tagger), inbox, sweep)]
 
 
+def renewal_works(settings: Settings, tagger: Tagger, uris: Collection[str]) -> list[RenewalWork]:
+    """The work on photos that another model tagged, where there are any. Raises ConfigError."""
+    if not uris:
+        return []
+    supply, objects = NamedSupply(uris), objects_of(settings)
+    source = ObjectSource("photos that the fallback tagged", supply, objects)
+    return [RenewalWork(_pipeline(settings, source, objects, tagger), supply)]
+
+
 def scan_work(
     settings: Settings, tagger: Tagger, uri: tuple[str, str], classes: Sequence[str], checkpoint: Checkpoint
 ) -> ScanWork:
@@ -136,15 +162,15 @@ def pages_of(settings: Settings, uri: tuple[str, str], classes: Sequence[str], m
 
 def mailbox_of(settings: Settings, url: str) -> Mailbox:
     """A queue. Raises ConfigError."""
-    sqs = Client("sqs", settings.s3, most_connections=settings.s3.concurrency + 2)
+    sqs = Client("sqs", settings.s3, most_connections=max(AT_A_TIME, settings.s3.concurrency + 2))
     return Mailbox(sqs, url, settings.s3, DeadLetters(state_of(settings) / DEAD_LETTERS))
 
 
 def objects_of(settings: Settings) -> Objects:
     """Photos of the store, and the sink of their records. Raises ConfigError."""
     limits = ImageLimits(settings.limits.max_file_bytes, settings.limits.max_pixels)
-    # A photo's body is open while its tags are asked for.
-    return Objects(Client("s3", settings.s3, most_connections=2 * settings.s3.concurrency + 2), settings.s3, limits)
+    most = max(AT_A_TIME, 2 * settings.s3.concurrency + 2)  # a photo's body is open while its tags are asked for
+    return Objects(Client("s3", settings.s3, most_connections=most), settings.s3, limits)
 
 
 def state_of(settings: Settings) -> Path:

@@ -77,11 +77,14 @@ class Pipeline:
         )
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set, then finish what is in hand."""
-        async with asyncio.TaskGroup() as tasks:
-            async for event in self._source.events(stop):
-                await self._slots.acquire()
-                tasks.create_task(self._handle(event), name=f"photo {event.ref.uri!r}")
+        """Work until `stop` is set, then finish what is in hand. What the source raises is raised as it is."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                async for event in self._source.events(stop):
+                    await self._slots.acquire()
+                    tasks.create_task(self._handle(event), name=f"photo {event.ref.uri!r}")
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from group
 
     async def _handle(self, event: Event) -> None:
         self.in_hand += 1

@@ -17,7 +17,7 @@ from pictures import GREEN, RED, plain
 def _soon(monkeypatch):
     """A second try comes soon."""
     monkeypatch.setattr("pawtag.s3.client.SOON_S", 0.5)
-    monkeypatch.setattr("pawtag.s3.queue.AGAIN_S", 1.0)
+    monkeypatch.setattr("pawtag.s3.letters.AGAIN_S", 1.0)
 
 
 def behind(store, proxy):

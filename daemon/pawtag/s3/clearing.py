@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pawtag.documents import SUFFIXES
-from pawtag.errors import GoneError, TemporaryError
+from pawtag.errors import GoneError, PermanentError, TemporaryError
 from pawtag.records import PhotoRef
 from pawtag.s3.address import place
 from pawtag.s3.beside import Beside
@@ -40,7 +40,7 @@ def traces(listing: Listing, tagging: Tagging, beside: Beside) -> Iterator[Trace
                 yield Trace(ref, "tags")
         except GoneError:
             continue
-        except TemporaryError as error:
+        except (PermanentError, TemporaryError) as error:
             log.warning("%s", error)
             yield Trace(ref, "unread")
 

@@ -22,13 +22,16 @@ from pawtag.errors import ConfigError, GoneError, PawtagError, PermanentError, T
 
 log = logging.getLogger(__name__)
 
-CONNECT_S, READ_S = 5, 60
+CONNECT_S, READ_S = 5, 30  # a long poll takes 20
 TRIES = 4
-MISSING = frozenset({"NoSuchKey", "NoSuchVersion", "404", "NotFound", "MethodNotAllowed"})
+# 405: a delete marker. A bare 404 is none of these: a proxy says so while the store behind it is away.
+MISSING = frozenset({"NoSuchKey", "NoSuchVersion", "MethodNotAllowed"})
+NO_BUCKET = ("HeadBucket", "404")  # an answer to HEAD has no words of its own
 NO_PLACE = frozenset({"NoSuchBucket", "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
 NO_ENTRY = frozenset({"AccessDenied", "AllAccessDisabled", "403", "Forbidden", "AccessDeniedException"})
 EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"})
 WRONG_KEYS = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidClientTokenId", "InvalidToken"})
+KEYS = ("KMS.", "Kms")
 SKEWED = frozenset({"RequestTimeTooSkewed"})
 NO_SERVICE = frozenset({"405", "501", "MethodNotAllowed", "NotImplemented", "UnknownOperationException"})
 ARCHIVED, ENCRYPTED = "InvalidObjectState", frozenset({"InvalidRequest", "400"})
@@ -38,17 +41,16 @@ PERMISSIONS = {
     "HeadObject": "s3:GetObject",
     "ListObjectsV2": "s3:ListBucket",
     "HeadBucket": "s3:ListBucket",
-    "ReceiveMessage": "sqs:ReceiveMessage",
     "GetObjectTagging": "s3:GetObjectTagging (of a versioned bucket s3:GetObjectVersionTagging)",
     "PutObjectTagging": "s3:PutObjectTagging (of a versioned bucket s3:PutObjectVersionTagging)",
     "DeleteObjectTagging": "s3:DeleteObjectTagging (of a versioned bucket s3:DeleteObjectVersionTagging)",
     "DeleteMessageBatch": "sqs:DeleteMessage",
     "SendMessageBatch": "sqs:SendMessage",
-    "ChangeMessageVisibility": "sqs:ChangeMessageVisibility",
-    "GetQueueAttributes": "sqs:GetQueueAttributes",
     "GetBucketNotificationConfiguration": "s3:GetBucketNotification",
     "PutBucketNotificationConfiguration": "s3:PutBucketNotification",
 }
+# Of which service a call is, by its name; all others are S3's.
+SERVICES = {"Queue": "sqs", "Message": "sqs", "Rule": "events", "Targets": "events", "Topic": "sns"}
 
 
 class Client:
@@ -149,16 +151,17 @@ def _meant(error: ClientError, what: str) -> PawtagError:
 def _passing(error: ClientError, what: str) -> tuple[str, float]:
     """What to say of a fault that may pass, and after how many seconds it is worth another try."""
     code, operation = code_of(error), error.operation_name
-    if code in NO_PLACE:
-        return f"{what}: there is no such place ({code}).", NO_KEY_S
-    if code in NO_ENTRY:
-        return f"{what}: access is denied; grant {permission(error)}.", NO_KEY_S
-    if code in EXPIRED:
-        return f"The AWS credentials have expired ({code}); renew them, and they are read anew.", NO_KEY_S
-    if code in WRONG_KEYS:
-        return f"The AWS credentials are not accepted ({code}).", NO_KEY_S
-    if code in SKEWED:
-        return f"The clock of this machine is off ({code}); set it right.", NO_KEY_S
+    of_key = "kms:GenerateDataKey" if operation.startswith(("Put", "Send")) else "kms:Decrypt"
+    for applies, reason in (
+        (code in NO_PLACE or (operation, code) == NO_BUCKET, f"{what}: there is no such place ({code})."),
+        (code in NO_ENTRY, f"{what}: access is denied; grant {permission(error)}."),
+        (code.startswith(KEYS), f"{what}: its key cannot be used ({code}); grant {of_key}, or enable the key."),
+        (code in EXPIRED, f"The AWS credentials have expired ({code}); renew them, and they are read anew."),
+        (code in WRONG_KEYS, f"The AWS credentials are not accepted ({code})."),
+        (code in SKEWED, f"The clock of this machine is off ({code}); set it right."),
+    ):
+        if applies:
+            return reason, NO_KEY_S
     return f"{what}: {operation}: {code}.", SOON_S
 
 
@@ -171,7 +174,8 @@ def is_lacking(error: PawtagError) -> bool:
 def permission(error: ClientError) -> str:
     """What IAM calls the permission that a denied call needs."""
     operation = error.operation_name
-    name = PERMISSIONS.get(operation, f"s3:{operation}")
+    service = next((service for part, service in SERVICES.items() if part in operation), "s3")
+    name = PERMISSIONS.get(operation, f"{service}:{operation}")
     if operation == "PutObject":
         return f"{name}, and kms:GenerateDataKey where a key of yours encrypts the bucket"
     is_key = "kms" in str(error).lower() or operation == "GetObject"

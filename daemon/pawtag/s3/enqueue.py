@@ -38,10 +38,10 @@ class Teller:
     judge: Judge | None
     by: str
 
-    def tell(self, pages: Pages, checkpoint: Checkpoint, progress: Callable[[int, int], None]) -> Counter[str]:
+    def tell(self, pages: Pages, checkpoint: Checkpoint, progress: Callable[[int], object]) -> Counter[str]:
         """Work off all pages behind the checkpoint; what was passed over, by reason, and `sent`, among them `unseen`.
 
-        `progress` hears how many photos were looked at and sent. Raises TemporaryError where the store or the
+        `progress` hears how many photos were looked at. Raises TemporaryError where the store or the
         queue fails; the checkpoint then says how far all is sent.
         """
         count: Counter[str] = Counter()
@@ -54,7 +54,7 @@ class Teller:
                 list(threads.map(self._send, batches))
                 checkpoint.begin(page.last_key, 0)
                 count.update({SENT: len(wanted), CURRENT: verdicts.count(CURRENT), UNSEEN: verdicts.count(UNSEEN)})
-                progress(len(page.photos), len(wanted))
+                progress(len(page.photos))
         return count
 
     def _verdict(self, ref: PhotoRef) -> str:

@@ -8,7 +8,7 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 from urllib.parse import unquote_plus
 
 from pawtag.config import S3Settings
@@ -72,27 +72,27 @@ class Inventory:
         return Page(tuple(photos), position, skipped)
 
     def _rows(self, bucket: str, key: str) -> Iterator[Row]:
-        with explained(uri_of(bucket, key)):
-            body = self._client.get_object(Bucket=bucket, Key=key)["Body"]
-            yield from self._csv(body) if self._format == "CSV" else _parquet(body)
+        # On the disk, for judging its rows takes longer than S3 keeps a connection open.
+        with explained(uri_of(bucket, key)), tempfile.TemporaryFile() as file:
+            for chunk in self._client.get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(1 << 20):
+                file.write(chunk)
+            file.seek(0)
+            yield from self._csv(file) if self._format == "CSV" else _parquet(file)
 
-    def _csv(self, body: Any) -> Iterator[Row]:
+    def _csv(self, file: IO[bytes]) -> Iterator[Row]:
         """Keys are form-encoded there."""
-        with io.TextIOWrapper(gzip.GzipFile(fileobj=body), "utf-8", newline="") as text:
+        with io.TextIOWrapper(gzip.GzipFile(fileobj=file), "utf-8", newline="") as text:
             for values in csv.reader(text):
                 row = dict(zip(self._names, values, strict=False))
                 yield row | {"Key": unquote_plus(row["Key"])}
 
 
-def _parquet(body: Any) -> Iterator[Row]:
+def _parquet(file: IO[bytes]) -> Iterator[Row]:
     """Keys are as they are."""
     try:
         from pyarrow.parquet import ParquetFile
     except ImportError as error:
         raise PawtagError("Parquet needs pyarrow: pip install pyarrow, or let S3 write CSV.") from error
-    with tempfile.TemporaryFile() as file:
-        for chunk in body.iter_chunks(1 << 20):
-            file.write(chunk)
-        for batch in ParquetFile(file).iter_batches(PAGE_KEYS):
-            for row in batch.to_pylist():
-                yield {COLUMNS.get(name, name): value for name, value in row.items()}
+    for batch in ParquetFile(file).iter_batches(PAGE_KEYS):
+        for row in batch.to_pylist():
+            yield {COLUMNS.get(name, name): value for name, value in row.items()}

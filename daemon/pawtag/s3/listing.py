@@ -127,8 +127,14 @@ class Checkpoint:
         self._saved_at_s = time.monotonic()
 
     def forget(self) -> None:
-        """The work is done: the next time it begins anew."""
+        """The work is done, or is to be done anew: it begins at the beginning."""
         self._path.unlink(missing_ok=True)
+        self.position = ""
+
+    @property
+    def saved_at(self) -> str:
+        """When it was last saved, by this machine's clock."""
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(self._path.stat().st_mtime))
 
     def _read(self) -> str:
         try:

@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 AT_ONCE = 10
 LONGEST_HIDDEN_S = 43_200
 STALE_RECEIPT = "ReceiptHandleIsInvalid"
+REDRIVE = "RedrivePolicy"
 DEPTHS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed")
 
 
@@ -79,21 +80,12 @@ class Mailbox:
                 return
         raise TemporaryError(f"The queue {self.url} refused {len(bodies)} messages: {failed[0].get('Code')}.")
 
-    def depth(self) -> int:
-        """About how many messages there are, hidden ones included."""
+    def ask(self) -> tuple[int, bool]:
+        """About how many messages there are, hidden ones included; whether it puts away itself what fails for ever."""
         with explained(self.url):
-            found = self._client.get_queue_attributes(QueueUrl=self.url, AttributeNames=list(DEPTHS))
-        return sum(int(found["Attributes"].get(name, 0)) for name in DEPTHS)
-
-    def has_redrive(self) -> bool:
-        """Whether the queue itself puts away what is received too often. True where that cannot be asked."""
-        try:
-            with explained(self.url):
-                found = self._client.get_queue_attributes(QueueUrl=self.url, AttributeNames=["RedrivePolicy"])
-        except PawtagError as error:
-            log.debug("%s", error)
-            return True
-        return bool(found.get("Attributes", {}).get("RedrivePolicy"))
+            found = self._client.get_queue_attributes(QueueUrl=self.url, AttributeNames=[*DEPTHS, REDRIVE])
+        attributes = found.get("Attributes", {})
+        return sum(int(attributes.get(name, 0)) for name in DEPTHS), bool(attributes.get(REDRIVE))
 
     def bury(self, message: Message, reason: str) -> None:
         """Write the message to the local dead letters, then delete it."""

@@ -16,12 +16,11 @@ TEST_EVENT = "s3:TestEvent"
 # A restored photo could not be read before; all else that is not a creation leaves the content as it was.
 WANTED_EVENTS = ("ObjectCreated:", "ObjectRestore:Completed")
 WANTED_DETAILS = ("Object Created", "Object Restore Completed")
-WANTED_FILER = ("create", "rename", "update")
+WANTED_FILER = ("create", "update")
 # Whose keys are as they are; all others write them as in a form (`+` for a space, `%2F`).
 RAW_KEYS = ("ceph:s3",)
 FORM_KEYS = ("aws:s3", "minio:s3")
 BUCKETS = "/buckets/"
-NO_VERSION = ("", "null")
 
 
 class MessageError(ValueError):
@@ -37,18 +36,16 @@ class ObjectHint:
 
     bucket: str
     key: str
-    etag: str | None = None
-    version_id: str | None = None
     size_bytes: int | None = None
     other_key: str | None = None
     by: str | None = None
 
     def __post_init__(self) -> None:
-        """Raises TypeError where a message holds something else in their places."""
-        texts = (self.etag, self.version_id, self.other_key, self.by)
+        """Raises TypeError, ValueError where a message holds something else in their places."""
         is_named = isinstance(self.bucket, str) and isinstance(self.key, str) and self.bucket and self.key
-        if not is_named or not all(text is None or isinstance(text, str) for text in texts):
+        if not is_named or not all(isinstance(text, str | None) for text in (self.other_key, self.by)):
             raise TypeError("a name is no text")
+        self.key.encode()  # half an emoji is the name of no object
         if not isinstance(self.size_bytes, int | None):
             raise TypeError("a size is no number")
 
@@ -92,7 +89,7 @@ def _hints(document: dict[str, Any]) -> Iterator[ObjectHint]:
             yield from (replace(hint, by=by) for hint in _of_record(record))
     elif document.get("source") == "aws.s3" or "detail-type" in document:
         yield from _of_eventbridge(document)
-    elif "event_type" in document and str(document.get("key", "")).startswith(BUCKETS):
+    elif "event_type" in document and "message" in document:
         yield from _of_filer(document)
     else:
         raise MessageError("The message is of no store that pawtag knows.")
@@ -108,8 +105,6 @@ def _of_record(record: dict[str, Any]) -> Iterator[ObjectHint]:
     yield ObjectHint(
         bucket=record["s3"]["bucket"]["name"],
         key=key if is_raw else decoded,
-        etag=_bare(found.get("eTag")),
-        version_id=_version(found.get("versionId")),
         size_bytes=found.get("size"),
         other_key=doubt,
     )
@@ -120,13 +115,7 @@ def _of_eventbridge(document: dict[str, Any]) -> Iterator[ObjectHint]:
         return
     detail = document["detail"]
     found = detail["object"]
-    yield ObjectHint(
-        bucket=detail["bucket"]["name"],
-        key=found["key"],
-        etag=_bare(found.get("etag") or found.get("eTag")),
-        version_id=_version(found.get("version-id")),
-        size_bytes=found.get("size"),
-    )
+    yield ObjectHint(bucket=detail["bucket"]["name"], key=found["key"], size_bytes=found.get("size"))
 
 
 def _of_filer(document: dict[str, Any]) -> Iterator[ObjectHint]:
@@ -137,9 +126,10 @@ def _of_filer(document: dict[str, Any]) -> Iterator[ObjectHint]:
     etag = _filer_etag(entry)
     if etag is None or etag == _filer_etag(document["message"].get("old_entry") or {}):
         return
+    is_object = document["key"].startswith(BUCKETS)  # the filer keeps files of its own, too
     bucket, _, key = document["key"].removeprefix(BUCKETS).partition("/")
-    if bucket and key:
-        yield ObjectHint(bucket, key, etag, size_bytes=entry.get("attributes", {}).get("file_size"))
+    if is_object and bucket and key:
+        yield ObjectHint(bucket, key, entry.get("attributes", {}).get("file_size"))
 
 
 def _filer_etag(entry: dict[str, Any]) -> str | None:
@@ -148,11 +138,3 @@ def _filer_etag(entry: dict[str, Any]) -> str | None:
         return base64.b64decode(encoded).decode("ascii") if encoded else None
     except (binascii.Error, UnicodeDecodeError):
         return None
-
-
-def _bare(etag: str | None) -> str | None:
-    return etag.strip('"') or None if etag else None
-
-
-def _version(version_id: str | None) -> str | None:
-    return None if version_id in NO_VERSION else version_id

@@ -5,11 +5,13 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from pawtag.errors import ConfigError
-from pawtag.s3.client import code_of, explained
+from pawtag.errors import ConfigError, TemporaryError
+from pawtag.s3.client import NO_PLACE, code_of, explained
+from pawtag.s3.patience import NOT_YET_ALLOWED
 
 EVENTS = ["s3:ObjectCreated:*", "s3:ObjectRestore:Completed"]
-CREATED = "s3:ObjectCreated:"
+# What others' rules may call the events that ours asks for.
+OVERLAPPING = ("s3:ObjectCreated:", "s3:ObjectRestore:*", "s3:ObjectRestore:Completed")
 RULES = ("QueueConfigurations", "TopicConfigurations", "LambdaFunctionConfigurations")
 EVENTBRIDGE = "EventBridgeConfiguration"
 REFUSED = frozenset({"InvalidArgument", "MalformedXML"})
@@ -48,20 +50,27 @@ class Notification:
         there, place = _without(self.get(), name), f"{kind}Configurations"
         self._put({**there, place: [*there.get(place, []), rule]})
 
-    def tell_eventbridge(self) -> None:
-        """Have the bucket tell EventBridge of all that happens."""
-        self._put({**self.get(), EVENTBRIDGE: {}})
+    def tell_eventbridge(self, name: str) -> None:
+        """Have the bucket tell EventBridge of all that happens, in the place of our rule."""
+        self._put({**_without(self.get(), name), EVENTBRIDGE: {}})
 
     def remove(self, name: str) -> None:
-        """Take our rule out. What EventBridge is told stays: others may listen there."""
-        there = self.get()
+        """Take our rule out, if the bucket is still there. What EventBridge is told stays: others may listen there."""
+        try:
+            there = self.get()
+        except TemporaryError as error:
+            if isinstance(error.__cause__, ClientError) and code_of(error.__cause__) in NO_PLACE:
+                return
+            raise
         if there != (rest := _without(there, name)):
             self._put(rest)
 
-    def holds(self, queue_arn: str) -> bool:
-        """Whether a rule of the bucket, or EventBridge, leads to the queue (EventBridge: or may)."""
+    def holds(self, queue_arn: str) -> bool | None:
+        """Whether the bucket's uploads lead to the queue; None where EventBridge or a topic may lead there."""
         there = self.get()
-        return EVENTBRIDGE in there or any(rule.get("QueueArn") == queue_arn for rule in there.get(RULES[0], []))
+        if any(rule.get("QueueArn") == queue_arn and _tells(rule) for rule in there.get(RULES[0], [])):
+            return True
+        return None if EVENTBRIDGE in there or there.get(RULES[1]) else False
 
     def _put(self, configuration: dict[str, Any]) -> None:
         with explained(f"The notification of {self._bucket}"):
@@ -71,8 +80,18 @@ class Notification:
                 )
             except ClientError as error:
                 if code_of(error) in REFUSED:
-                    raise ConfigError(f"The store refuses this notification: {error}.") from error
+                    raise ConfigError(f"The store refuses this notification: {error}.{_causes(error)}") from error
                 raise
+
+
+def _causes(error: ClientError) -> str:
+    """What most often keeps S3 from sending to a queue, where it says that it cannot."""
+    if NOT_YET_ALLOWED not in str(error):
+        return ""
+    return (
+        " Is the queue encrypted by a key whose policy does not let s3.amazonaws.com use it? Does the bucket belong to "
+        "another account than the queue? Does another rule of the bucket lead to something that is gone?"
+    )
 
 
 def _without(there: dict[str, Any], name: str) -> dict[str, Any]:
@@ -81,13 +100,16 @@ def _without(there: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _rivals(there: dict[str, Any], name: str, prefix: str) -> Iterator[str]:
-    """Rules of others that tell of creations below a prefix that overlaps ours; we have no suffix, so any overlaps."""
+    """Rules of others that tell of the same below a prefix that overlaps ours; we have no suffix, so any overlaps."""
     for kind in RULES:
         for rule in there.get(kind, []):
-            tells = any(event.startswith(CREATED) for event in rule.get("Events", []))
             other = _prefix(rule)
-            if rule.get("Id") != name and tells and (other.startswith(prefix) or prefix.startswith(other)):
+            if rule.get("Id") != name and _tells(rule) and (other.startswith(prefix) or prefix.startswith(other)):
                 yield str(rule.get("Id"))
+
+
+def _tells(rule: dict[str, Any]) -> bool:
+    return any(event.startswith(OVERLAPPING) for event in rule.get("Events", []))
 
 
 def _prefix(rule: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ from pawtag.s3.address import place
 from pawtag.s3.beside import Beside, Spot
 from pawtag.s3.client import explained
 from pawtag.s3.tagging import Tagging
-from pawtag.s3.tags import by_of, tags_of
+from pawtag.s3.tags import by_of, merged, tags_of
 
 HEAD_BYTES = 64 * 1024
 # What a GET told of tags holds that long; a photo that waited longer for the model has them read again.
@@ -51,11 +51,13 @@ class Objects:
         self.tagging, self.beside = Tagging(client), Beside(client, settings)
         self._open: dict[str, Opened] = {}
         self._lock = threading.Lock()
+        self._is_probed = False
 
     def probe(self) -> None:
-        """Find out at the start whether the store has tags, where a bucket is named."""
-        if self._writes_tags and self._settings.bucket:
-            self.tagging.probe(self._settings.bucket)
+        """Find out whether the store has tags, where a bucket is named; the first call asks."""
+        if self._writes_tags and self._settings.bucket and not self._is_probed:
+            self._is_probed = True
+            self.tagging.probe(self._settings.bucket, self._settings.prefix)
 
     def current(self, ref: PhotoRef) -> Stamp | None:
         """What is written for the object as it is now; it stays open for `read`, until `close`."""
@@ -92,12 +94,11 @@ class Objects:
         """Write the record as the settings say; where tags find no room or are refused, as an object beside it."""
         opened = self._of(ref)
         now = opened.ref if opened else ref
-        chosen = None if self._settings.tags is None else frozenset(self._settings.tags)
-        own = tags_of(record, now.etag or "", chosen)
-        there = opened.tags if opened and opened.is_fresh else own
         is_beside = self._settings.write != "tags"
-        if is_beside:  # before the tags, which are the stamp: a kill between them leaves work, no gap
-            self._write_beside(now, opened, record)
+        if is_beside:  # before the tags: a kill between them leaves work, no gap
+            record = self._write_beside(now, opened, record)
+        own = self._tags_of(record, now)
+        there = opened.tags if opened and opened.is_fresh else own
         if not (self._writes_tags and self.tagging.write(now, own, there)) and not is_beside:
             self._write_beside(now, opened, record)
 
@@ -114,8 +115,9 @@ class Objects:
         now = opened.ref if opened else ref
         return Source(kind="s3", uri=now.uri, etag=now.etag, version_id=now.version_id)
 
-    def _write_beside(self, ref: PhotoRef, opened: Opened | None, record: TagRecord) -> None:
-        self.beside.write((opened and opened.spot) or self.beside.find(ref), record)
+    def _write_beside(self, ref: PhotoRef, opened: Opened | None, record: TagRecord) -> TagRecord:
+        """Write it; the record as it is then, corrected by a person or not."""
+        return self.beside.write((opened and opened.spot) or self.beside.find(ref), record)
 
     @property
     def _writes_tags(self) -> bool:
@@ -123,13 +125,25 @@ class Objects:
 
     def _stamp(self, ref: PhotoRef, tags: dict[str, str]) -> tuple[Stamp | None, Spot | None]:
         """The stamp; and where the record is, if that had to be looked for: tags may have found no room."""
-        by = by_of(tags, str(ref.etag))
-        if by and self._writes_tags:
-            return _stamp_of_tags(by, ref), None
-        if self._writes_tags and self._settings.write == "tags" and not tags:
-            return None, None
+        if self._settings.write == "tags" and self._writes_tags:
+            if by := by_of(tags, str(ref.etag)):
+                return _stamp_of_tags(by, ref), None
+            if not tags and not self.tagging.refuses_ours:
+                return None, None
         spot = self.beside.find(ref)
-        return spot.stamp, spot
+        stamp = spot.stamp
+        if self._settings.write == "both" and stamp and stamp.record and not self._carries(tags, stamp.record, ref):
+            return None, spot  # the tags are yet to follow
+        return stamp, spot
+
+    def _carries(self, tags: dict[str, str], record: TagRecord, ref: PhotoRef) -> bool:
+        """Whether those are the record's tags, as far as the object has tags and room for them."""
+        together = merged(self._tags_of(record, ref), tags)
+        return together in (None, tags) or not self._writes_tags or self.tagging.refuses_ours
+
+    def _tags_of(self, record: TagRecord, ref: PhotoRef) -> dict[str, str]:
+        chosen = None if self._settings.tags is None else frozenset(self._settings.tags)
+        return tags_of(record, ref.etag or "", chosen)
 
     def _of(self, ref: PhotoRef) -> Opened | None:
         with self._lock:
@@ -152,8 +166,9 @@ class Objects:
         )
         opened = Opened(now, {}, found["Body"])
         self._keep(opened)  # before the tags: whatever comes, `close` finds the body
-        opened = replace(opened, tags=self.tagging.opened(now, found.get("TagCount")))
-        self._keep(opened)
+        if self._writes_tags:
+            opened = replace(opened, tags=self.tagging.opened(now, found.get("TagCount")))
+            self._keep(opened)
         return opened
 
 

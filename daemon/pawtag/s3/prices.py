@@ -1,22 +1,22 @@
 """What bringing a bucket up to date costs. Pure.
 
-AWS's list prices of S3 Standard and SQS in us-east-1, in dollars; another region costs up to twice as much, another
-store mostly nothing. PutObjectTagging is priced as a PUT, GetObjectTagging as a GET.
+AWS's list prices of S3 Standard in us-east-1, in dollars; another region costs up to twice as much, another store
+mostly nothing. PutObjectTagging is priced as a PUT, GetObjectTagging as a GET.
 """
 
 from dataclasses import dataclass
 
 PER_LIST = PER_PUT = 0.005 / 1000
 PER_GET = 0.0004 / 1000
-PER_SQS = 0.40 / 1_000_000
 PER_TAG_MONTH = 0.01 / 10_000
 TAGS = 4  # species, coat, score, by
 LISTED = 1000
+READS = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """At most so many requests: a list for each thousand keys, and for each photo three reads and a write."""
+    """At most so many requests: a list for each thousand keys, and for each photo six reads and a write."""
 
     keys: int
     photos: int
@@ -28,8 +28,8 @@ class Estimate:
 
     @property
     def reads(self) -> int:
-        """GetObjectTagging of each photo, GetObject of each that needs it, and its tags again before the write."""
-        return 3 * self.photos
+        """Of a photo: its tags, its body, and where others have tags, those three times more and a look beside it."""
+        return READS * self.photos
 
     @property
     def price(self) -> float:

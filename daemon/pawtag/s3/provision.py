@@ -5,13 +5,16 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from pawtag.errors import ConfigError, PawtagError
-from pawtag.s3.client import NO_PLACE, code_of, explained, is_lacking
+from pawtag.s3.client import NO_BUCKET, NO_PLACE, code_of, explained, is_lacking
+from pawtag.s3.mailbox import REDRIVE
 from pawtag.s3.notification import EVENTS, Notification
+from pawtag.s3.patience import patiently
 from pawtag.s3.policy import sender_statement, with_statement, without_statement
 
 # Tries lie up to five minutes apart: four hours, before a fault puts every upload among the dead letters.
@@ -70,10 +73,8 @@ class Setup:
         self._check_region()
         if self._wish.via == "s3":
             self._notification.check_overlap(self._wish.name, self._wish.prefix)
-        dead_arn = self._queue(self._wish.dead_queue, {"MessageRetentionPeriod": str(DAYS_14_S)})[1]
-        redrive = json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": MOST_RECEIVES})
-        own = {"VisibilityTimeout": str(self._wish.visibility_s), "MessageRetentionPeriod": str(DAYS_14_S)}
-        url, arn = self._queue(self._wish.queue, own | {"RedrivePolicy": redrive})
+        url, arn = self._queue(self._wish.queue, {"VisibilityTimeout": str(self._wish.visibility_s)})
+        self._give_dead_letters(url)
         rule_arn = self._rule(arn) if self._wish.via == "eventbridge" else None
         statement = sender_statement(self._wish.name, self._wish.bucket, arn, rule_arn)
         self._do(
@@ -83,18 +84,19 @@ class Setup:
             statement,
         )
         if rule_arn:
-            self._do(f"let {self._wish.bucket} tell EventBridge", self._notification.tell_eventbridge)
+            what = f"let {self._wish.bucket} tell EventBridge"
+            self._do(what, self._notification.tell_eventbridge, self._wish.name)
         else:
             what = f"let {self._wish.bucket} tell {arn} of {EVENTS[0]} below {self._wish.prefix!r}"
             self._do(what, self._notification.put, self._wish.name, arn, self._wish.prefix)
+            self._remove_rule()
         return url, arn
 
     def remove(self) -> None:
         """Take back what `make` made; queues that it did not make, or that others use, stay. Raises PawtagError."""
         url, dead_url = self._url(self._wish.queue), self._url(self._wish.dead_queue)
         self._do(f"take our rule off {self._wish.bucket}", self._notification.remove, self._wish.name)
-        if self._has_rule():
-            self._do(f"delete EventBridge's rule {self._wish.name}", self._remove_rule)
+        self._remove_rule()
         if url and not self._remove_queue(url):
             return
         if dead_url and self._is_ours(dead_url):
@@ -105,7 +107,7 @@ class Setup:
             try:
                 found = self._clients.s3.head_bucket(Bucket=self._wish.bucket)
             except ClientError as error:
-                if code_of(error) == "404":
+                if code_of(error) == NO_BUCKET[1]:
                     raise ConfigError(f"There is no bucket {self._wish.bucket}.") from error
                 raise
         lies, ours = found.get("BucketRegion"), self._clients.sqs.region
@@ -118,16 +120,21 @@ class Setup:
         """The queue's URL and ARN, made where it is missing; one that is there keeps its own attributes."""
         url = self._url(name)
         if url is None:
-            create, tags = self._clients.sqs.create_queue, MADE_BY
-            self._do(f"make the queue {name}", create, QueueName=name, Attributes=attributes, tags=tags)
-            url = self._url(name)
-        elif "RedrivePolicy" in attributes and not self._attribute(url, "RedrivePolicy"):
-            redrive = {"RedrivePolicy": attributes["RedrivePolicy"]}
-            change = self._clients.sqs.set_queue_attributes
-            self._do(f"give {name} its dead letters", change, QueueUrl=url, Attributes=redrive)
-        if url is None:  # only told of
-            return name, f"arn:aws:sqs:{self._clients.sqs.region}:ACCOUNT:{name}"
-        return url, str(self._attribute(url, "QueueArn"))
+            own = {"QueueName": name, "Attributes": {"MessageRetentionPeriod": str(DAYS_14_S)} | attributes}
+            made = self._do(f"make the queue {name}", self._clients.sqs.create_queue, **own, tags=MADE_BY)
+            if made is None:  # only told of
+                return name, f"arn:aws:sqs:{self._clients.sqs.region}:ACCOUNT:{name}"
+            url = str(made["QueueUrl"])
+        return url, str(patiently(partial(self._attribute, url, "QueueArn"), self._say))
+
+    def _give_dead_letters(self, url: str) -> None:
+        """Unless the queue has some, or it is only told of."""
+        if self._dry_run or self._attribute(url, REDRIVE):
+            return
+        dead_arn = self._queue(self._wish.dead_queue, {})[1]
+        redrive = json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": MOST_RECEIVES})
+        change = self._clients.sqs.set_queue_attributes
+        self._do(f"give {self._wish.queue} its dead letters", change, QueueUrl=url, Attributes={REDRIVE: redrive})
 
     def _allow(self, url: str, statement: dict[str, Any]) -> None:
         policy = with_statement(json.loads(self._attribute(url, "Policy") or "{}"), statement)
@@ -150,7 +157,9 @@ class Setup:
         events = self._clients.events()
         with explained(f"EventBridge's rule {name}"):
             arn = str(events.put_rule(Name=name, EventPattern=json.dumps(pattern))["RuleArn"])
-            events.put_targets(Rule=name, Targets=[{"Id": "pawtag", "Arn": queue_arn}])
+            refused = events.put_targets(Rule=name, Targets=[{"Id": "pawtag", "Arn": queue_arn}])["FailedEntries"]
+        if refused:
+            raise PawtagError(f"EventBridge does not take the queue: {refused[0].get('ErrorMessage')}")
         self._say(f"made EventBridge's rule {name}")
         return arn
 
@@ -167,10 +176,11 @@ class Setup:
         return True
 
     def _remove_rule(self) -> None:
-        events = self._clients.events()
-        with explained(f"EventBridge's rule {self._wish.name}"):
-            events.remove_targets(Rule=self._wish.name, Ids=["pawtag"])
-            events.delete_rule(Name=self._wish.name)
+        """Take EventBridge's rule back, if there is one."""
+        if self._has_rule():
+            events, rule = self._clients.events(), self._wish.name
+            self._do(f"take the queue off EventBridge's rule {rule}", events.remove_targets, Rule=rule, Ids=["pawtag"])
+            self._do(f"delete EventBridge's rule {rule}", events.delete_rule, Name=rule)
 
     def _remove_queue(self, url: str) -> bool:
         """Delete the queue, or take our things off one that stays; whether nobody needs its dead letters now."""
@@ -181,8 +191,8 @@ class Setup:
             return True
         is_needed = is_ours or any(str(one.get("Sid", "")).startswith(PREFIX) for one in rest)
         change = self._clients.sqs.set_queue_attributes
-        if not is_needed and f':{self._wish.dead_queue}"' in (self._attribute(url, "RedrivePolicy") or ""):
-            self._do("take our dead letters off it", change, QueueUrl=url, Attributes={"RedrivePolicy": ""})
+        if not is_needed and f':{self._wish.dead_queue}"' in (self._attribute(url, REDRIVE) or ""):
+            self._do("take our dead letters off it", change, QueueUrl=url, Attributes={REDRIVE: ""})
         attributes = {"Policy": json.dumps(policy) if policy else ""}
         what = f"leave the queue {self._wish.queue}, which others use, and take our statement off its policy"
         self._do(what, change, QueueUrl=url, Attributes=attributes)
@@ -209,10 +219,16 @@ class Setup:
         value: str | None = found.get("Attributes", {}).get(name)
         return value
 
-    def _do(self, what: str, step: Callable[..., object], *arguments: Any, **named: Any) -> None:
+    def _do(self, what: str, step: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        """Take the step, patiently, and say so; what it returned."""
         if self._dry_run:
             self._say(f"would {what}")
-            return
-        with explained(what):
-            step(*arguments, **named)
+            return None
+
+        def take() -> Any:
+            with explained(what):
+                return step(*arguments, **named)
+
+        result = patiently(take, self._say)
         self._say(what)
+        return result

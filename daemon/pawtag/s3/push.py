@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from email.utils import parsedate_to_datetime
+from itertools import islice
 from pathlib import Path
 
 from pawtag.config import S3Settings
@@ -85,7 +86,7 @@ class Inbox:
         """The next photos, oldest first, as soon as there are some."""
         async with self._changed:
             await self._changed.wait_for(lambda: self._pending)
-        taken = [self._pending.pop(uri) for uri in list(self._pending)[:AT_ONCE]]
+        taken = [self._pending.pop(uri) for uri in list(islice(self._pending, AT_ONCE))]
         self._in_hand |= {ref.uri for ref in taken}
         return taken
 

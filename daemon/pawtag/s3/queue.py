@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,6 +15,7 @@ from pawtag.errors import PawtagError
 from pawtag.ports import SourceState
 from pawtag.records import Event, Payload, PhotoRef, Source
 from pawtag.s3.address import photos_at
+from pawtag.s3.letters import Letters
 from pawtag.s3.mailbox import AT_ONCE, Mailbox, Message
 from pawtag.s3.messages import MessageError, ObjectHint, read
 from pawtag.s3.objects import Objects
@@ -24,21 +24,12 @@ log = logging.getLogger(__name__)
 
 POLL_S = 20
 ACK_PAUSE_S = 0.5
-AGAIN_S = 5.0
 FOR_ANOTHER_S, FOR_ANOTHER_AT_MOST_S = 15.0, 3600.0  # each time is a receive: fifty last two days
-DEPTH_PAUSE_S = 30.0
+ASK_PAUSE_S = 30.0
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
 # Where the queue has no rule of its own: of what cannot be read, and of what fails for hours.
 MOST_RECEIVES_GARBLED, MOST_RECEIVES = 5, 50
-
-
-@dataclass(slots=True, eq=False)
-class Letter:
-    """A message in hand: acknowledged once all its photos are done; given back where one has failed for now."""
-
-    receipt: str
-    left: int
-    delay_s: float | None
+MOST_NAMED = 100
 
 
 class QueueSource:
@@ -48,12 +39,10 @@ class QueueSource:
         """`by`: what this daemon's records are signed with. Nothing is received before `events`."""
         self._mailbox, self._objects, self._settings, self._by = mailbox, objects, settings, by
         self._threads = ThreadPoolExecutor(settings.concurrency + 2, thread_name_prefix="queue")
-        self._hidden: set[Letter] = set()
-        self._acknowledged: list[str] = []
-        self._in_hand: set[str] = set()
+        self._letters = Letters(self._give_back)
         self._ended = threading.Event()
         self._has_redrive = True
-        self._named_another = False
+        self._named: set[str] = set()
         self.waiting = 0
         self.state = SourceState(f"queue {mailbox.url}", "running")
 
@@ -61,7 +50,7 @@ class QueueSource:
     async def open(self) -> AsyncIterator["QueueSource"]:
         """The source, its messages kept hidden and acknowledged until the context ends."""
         hidden_s = self._settings.visibility_s / 3
-        chores = {self._keep_hidden: hidden_s, self._acknowledge: ACK_PAUSE_S, self._ask_depth: DEPTH_PAUSE_S}
+        chores = {self._keep_hidden: hidden_s, self._acknowledge: ACK_PAUSE_S, self._ask: ASK_PAUSE_S}
         keeping = [asyncio.create_task(_always(*chore), name=f"queue-{chore[0].__name__}") for chore in chores.items()]
         try:
             yield self
@@ -77,8 +66,6 @@ class QueueSource:
         stopping = asyncio.create_task(stop.wait(), name="queue-stop")
         wait_s = FIRST_WAIT_S
         waiting: deque[Event] = deque()
-        self._has_redrive = await self._call(self._mailbox.has_redrive)
-        await self._call(self._objects.probe)
         try:
             while not stop.is_set():
                 receiving = asyncio.create_task(self._call(self._receive), name="queue-receive")
@@ -96,7 +83,7 @@ class QueueSource:
                     continue
                 # All of them before the first: from now on they are kept hidden, however long their turn takes to come.
                 waiting.extend(event for message in messages for event in self._opened(message))
-                while waiting:
+                while waiting and not stop.is_set():
                     yield waiting.popleft()
         finally:
             for event in waiting:
@@ -130,6 +117,7 @@ class QueueSource:
         """The events of one message."""
         try:
             hints = read(message.body)
+            refs = self._refs(hints)
         except MessageError as error:
             self._put_aside(message, str(error), MOST_RECEIVES_GARBLED)
             return []
@@ -139,27 +127,20 @@ class QueueSource:
         # Who received it before may have been another, whom it was not meant for.
         if not any(hint.by for hint in hints) and self._put_aside(message, "It has failed too often.", MOST_RECEIVES):
             return []
-        return self._events(message, {uri: hint.size_bytes or 0 for hint in hints for uri in self._uris(hint)})
+        return self._letters.open(message, refs)
 
-    def _events(self, message: Message, refs: dict[str, int]) -> list[Event]:
-        """An event for each photo that is not in hand already; what is comes again soon, and its stamp says done."""
-        if not refs:
-            self._acknowledged.append(message.receipt)
-            return []
-        fresh = {uri: size for uri, size in refs.items() if uri not in self._in_hand}
-        if not fresh:
-            self._give_back(message.receipt, AGAIN_S)
-            return []
-        letter = Letter(message.receipt, len(fresh), AGAIN_S if len(fresh) < len(refs) else None)
-        self._hidden.add(letter)
-        self._in_hand |= set(fresh)
-        return [Event(PhotoRef(uri, size, 0), letter, message.receives - 1) for uri, size in fresh.items()]
+    def _refs(self, hints: list[ObjectHint]) -> dict[str, int]:
+        """The photos that the hints may mean and their sizes: where a key leaves doubt, both are looked at.
 
-    def _uris(self, hint: ObjectHint) -> list[str]:
-        """The objects that the hint may mean, of our bucket and prefix: where its key leaves doubt, both are looked at."""
-        if self._settings.bucket not in (None, hint.bucket):
-            log.warning("A message names the bucket %r, which is not s3.bucket; it is passed over.", hint.bucket)
-        return photos_at(hint.bucket, (hint.key, hint.other_key), self._settings)
+        Raises MessageError for another bucket's alone: another daemon's, or s3.bucket is a slip of the pen.
+        """
+        if hints and not any(self._settings.bucket in (None, hint.bucket) for hint in hints):
+            raise MessageError(f"It tells of the bucket {hints[0].bucket!r}, and s3.bucket is another.")
+        return {
+            uri: hint.size_bytes or 0
+            for hint in hints
+            for uri in photos_at(hint.bucket, (hint.key, hint.other_key), self._settings)
+        }
 
     def _put_aside(self, message: Message, reason: str, most_receives: int) -> bool:
         """Leave a message to the queue's dead-letter rule; without one it goes to the local dead letters in time."""
@@ -167,7 +148,7 @@ class QueueSource:
         if is_over:
             self._threads.submit(self._bury, message, reason)
         elif most_receives == MOST_RECEIVES_GARBLED:
-            log.warning("A message of %s is left to come again: %s", self._mailbox.url, reason)
+            self._say_once(f"Messages of {self._mailbox.url} are left to come again: {reason}")
         return is_over
 
     def _bury(self, message: Message, reason: str) -> None:
@@ -175,32 +156,24 @@ class QueueSource:
             self._mailbox.bury(message, reason)
 
     def _leave_to_another(self, message: Message) -> None:
-        if not self._named_another:
-            log.warning("Messages of %s are meant for daemons with another model or labels.", self._mailbox.url)
-        self._named_another = True
+        self._say_once(f"Messages of {self._mailbox.url} are meant for daemons with another model or labels.")
         self._give_back(message.receipt, min(FOR_ANOTHER_S * 2**message.receives, FOR_ANOTHER_AT_MOST_S))
+
+    def _say_once(self, what: str) -> None:
+        if what not in self._named and len(self._named) < MOST_NAMED:
+            self._named.add(what)
+            log.warning("%s", what)
 
     def _give_back(self, receipt: str, delay_s: float) -> None:
         self._threads.submit(self._mailbox.hide, receipt, delay_s)
 
     def _finish(self, event: Event, delay_s: float | None) -> None:
-        letter = event.receipt
-        if not isinstance(letter, Letter):
-            return
         self._objects.close(event.ref)
-        self._in_hand.discard(event.ref.uri)
-        letter.left -= 1
-        if delay_s is not None:
-            letter.delay_s = max(delay_s, letter.delay_s or 0)
-        if letter.left == 0:
-            self._hidden.discard(letter)
-            if letter.delay_s is None:
-                self._acknowledged.append(letter.receipt)
-            else:
-                self._give_back(letter.receipt, letter.delay_s)
+        self._letters.finish(event, delay_s)
 
     def _receive(self) -> list[Message]:
         """In a thread. What comes after the end is given back at once; a lost queue is to be found soon."""
+        self._objects.probe()
         messages = self._mailbox.receive(0 if self.state.state == "lost" else POLL_S)
         if not self._ended.is_set():
             return messages
@@ -210,17 +183,19 @@ class QueueSource:
 
     async def _keep_hidden(self) -> None:
         """Extend what is in hand long before it would be handed to others."""
-        for letter in list(self._hidden):
-            await self._call(self._mailbox.hide, letter.receipt, self._settings.visibility_s)
+        hidden = self._letters.hidden
+        for letter in list(hidden):
+            if letter in hidden:  # and was not given back meanwhile
+                await self._call(self._mailbox.hide, letter.receipt, self._settings.visibility_s)
 
-    async def _ask_depth(self) -> None:
+    async def _ask(self) -> None:
         with suppress(PawtagError):  # the polling names what is wrong with the queue
-            self.waiting = await self._call(self._mailbox.depth)
+            self.waiting, self._has_redrive = await self._call(self._mailbox.ask)
 
     async def _acknowledge(self) -> None:
         """Delete what is done, ten at a time; what the queue refuses is tried once more, or comes again."""
-        while some := self._acknowledged[:AT_ONCE]:
-            del self._acknowledged[:AT_ONCE]
+        while some := self._letters.done[:AT_ONCE]:
+            del self._letters.done[:AT_ONCE]
             try:
                 if failed := await self._call(self._mailbox.delete, some):
                     await self._call(self._mailbox.delete, failed)

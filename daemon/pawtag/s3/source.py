@@ -15,7 +15,10 @@ from pawtag.s3.objects import Objects
 
 log = logging.getLogger(__name__)
 
-MOST_WAITING = 10_000
+# Photos that wait for another try: beyond that, no new ones are taken.
+MOST_WAITING = 100_000
+# Who gives up at all waits at most so long for a photo, and ends where the first so many all fail: a person is waiting.
+LONGEST_PAUSE_S, HOPELESS = 30.0, 50
 
 
 class Supply(Protocol):
@@ -38,26 +41,27 @@ class ObjectSource:
         self._count = itertools.count()
         self._in_hand = 0
         self._moved = asyncio.Event()
+        self._failures = self._successes = 0
         self.given_up = 0
         self.state = SourceState(name, "running")
 
     async def events(self, stop: asyncio.Event) -> AsyncIterator[Event]:
-        """Events until `stop` is set, or until the supply has ended and all of it is dealt with.
+        """Events until `stop` is set, or until the supply has ended and all of it is dealt with, or given up.
 
         Raises PawtagError where the supply fails.
         """
         stopping = asyncio.create_task(stop.wait(), name="supply-stop")
         taking: asyncio.Task[Sequence[PhotoRef] | None] | None = None
         has_ended = False
-        await asyncio.to_thread(self._objects.probe)
         try:
             while not stop.is_set():
-                while event := self._due():
+                while not stop.is_set() and (event := self._due()):
                     yield self._taken(event)
-                if has_ended and not self._again and not self._in_hand:
+                if (has_ended and not self._again and not self._in_hand) or self._is_hopeless():
+                    self.given_up += len(self._again)
                     return
                 if not has_ended and taking is None and len(self._again) < MOST_WAITING:
-                    taking = asyncio.create_task(self._supply.take(), name="supply")
+                    taking = asyncio.create_task(self._take(), name="supply")
                 await self._wait({stopping, taking} if taking else {stopping})
                 if taking and taking.done():
                     refs, taking = taking.result(), None
@@ -80,16 +84,19 @@ class ObjectSource:
 
     async def done(self, event: Event) -> None:
         """The object has its record, or is owed none."""
+        self._successes += 1
         self._let_go(event)
         self._supply.finished(event.ref)
 
     async def retry(self, event: Event, delay_s: float) -> None:
         """Hand it out again after the delay, unless it has been tried often enough."""
-        if self._tries is not None and event.attempt + 1 >= self._tries:
-            self.given_up += 1
-            self._let_go(event)  # and not finished: who goes on later begins before it
-            return
+        self._failures += 1
         self._let_go(event)
+        if self._tries is not None:
+            delay_s = min(delay_s, LONGEST_PAUSE_S)
+            if event.attempt + 1 >= self._tries:
+                self.given_up += 1  # and not finished: who goes on later begins before it
+                return
         again = Event(event.ref, event.receipt, event.attempt + 1)
         heapq.heappush(self._again, (time.monotonic() + delay_s, next(self._count), again))
 
@@ -104,6 +111,10 @@ class ObjectSource:
             log.error("%s", fault)
         self.state = SourceState(self.state.name, "degraded" if fault else "running", str(fault) if fault else None)
 
+    async def _take(self) -> Sequence[PhotoRef] | None:
+        await asyncio.to_thread(self._objects.probe)
+        return await self._supply.take()
+
     def _taken(self, event: Event) -> Event:
         self._in_hand += 1
         return event
@@ -112,6 +123,9 @@ class ObjectSource:
         self._objects.close(event.ref)
         self._in_hand -= 1
         self._moved.set()
+
+    def _is_hopeless(self) -> bool:
+        return self._tries is not None and not self._successes and self._failures >= HOPELESS
 
     def _due(self) -> Event | None:
         if self._again and self._again[0][0] <= time.monotonic():

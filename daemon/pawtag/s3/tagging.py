@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 REFUSED = frozenset({"BadRequest", "InvalidTag", "InvalidArgument", "MalformedXML"})
 NO_TAGGING = frozenset({"NotImplemented", "501"})
+# Of an object that never was; elsewhere it is S3's word for a delete marker.
+NO_TAGGING_OF_NOTHING = NO_TAGGING | {"MethodNotAllowed", "405"}
 PROBE = ".pawtag-probe"
 
 
@@ -29,28 +31,24 @@ class Tagging:
         self._counting: dict[str, bool] = {}
         self.is_there = True
         """Whether the store has tags at all, as far as is known."""
+        self.refuses_ours = False
+        """Whether ours alone were refused, or are too many: then the record of an object without tags is beside it."""
 
-    def probe(self, bucket: str) -> None:
+    def probe(self, bucket: str, prefix: str) -> None:
         """Find out whether the store has tags, by asking for those of no object."""
         with suppress(PawtagError):  # no such object is the usual answer; other faults are met and named by the photos
-            self.of(PhotoRef(uri_of(bucket, PROBE), 0, 0))
+            self._of(PhotoRef(uri_of(bucket, prefix + PROBE), 0, 0), NO_TAGGING_OF_NOTHING)
 
     def of(self, ref: PhotoRef) -> dict[str, str]:
         """The tags of that version of an object. Raises what `explained` raises."""
-        with explained(ref.uri):
-            try:
-                found = self._client.get_object_tagging(**version(ref))
-            except ClientError as error:
-                if self._notice(error):
-                    return {}
-                raise
-        return {tag["Key"]: tag["Value"] for tag in found.get("TagSet") or []}
+        return self._of(ref, NO_TAGGING)
 
     def opened(self, ref: PhotoRef, count: int | None) -> dict[str, str]:
         """The tags of an object whose GET told their number; None where it told nothing."""
-        if not count:
+        if count:
+            self._counting[_bucket(ref)] = True
+        elif self._counting.get(_bucket(ref)) is not False:
             return {}
-        self._counting[_bucket(ref)] = True
         return self.of(ref)
 
     def write(self, ref: PhotoRef, own: Mapping[str, str], there: Mapping[str, str]) -> bool:
@@ -65,6 +63,7 @@ class Tagging:
         now = self.of(ref) if there or not counting else {}
         together = merged(own, now)
         if together is None or not self._put(ref, together):
+            self._give_way(ref, now)
             return False
         if counting is None:
             self._learn(ref)
@@ -84,13 +83,30 @@ class Tagging:
             self._client.delete_object_tagging(**version(ref))
         return True
 
+    def _give_way(self, ref: PhotoRef, there: Mapping[str, str]) -> None:
+        """Take old tags of ours off, or they would contradict the record that is now beside the object."""
+        others = {name: value for name, value in there.items() if not is_ours(name)}
+        self.refuses_ours |= not others
+        if others and others != there:
+            self._put(ref, others)
+
+    def _of(self, ref: PhotoRef, no_tagging: frozenset[str]) -> dict[str, str]:
+        with explained(ref.uri):
+            try:
+                found = self._client.get_object_tagging(**version(ref))
+            except ClientError as error:
+                if self._notice(error, no_tagging):
+                    return {}
+                raise
+        return {tag["Key"]: tag["Value"] for tag in found.get("TagSet") or []}
+
     def _put(self, ref: PhotoRef, tags: Mapping[str, str]) -> bool:
         tag_set = [{"Key": name, "Value": value} for name, value in tags.items()]
         with explained(ref.uri):
             try:
                 self._client.put_object_tagging(**version(ref), Tagging={"TagSet": tag_set})
             except ClientError as error:
-                if self._notice(error) or code_of(error) in REFUSED:
+                if self._notice(error, NO_TAGGING) or code_of(error) in REFUSED:
                     return False
                 raise
         return True
@@ -113,9 +129,9 @@ class Tagging:
         found["Body"].close()
         self._counting[_bucket(ref)] = bool(found.get("TagCount"))
 
-    def _notice(self, error: ClientError) -> bool:
+    def _notice(self, error: ClientError, no_tagging: frozenset[str]) -> bool:
         """Whether the error says that the store has no tags; that is named once."""
-        if code_of(error) not in NO_TAGGING:
+        if code_of(error) not in no_tagging:
             return False
         if self.is_there:
             log.warning("This store has no object tags: records are written as objects beside the photos.")

@@ -27,18 +27,13 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
         print(url)
         sqs = Client("sqs", settings.s3, most_connections=2)
         wrong += sum(_say(finding) for finding in proofs.of_queue(sqs, url))
-        if uri:
-            wrong += _say(proofs.of_notification(s3, uri[0], _arn(url, sqs)))
+        if uri and (arn := proofs.arn_of(sqs, url)):
+            wrong += _say(proofs.of_notification(s3, uri[0], arn))
     if uri:
         print(f"s3://{uri[0]}/{uri[1]}")
         listing = buckets.listing_of(settings, uri, ())
         wrong += sum(_say(finding) for finding in proofs.of_bucket(s3, settings.s3, listing))
     return 1 if wrong else 0
-
-
-def _arn(url: str, sqs: Client) -> str:
-    found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
-    return str(found["Attributes"]["QueueArn"])
 
 
 def _say(finding: proofs.Finding) -> bool:

@@ -18,9 +18,10 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     bucket, prefix = parsed(arguments.place)
     settings = narrowed(settings, (bucket, prefix))
     client, objects = Client("s3", settings.s3, most_connections=2), buckets.objects_of(settings)
-    where = (settings.s3.sidecar_bucket or bucket, settings.s3.sidecar_prefix + prefix)
+    records = (settings.s3.sidecar_bucket or bucket, settings.s3.sidecar_prefix + prefix)
+    is_within = records[0] == bucket and records[1].startswith(prefix)
     count: Counter[str] = Counter()
-    for place in dict.fromkeys([(bucket, prefix), where]):
+    for place in [(bucket, prefix)] if is_within else [(bucket, prefix), records]:
         for trace in traces(Listing(client, settings.s3, place), objects.tagging, objects.beside):
             if trace.kind == "unread":
                 count["unread"] += 1

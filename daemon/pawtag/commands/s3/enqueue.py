@@ -4,8 +4,8 @@ import argparse
 
 from tqdm import tqdm
 
-from pawtag import buckets, labels, loading
-from pawtag.commands.s3.scan import narrowed, told
+from pawtag import buckets
+from pawtag.commands.s3.scan import add_common_arguments, begin, narrowed, told, with_wanted_model
 from pawtag.config import Settings
 from pawtag.errors import ConfigError
 from pawtag.records import now
@@ -23,9 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--inventory", metavar="s3://.../manifest.json", help="take the photos from an S3 Inventory, not from a listing"
     )
     parser.add_argument("--all", action="store_true", help="all photos, without looking at their tags")
-    parser.add_argument(
-        "--storage-class", action="append", default=[], metavar="CLASS", help="also photos of this colder class"
-    )
+    add_common_arguments(parser)
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -35,20 +33,16 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     if url is None:
         raise ConfigError("Which queue? Set s3.queue_url, or name it with --queue-url.")
     settings = narrowed(settings, uri)
-    ours = loading.load(settings, labels.load(settings.labels.file)).tagger.fingerprints
-    if ours.model.fallback:
-        wanted = f"The model {ours.model.wanted} is not on this machine, so nobody knows whose records are wanted"
-        raise ConfigError(f"{wanted}: run 'pawtag model pull' first, or say --model embedded.")
+    ours = with_wanted_model(settings).tagger.fingerprints
     pages = buckets.pages_of(settings, uri, arguments.storage_class, arguments.inventory)
     judge = None if arguments.all else Judge(ours, now())
     teller = Teller(buckets.mailbox_of(settings, url), buckets.objects_of(settings), judge, ours.by)
     what = (arguments.uri, url, str(arguments.inventory), str(settings.s3.endpoint_url), ours.by, str(arguments.all))
     checkpoint = Checkpoint(buckets.state_of(settings), "enqueue", *what, *arguments.storage_class)
-    if checkpoint.position:
-        print(f"going on behind {checkpoint.position!r}")
+    begin(checkpoint, anew=arguments.anew)
     with tqdm(unit=" photos", disable=None, dynamic_ncols=True) as bar:
         try:
-            count = teller.tell(pages, checkpoint, lambda looked_at, _: bar.update(looked_at))
+            count = teller.tell(pages, checkpoint, bar.update)
         finally:
             checkpoint.save()
     print(f"{count['sent']} events were sent, {count['current']} photos need nothing")

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from pawtag import buckets, labels, loading
 from pawtag.config import Settings
-from pawtag.errors import PawtagError
+from pawtag.errors import ConfigError, PawtagError
 from pawtag.s3.address import parsed
 from pawtag.s3.listing import Checkpoint, Listing
 from pawtag.s3.prices import Estimate
@@ -25,12 +25,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `s3 scan`."""
     parser.add_argument("uri", metavar="s3://BUCKET/PREFIX", help="what to bring up to date")
     parser.add_argument("--dry-run", action="store_true", help="only list, and say what it would cost")
-    parser.add_argument(
-        "--storage-class", action="append", default=[], metavar="CLASS", help="also photos of this colder class"
-    )
+    add_common_arguments(parser)
     parser.add_argument(
         "--per-second", type=float, default=PER_S, metavar="N", help="--dry-run: photos a second (default: 20)"
     )
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Those of `enqueue`, too."""
+    parser.add_argument(
+        "--storage-class", action="append", default=[], metavar="CLASS", help="also photos of this colder class"
+    )
+    parser.add_argument("--anew", action="store_true", help="not from where an earlier run was ended")
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -39,13 +45,12 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     settings = narrowed(settings, uri)
     if arguments.dry_run:
         listing = buckets.listing_of(settings, uri, arguments.storage_class)
-        _preview(listing, arguments.per_second)
+        _preview(listing, arguments, settings)
         return 0
-    loaded = loading.load(settings, labels.load(settings.labels.file))
+    loaded = with_wanted_model(settings)
     state, by = buckets.state_of(settings), loaded.tagger.fingerprints.by
     checkpoint = Checkpoint(state, "scan", arguments.uri, str(settings.s3.endpoint_url), by, *arguments.storage_class)
-    if checkpoint.position:
-        print(f"going on behind {checkpoint.position!r}")
+    begin(checkpoint, anew=arguments.anew)
     asyncio.run(_scan(settings, loaded, uri, arguments.storage_class, checkpoint))
     return 0
 
@@ -53,6 +58,28 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
 def narrowed(settings: Settings, uri: tuple[str, str]) -> Settings:
     """The settings for that bucket and prefix alone."""
     return settings.model_copy(update={"s3": settings.s3.model_copy(update={"bucket": uri[0], "prefix": uri[1]})})
+
+
+def with_wanted_model(settings: Settings) -> loading.Loaded:
+    """The model that the settings ask for. Raises ConfigError where only its fallback is here.
+
+    What a fallback tags in a bucket stays so until another scan, and each tag written costs.
+    """
+    loaded = loading.load(settings, labels.load(settings.labels.file))
+    name = loaded.tagger.fingerprints.model
+    if name.fallback:
+        raise ConfigError(
+            f"The model {name.wanted} is not on this machine: run 'pawtag model pull' first, or say --model embedded."
+        )
+    return loaded
+
+
+def begin(checkpoint: Checkpoint, *, anew: bool) -> None:
+    """Say where the work goes on, if it does."""
+    if anew:
+        checkpoint.forget()
+    if checkpoint.position:
+        print(f"going on behind {checkpoint.position!r}, as of {checkpoint.saved_at} (--anew: from the beginning)")
 
 
 def told(skipped: Counter[str]) -> str:
@@ -82,14 +109,17 @@ async def _scan(
     )
     if passed_over := told(work.supply.skipped):
         print(passed_over)
-    checkpoint.forget()
     if work.source.given_up:
-        raise PawtagError(f"{work.source.given_up} photos could not be finished: {work.pipeline.last_fault}")
+        raise PawtagError(
+            f"{work.source.given_up} photos could not be finished: {work.pipeline.last_fault} "
+            "Run it again to go on before the first of them."
+        )
+    checkpoint.forget()
 
 
 @contextmanager
 def _bar(listing: Listing, checkpoint: Checkpoint) -> Iterator["tqdm[None]"]:
-    """A progress bar whose total grows while a second listing runs ahead and counts: time left needs it."""
+    """A progress bar that has a total once a second listing, which runs ahead, has counted: time left needs it."""
     ended = threading.Event()
     with tqdm(unit=" photos", disable=None, dynamic_ncols=True) as bar:
 
@@ -110,7 +140,7 @@ def _bar(listing: Listing, checkpoint: Checkpoint) -> Iterator["tqdm[None]"]:
             ended.set()
 
 
-def _preview(listing: Listing, per_s: float) -> None:
+def _preview(listing: Listing, arguments: argparse.Namespace, settings: Settings) -> None:
     keys, photos, size_bytes, skipped = 0, 0, 0, Counter[str]()
     for page in listing.pages():
         keys += len(page.photos) + page.skipped.total()
@@ -122,7 +152,11 @@ def _preview(listing: Listing, per_s: float) -> None:
     if passed_over := told(skipped):
         print(passed_over)
     print(f"at most {cost.lists} requests that list, {cost.reads} that read, {photos} that write tags")
-    print(f"at AWS's list prices (us-east-1) ${cost.price:,.2f} if all are new, ${cost.price_current:,.2f} if none is;")
-    print(f"the tags then cost ${cost.tags_a_month:,.2f} a month")
+    print(f"at AWS's list prices (us-east-1) ${cost.price:,.2f} if all are new, ${cost.price_current:,.2f} if none is")
+    if arguments.storage_class:
+        print("reading colder storage classes costs more than that: see AWS's prices for retrieval")
+    if settings.s3.write != "sidecar":
+        print(f"the tags then cost ${cost.tags_a_month:,.2f} a month")
+    per_s = arguments.per_second
     hours = ", ".join(f"{number} daemons {cost.hours(number * per_s):,.1f}" for number in (1, 4, 16))
     print(f"hours at {per_s:g} photos a second each: {hours}")

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 from functools import partial
 
 from pawtag.config import Settings
@@ -31,6 +32,8 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     """Do it, and print what to run next."""
     bucket, prefix = parsed(arguments.uri)
     queue = arguments.queue or f"pawtag-{bucket}".replace(".", "-")
+    if queue.endswith(".fifo"):
+        raise ConfigError("S3 tells no FIFO queue; name a standard one.")
     wish = Wish(bucket, prefix, queue, arguments.via, settings.s3.visibility_s)
     if arguments.push:
         return _push(arguments, settings, wish)
@@ -43,9 +46,14 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     url, arn = setup.make()
     places = Places(bucket, prefix, settings.s3.sidecar_bucket, settings.s3.sidecar_prefix)
     print(f"\nThe least that pawtag needs, as an IAM policy:\n{json.dumps(daemon_policy(places, arn), indent=2)}")
-    print(f"\nNext:\n  PAWTAG_S3__QUEUE_URL={url} PAWTAG_S3__BUCKET={bucket} pawtag s3 check")
-    print(f"  PAWTAG_S3__QUEUE_URL={url} PAWTAG_S3__BUCKET={bucket} pawtag run")
-    print(f"  pawtag s3 scan s3://{bucket}/{prefix}     # what is there already")
+    own = {"QUEUE_URL": url, "BUCKET": bucket, "PREFIX": prefix}
+    settings_lines = [f"export PAWTAG_S3__{name}={shlex.quote(value)}" for name, value in own.items() if value]
+    commands = [
+        "pawtag s3 check",
+        "pawtag run",
+        f"pawtag s3 scan {shlex.quote(arguments.uri)}     # what is there already",
+    ]
+    print("\n  ".join(["\nNext:", *settings_lines, *commands]))
     return 0
 
 
