@@ -47,6 +47,23 @@ def store(address, monkeypatch):
     return SimpleNamespace(s3=s3, sqs=sqs, url=url, address=address, bucket=BUCKET)
 
 
+@pytest.fixture
+def surroundings(store, tmp_path, monkeypatch):
+    """A user's, for the command line."""
+    monkeypatch.chdir(tmp_path)
+    own = {"ENDPOINT_URL": store.address, "REGION": REGION, "ADDRESSING": "path"}
+    for name, value in own.items():
+        monkeypatch.setenv(f"PAWTAG_S3__{name}", value)
+    monkeypatch.setenv("PAWTAG_STATE__DIR", str(tmp_path))
+    return store
+
+
+def behind(store, proxy):
+    """The store as the daemon sees it: through the proxy."""
+    url = store.url.replace(store.address, proxy.address)
+    return SimpleNamespace(**vars(store) | {"address": proxy.address, "url": url})
+
+
 def put(store, key: str, data: bytes, **tags: str) -> None:
     tagging = {"Tagging": urlencode(tags, quote_via=quote)} if tags else {}
     store.s3.put_object(Bucket=store.bucket, Key=key, Body=data, **tagging)

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
@@ -53,6 +54,18 @@ class ColourModel:
 
     def embed_text(self, prompts: Sequence[str]) -> Floats:
         return np.array([VECTORS[prompt.split()[-1]] for prompt in prompts], np.float32)
+
+
+class SlowModel(ColourModel):
+    """A model that photos wait for."""
+
+    def __init__(self, pause_s: float = 1.5) -> None:
+        super().__init__()
+        self.pause_s = pause_s
+
+    def embed(self, batch):
+        time.sleep(self.pause_s)
+        return super().embed(batch)
 
 
 def colour_tagger(

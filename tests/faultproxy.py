@@ -21,6 +21,7 @@ class Asked:
     query: str
     operation: str
     credentials: str
+    body: bytes = b""
 
     @property
     def tagging(self) -> bool:
@@ -37,6 +38,8 @@ class Answer:
     body: bytes | None = None
     delay_s: float = 0.0
     wrong_length: int = 0
+    without: str = ""
+    """A header of the store's own answer that is left out."""
 
 
 @dataclass
@@ -87,12 +90,12 @@ def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:  # noqa: C901 -
             body = self._chunks() if chunked else self.rfile.read(length)
             parts = urlsplit(self.path)
             operation = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
-            asked = Asked(self.command, parts.path, parts.query, operation, self.headers.get("Authorization", ""))
+            asked = Asked(self.command, parts.path, parts.query, operation, self.headers.get("Authorization", ""), body)
             proxy.asked.append(asked)
             answer = proxy.fault(asked)
             if answer is not None:
                 time.sleep(answer.delay_s)
-                if not (answer.cut or answer.wrong_length):
+                if not (answer.cut or answer.wrong_length or answer.without):
                     self._refuse(answer)
                     return
             self._pass_on(body, answer)
@@ -116,14 +119,14 @@ def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:  # noqa: C901 -
             content = found.read()
             self.send_response(found.status)
             for name, value in found.getheaders():
-                if name.lower() not in HOP:
+                if name.lower() not in HOP and name.lower() != (answer.without if answer else ""):
                     self.send_header(name, value)
             length = found.getheader("Content-Length", "0") if self.command == "HEAD" else str(len(content))
             self.send_header("Content-Length", str(int(length) + (answer.wrong_length if answer else 0)))
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(content[: len(content) // 2] if answer and answer.cut else content)
-            if answer:
+            if answer and (answer.cut or answer.wrong_length):
                 self.close_connection = True
             connection.close()
 
@@ -141,3 +144,28 @@ def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:  # noqa: C901 -
                 self.wfile.write(content)
 
     return Handler
+
+
+def once(matches, answer, times: int = 1):
+    """A fault that comes so many times."""
+    left = [times]
+
+    def fault(asked):
+        if left[0] and matches(asked):
+            left[0] -= 1
+            return answer
+        return None
+
+    return fault
+
+
+def is_read(asked) -> bool:
+    return asked.method == "GET" and asked.path.endswith("a.png") and not asked.tagging
+
+
+def is_tagging(asked) -> bool:
+    return asked.method == "PUT" and asked.tagging
+
+
+def denied(key: str):
+    return lambda asked: Answer(403, "AccessDenied") if asked.method == "GET" and asked.path.endswith(key) else None

@@ -13,7 +13,7 @@ PHOTOS, KILLS = 40, 3
 
 
 @pytest.mark.timeout(180)
-def test_kills_lose_no_upload_and_leave_no_message(store, tmp_path, chelsea):
+def test_S14_kills_lose_no_upload_and_leave_no_message(store, tmp_path, chelsea):
     """Every photo carries its tags and its own; the queue is empty, and nobody's dead letters were needed."""
     surroundings = {
         "PAWTAG_MODEL__ID": "embedded",

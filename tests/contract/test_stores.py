@@ -40,7 +40,7 @@ def record(species: str) -> TagRecord:
     )
 
 
-async def test_every_photo_carries_its_tags_whatever_its_key(any_store, tmp_path):
+async def test_S02_every_photo_carries_its_tags_whatever_its_key(any_store, tmp_path):
     """And all tags of its own; a second look makes and reads nothing."""
     for number, key in enumerate(ODD_KEYS):
         put(any_store, key, plain(RED), **(OTHERS if number % 2 else {}))
@@ -55,7 +55,7 @@ async def test_every_photo_carries_its_tags_whatever_its_key(any_store, tmp_path
     assert (await scan(any_store, tmp_path / "2")).pipeline.counts.tagged == 0
 
 
-async def test_where_there_is_no_room_the_record_is_beside_it_and_is_renewed(any_store, tmp_path):
+async def test_S06_where_there_is_no_room_the_record_is_beside_it_and_is_renewed(any_store, tmp_path):
     """On a condition that this store keeps; the tags of others stay as they were."""
     put(any_store, "a.png", plain(RED), **NINE)
     await scan(any_store, tmp_path / "1")
@@ -66,7 +66,7 @@ async def test_where_there_is_no_room_the_record_is_beside_it_and_is_renewed(any
     assert tags(any_store, "a.png") == NINE
 
 
-async def test_tags_that_the_store_does_not_take_again_stay(any_store, tmp_path):
+async def test_S07_tags_that_the_store_does_not_take_again_stay(any_store, tmp_path):
     """SeaweedFS takes at the upload what it refuses later: then the record is an object."""
     try:
         put(any_store, "a.png", plain(RED), mood="😺, purring")
@@ -94,7 +94,7 @@ async def test_who_comes_second_overwrites_nobody(any_store):
     assert sidecar(any_store, "a.png")["model"]["id"] == "third"
 
 
-async def test_copied_tags_do_not_vouch_for_another_content(any_store, tmp_path):
+async def test_S03_copied_tags_do_not_vouch_for_another_content(any_store, tmp_path):
     """The stamp names the content."""
     put(any_store, "a.png", plain(RED))
     await scan(any_store, tmp_path / "1")
@@ -103,7 +103,7 @@ async def test_copied_tags_do_not_vouch_for_another_content(any_store, tmp_path)
     assert tags(any_store, "a.png")["pawtag:species"] == "green"
 
 
-async def test_of_a_versioned_bucket_the_newest_is_tagged(any_store, tmp_path):
+async def test_S17_of_a_versioned_bucket_the_newest_is_tagged(any_store, tmp_path):
     """The tags of an older version stay, and what is deleted is gone, whichever version an event names."""
     any_store.s3.put_bucket_versioning(Bucket=any_store.bucket, VersioningConfiguration={"Status": "Enabled"})
     put(any_store, "a.png", plain(RED), **OTHERS)
@@ -123,7 +123,7 @@ async def test_of_a_versioned_bucket_the_newest_is_tagged(any_store, tmp_path):
         await asyncio.to_thread(objects(any_store).current, listed)
 
 
-async def test_what_is_no_photo_is_told_of_it(any_store, tmp_path):
+async def test_S13_what_is_no_photo_is_told_of_it(any_store, tmp_path):
     """Nothing and rubbish get their error once; a folder's marker and other files get nothing."""
     put(any_store, "empty.png", b"")
     put(any_store, "broken.png", b"no picture")
@@ -159,13 +159,13 @@ def test_clean_takes_back_exactly_what_is_ours(any_store, tmp_path, command):
     assert {one["Key"]: tags(any_store, one["Key"]) for one in listed} == before
 
 
-def test_a_bucket_that_is_not_there_is_named(command, capsys):
+def test_S12_a_bucket_that_is_not_there_is_named(command, capsys):
     """Not taken for an empty one."""
     assert command("s3", "scan", "s3://pets-absent", "--dry-run") == 1
     assert "pets-absent" in capsys.readouterr().err
 
 
-def test_a_key_that_is_not_accepted_is_named(any_store, command, monkeypatch, capsys):
+def test_S12_a_key_that_is_not_accepted_is_named(any_store, command, monkeypatch, capsys):
     """Emulators accept any."""
     if any_store.name not in (SEAWEEDFS, CEPH):
         pytest.skip(f"{any_store.name} accepts any key")

@@ -1,16 +1,35 @@
 """S3 and SQS over a socket (moto's server): what is uploaded carries its tags, and everybody else's things stay."""
 
+import asyncio
 import json
+from contextlib import AsyncExitStack
 from types import SimpleNamespace
 
 import pytest
 
-from buckets import BUCKET, ODD_KEYS, address, event, put, sidecar, store, tags, until, waiting, working  # noqa: F401 - fixtures
+from buckets import (  # noqa: F401 - fixtures
+    BUCKET,
+    ODD_KEYS,
+    address,
+    behind,
+    event,
+    put,
+    settings_for,
+    sidecar,
+    store,
+    tags,
+    until,
+    waiting,
+    working,
+)
+from doubles import ColourModel, SlowModel, colour_tagger
+from faultproxy import FaultProxy
+from pawtag.buckets import renewal_works
 from pawtag.records import ModelName
 from pictures import BLUE, GREEN, RED, plain
 
 
-async def test_every_upload_carries_its_tags(store):
+async def test_S02_every_upload_carries_its_tags(store):
     """Whatever its key is; the queue is empty afterwards."""
     keys = [*ODD_KEYS, "a//b.png"]
     async with working(store):
@@ -23,7 +42,7 @@ async def test_every_upload_carries_its_tags(store):
     assert tags(store, "nothing.png")["pawtag:species"] == "none"
 
 
-async def test_tags_of_others_stay(store):
+async def test_S06_tags_of_others_stay(store):
     """Ours are merged into them."""
     put(store, "a.png", plain(GREEN), album="summer", owner="me")
     async with working(store):
@@ -31,7 +50,7 @@ async def test_tags_of_others_stay(store):
     assert tags(store, "a.png").items() >= {"album": "summer", "owner": "me", "pawtag:species": "green"}.items()
 
 
-async def test_where_ten_tags_leave_no_room_the_record_is_an_object_beside_it(store):
+async def test_S06_where_ten_tags_leave_no_room_the_record_is_an_object_beside_it(store):
     """The tags stay as they were; the object is the stamp, and is no photo."""
     others = {f"t{number}": "x" for number in range(9)}
     put(store, "a.png", plain(RED), **others)
@@ -72,7 +91,7 @@ async def test_a_corrected_object_keeps_what_a_person_wrote(store):
     assert sidecar(store, "a.png")["album"] == "summer"
 
 
-async def test_a_second_telling_costs_no_model_call(store, monkeypatch):
+async def test_S03_S14_a_second_telling_costs_no_model_call(store, monkeypatch):
     """The stamp says done: the message is deleted, the body not read."""
     monkeypatch.setattr("pawtag.s3.letters.AGAIN_S", 1.0)
     put(store, "a.png", plain(RED))
@@ -84,7 +103,7 @@ async def test_a_second_telling_costs_no_model_call(store, monkeypatch):
         assert len(at_work.model.batches) == 1
 
 
-async def test_an_overwritten_photo_is_tagged_as_it_is_now(store):
+async def test_S03_an_overwritten_photo_is_tagged_as_it_is_now(store):
     """Tags that came with a copy do not vouch for another content."""
     put(store, "a.png", plain(RED))
     async with working(store):
@@ -99,7 +118,7 @@ async def test_an_overwritten_photo_is_tagged_as_it_is_now(store):
         await until(lambda: tags(store, "a.png").get("pawtag:species") == "green")
 
 
-async def test_what_is_no_photo_of_ours_is_acknowledged(store):
+async def test_S01_S03_S13_what_is_no_photo_of_ours_is_acknowledged(store):
     """A deleted object, a folder marker, a sidecar, another bucket, a test event; a broken photo gets its error."""
     async with working(store, bucket=BUCKET) as at_work:
         for body in (
@@ -115,7 +134,7 @@ async def test_what_is_no_photo_of_ours_is_acknowledged(store):
     assert tags(store, "empty.png")["pawtag:error"] == "empty"
 
 
-async def test_a_garbled_message_is_left_to_the_queue_s_own_rule(store):
+async def test_S08_a_garbled_message_is_left_to_the_queue_s_own_rule(store):
     """It is neither deleted nor taken in a loop; the others go on."""
     store.sqs.send_message(QueueUrl=store.url, MessageBody="garbage")
     async with working(store):
@@ -138,10 +157,95 @@ async def test_a_fallback_leaves_the_tags_of_others_alone(store):
     assert tags(store, "a.png") == before
 
 
-async def test_a_lost_queue_is_told_and_found_again(store, caplog):
+async def test_S12_a_lost_queue_is_told_and_found_again(store, caplog):
     """/readyz says so; no flood of the log."""
     missing = SimpleNamespace(**vars(store) | {"url": store.url.replace("pawtag", "absent")})
     async with working(missing) as at_work:
         await until(lambda: at_work.work.pipeline.state.state == "lost")
         store.sqs.create_queue(QueueName="absent")
         await until(lambda: at_work.work.pipeline.state.state == "running")
+
+
+async def test_a_new_photo_costs_one_get_and_one_put(store):
+    """Requests are money. The first of a bucket costs a GET more: does one tell of tags?"""
+    with FaultProxy(store.address) as proxy:
+        async with working(behind(store, proxy)):
+            put(store, "first.png", plain(RED))
+            await until(lambda: "pawtag:by" in tags(store, "first.png"))
+            put(store, "a.png", plain(RED))
+            await until(lambda: "pawtag:by" in tags(store, "a.png"))
+    asked = [(one.method, one.tagging) for one in proxy.asked if one.path.endswith("/a.png")]
+    assert asked == [("GET", False), ("PUT", True)]
+
+
+async def test_S04_two_daemons_that_are_told_of_one_photo_agree(store):
+    """Whoever is second finds the stamp: at most one needless model call."""
+    model = ColourModel()
+    keys = [f"{number}.png" for number in range(5)]
+    for key in keys:
+        put(store, key, plain(RED))
+        for _ in range(3):
+            store.sqs.send_message(QueueUrl=store.url, MessageBody=json.dumps({"Records": [event(key)]}))
+    async with working(store, model), working(store, model):
+        await until(lambda: waiting(store) == 0)
+    assert all(tags(store, key)["pawtag:species"] == "red" for key in keys)
+    assert len(keys) <= sum(model.batches) <= 2 * len(keys)
+
+
+@pytest.mark.parametrize("write", ["tags", "both"])
+async def test_S05_what_pawtag_writes_sets_nothing_off(store, write):
+    """Where the store tells of tags and of records, too."""
+    queue = {"QueueUrl": store.url, "AttributeNames": ["QueueArn"]}
+    arn = store.sqs.get_queue_attributes(**queue)["Attributes"]["QueueArn"]
+    rule = {"QueueArn": arn, "Events": ["s3:ObjectCreated:*", "s3:ObjectTagging:*"]}
+    told = {"Bucket": BUCKET, "NotificationConfiguration": {"QueueConfigurations": [rule]}}
+    store.s3.put_bucket_notification_configuration(**told)
+    async with working(store, write=write) as at_work:
+        put(store, "a.png", plain(RED))
+        await until(lambda: "pawtag:by" in tags(store, "a.png"))
+        await until(lambda: waiting(store) == 0)
+        assert at_work.model.batches == [1]
+
+
+async def test_S16_four_daemons_share_a_queue(store):
+    """Each photo is tagged once."""
+    model = ColourModel()
+    keys = [f"{number}.png" for number in range(60)]
+    for key in keys:
+        put(store, key, plain(RED))
+    async with AsyncExitStack() as stack:
+        for _ in range(4):
+            await stack.enter_async_context(working(store, model))
+        await until(lambda: waiting(store) == 0)
+    assert all("pawtag:by" in tags(store, key) for key in keys)
+    assert sum(model.batches) == len(keys)
+
+
+async def test_what_the_fallback_tagged_is_tagged_again(store):
+    """By the model that takes over from it: the messages are gone by then."""
+    fallback = ModelName(id="embedded", fallback=True, wanted="colours")
+    async with working(store, name=fallback):
+        put(store, "a.png", plain(RED))
+        await until(lambda: waiting(store) == 0)
+    old = tags(store, "a.png")["pawtag:by"]
+    async with colour_tagger(by="wanted").running() as tagger:
+        (work,) = renewal_works(settings_for(store), tagger, {f"s3://{BUCKET}/a.png", f"s3://{BUCKET}/gone.png"})
+        await work.run(asyncio.Event())
+        assert renewal_works(settings_for(store), tagger, ()) == []
+    assert (old.split(".")[0], tags(store, "a.png")["pawtag:by"].split(".")[0]) == ("colours", "wanted")
+
+
+async def test_a_long_message_does_not_hold_up_the_end(store):
+    """What had no turn is given back, and comes again."""
+    keys = [f"{number}.png" for number in range(40)]
+    for key in keys:
+        put(store, key, plain(RED))
+    store.sqs.purge_queue(QueueUrl=store.url)
+    store.sqs.send_message(QueueUrl=store.url, MessageBody=json.dumps({"Records": [event(key) for key in keys]}))
+    model = SlowModel(0.3)
+    async with working(store, model, concurrency=2):
+        await until(lambda: model.batches)
+    assert sum(model.batches) < len(keys) / 2
+    async with working(store):
+        await until(lambda: waiting(store) == 0)
+    assert all("pawtag:by" in tags(store, key) for key in keys)

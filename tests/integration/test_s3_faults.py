@@ -2,14 +2,12 @@
 
 import asyncio
 import json
-import time
-from types import SimpleNamespace
 
 import pytest
 
-from buckets import BUCKET, address, event, put, sidecar, store, tags, until, waiting, working  # noqa: F401 - fixtures
-from doubles import ColourModel
-from faultproxy import Answer, FaultProxy
+from buckets import BUCKET, address, behind, event, put, sidecar, store, tags, until, waiting, working  # noqa: F401 - fixtures
+from doubles import SlowModel
+from faultproxy import Answer, FaultProxy, is_read, is_tagging, once
 from pictures import GREEN, RED, plain
 
 
@@ -17,40 +15,15 @@ from pictures import GREEN, RED, plain
 def _soon(monkeypatch):
     """A second try comes soon."""
     monkeypatch.setattr("pawtag.s3.client.SOON_S", 0.5)
+    monkeypatch.setattr("pawtag.s3.client.TRIES", 1)
     monkeypatch.setattr("pawtag.s3.letters.AGAIN_S", 1.0)
-
-
-def behind(store, proxy):
-    """The store as the daemon sees it: through the proxy."""
-    url = store.url.replace(store.address, proxy.address)
-    return SimpleNamespace(**vars(store) | {"address": proxy.address, "url": url})
-
-
-def once(matches, answer, times: int = 1):
-    """A fault that comes so many times."""
-    left = [times]
-
-    def fault(asked):
-        if left[0] and matches(asked):
-            left[0] -= 1
-            return answer
-        return None
-
-    return fault
-
-
-def is_read(asked) -> bool:
-    return asked.method == "GET" and asked.path.endswith("a.png") and not asked.tagging
-
-
-def is_tagging(asked) -> bool:
-    return asked.method == "PUT" and asked.tagging
 
 
 @pytest.mark.parametrize(
     ("matches", "answer"),
     [
         (is_read, Answer(503, "SlowDown")),
+        (is_read, Answer(404, body=b"404 page not found")),
         (is_read, Answer(cut=True)),
         (lambda asked: asked.method == "GET" and asked.tagging, Answer(200, body=b"<html>a proxy's own page")),
         (is_read, Answer(wrong_length=100)),
@@ -58,9 +31,9 @@ def is_tagging(asked) -> bool:
         (lambda asked: asked.operation == "DeleteMessageBatch", Answer(503, "ServiceUnavailable")),
         (lambda asked: asked.operation == "ReceiveMessage", Answer(500, "InternalFailure")),
     ],
-    ids=["throttled", "cut", "garbled", "wrong-length", "tagging-500", "delete-503", "receive-500"],
+    ids=["throttled", "a-proxy-s-404", "cut", "garbled", "wrong-length", "tagging-500", "delete-503", "receive-500"],
 )
-async def test_a_passing_fault_costs_time_only(store, matches, answer):
+async def test_S11_a_passing_fault_costs_time_only(store, matches, answer):
     """The photo carries its tags, the message is gone."""
     with FaultProxy(store.address, once(matches, answer, 2)) as proxy:
         put(store, "a.png", plain(RED))
@@ -79,7 +52,7 @@ async def test_a_passing_fault_costs_time_only(store, matches, answer):
         (lambda asked: asked.operation == "ReceiveMessage", "AccessDenied", "sqs:ReceiveMessage"),
     ],
 )
-async def test_a_denial_names_what_is_missing(store, matches, code, named):
+async def test_S12_a_denial_names_what_is_missing(store, matches, code, named):
     """In the state that /readyz shows."""
     with FaultProxy(store.address, lambda asked: Answer(403, code) if matches(asked) else None) as proxy:
         put(store, "a.png", plain(RED))
@@ -87,7 +60,7 @@ async def test_a_denial_names_what_is_missing(store, matches, code, named):
             await until(lambda: named in (at_work.work.pipeline.state.reason or ""))
 
 
-async def test_renewed_credentials_are_taken_up(store, tmp_path, monkeypatch):
+async def test_S12_renewed_credentials_are_taken_up(store, tmp_path, monkeypatch):
     """Without a restart: the credentials file is read anew once they have expired."""
     monkeypatch.setattr("pawtag.s3.client.RENEWED_AT_MOST_S", 0.1)
     monkeypatch.setattr("pawtag.s3.client.NO_KEY_S", 1.0)
@@ -108,9 +81,10 @@ async def test_renewed_credentials_are_taken_up(store, tmp_path, monkeypatch):
             await until(lambda: "pawtag:by" in tags(store, "a.png"))
 
 
-async def test_a_store_without_tags_is_recognised_at_the_start(store, caplog):
+@pytest.mark.parametrize(("status", "code"), [(501, "NotImplemented"), (405, "MethodNotAllowed")])
+async def test_S07_a_store_without_tags_is_recognised_at_the_start(store, caplog, status, code):
     """It is named once, and records are objects beside the photos."""
-    with FaultProxy(store.address, lambda asked: Answer(501, "NotImplemented") if asked.tagging else None) as proxy:
+    with FaultProxy(store.address, lambda asked: Answer(status, code) if asked.tagging else None) as proxy:
         async with working(behind(store, proxy), bucket=BUCKET):
             await until(lambda: "no object tags" in caplog.text)
             put(store, "a.png", plain(RED))
@@ -120,10 +94,11 @@ async def test_a_store_without_tags_is_recognised_at_the_start(store, caplog):
     assert caplog.text.count("no object tags") == 1
 
 
-async def test_a_refused_set_of_tags_leaves_them_as_they_were(store):
+@pytest.mark.parametrize("code", ["BadRequest", "InvalidTag", "InvalidArgument"])
+async def test_S07_a_refused_set_of_tags_leaves_them_as_they_were(store, code):
     """Whatever the code of the refusal is."""
     put(store, "a.png", plain(RED), album="summer")
-    refused = lambda asked: Answer(400, "InvalidTag") if is_tagging(asked) else None  # noqa: E731
+    refused = lambda asked: Answer(400, code) if is_tagging(asked) else None  # noqa: E731
     with FaultProxy(store.address, refused) as proxy:
         async with working(behind(store, proxy)):
             await until(lambda: waiting(store) == 0)
@@ -131,7 +106,7 @@ async def test_a_refused_set_of_tags_leaves_them_as_they_were(store):
     assert sidecar(store, "a.png")["status"] == "tagged"
 
 
-async def test_a_large_object_is_not_downloaded(store):
+async def test_S13_a_large_object_is_not_downloaded(store):
     """Nor one in an archive; a customer's key is a recorded result."""
     put(store, "big.png", b"x" * 3_000_000)
     put(store, "asleep.png", plain(RED))
@@ -156,7 +131,7 @@ async def test_a_message_for_another_model_is_given_back(store):
     assert waiting(store) == 1
 
 
-async def test_where_a_key_leaves_doubt_the_object_that_exists_decides(store):
+async def test_S02_where_a_key_leaves_doubt_the_object_that_exists_decides(store):
     """A store of unknown making writes keys raw, or as in a form."""
     for key in ("a+b.png", "c d.png"):
         put(store, key, plain(RED))
@@ -168,18 +143,22 @@ async def test_where_a_key_leaves_doubt_the_object_that_exists_decides(store):
         await until(lambda: waiting(store) == 0)
 
 
-async def test_without_a_redrive_rule_garbage_goes_to_the_local_dead_letters(store, tmp_path):
-    """After a bounded number of receives, and never in a tight loop."""
+OTHERS = json.dumps({"Records": [event("a.png", "other")]})
+
+
+@pytest.mark.parametrize("body", ["garbage", OTHERS])
+async def test_S08_without_a_redrive_rule_garbage_goes_to_the_local_dead_letters(store, tmp_path, body):
+    """Another bucket's message, too: after a bounded number of receives, and never in a tight loop."""
     store.sqs.purge_queue(QueueUrl=store.url)  # of the test event
-    store.sqs.send_message(QueueUrl=store.url, MessageBody="garbage")
+    store.sqs.send_message(QueueUrl=store.url, MessageBody=body)
     for _ in range(4):
         (message,) = store.sqs.receive_message(QueueUrl=store.url)["Messages"]
         given = {"QueueUrl": store.url, "ReceiptHandle": message["ReceiptHandle"]}
         store.sqs.change_message_visibility(**given, VisibilityTimeout=0)
-    async with working(store, state=tmp_path):
+    async with working(store, state=tmp_path, bucket=BUCKET):
         await until(lambda: waiting(store) == 0)
     (line,) = (tmp_path / "s3" / "dead-letters.jsonl").read_text().splitlines()
-    assert json.loads(line)["body"] == "garbage"
+    assert json.loads(line)["body"] == body
 
 
 async def test_records_may_lie_elsewhere_and_never_over_others(store):
@@ -193,7 +172,7 @@ async def test_records_may_lie_elsewhere_and_never_over_others(store):
     assert sidecar(store, "records/a.png") == {"title": "Takeout"}
 
 
-async def test_a_store_that_is_away_at_the_start_is_waited_for(store):
+async def test_S11_a_store_that_is_away_at_the_start_is_waited_for(store):
     """Its absence ends nothing: the upload is tagged when it is there."""
     with FaultProxy(store.address, lambda asked: Answer(503, "SlowDown") if not asked.operation else None) as proxy:
         put(store, "a.png", plain(RED))
@@ -209,39 +188,31 @@ async def test_a_store_that_is_away_at_the_start_is_waited_for(store):
         {"detail-type": "Object Created", "detail": {"bucket": {"name": BUCKET}, "object": {"key": 5}}},
         {"Records": [event("a.png") | {"s3": {"bucket": {"name": 7}, "object": {"key": "a.png"}}}]},
         {"Type": "Notification", "Message": 3},
+        {"Records": [event("a.png", "other")]},
+        {"Records": [event("a.png") | {"eventName": None}] * 1000},
     ],
 )
-async def test_an_event_that_is_none_inside_ends_nothing(store, body):
-    """It is left to the queue's own rule; the next upload is tagged."""
+async def test_S08_an_event_that_is_none_inside_ends_nothing(store, body):
+    """Nor one of another bucket: it is left to the queue's own rule; the next upload is tagged."""
+    store.sqs.purge_queue(QueueUrl=store.url)  # of the test event
     store.sqs.send_message(QueueUrl=store.url, MessageBody=json.dumps(body))
-    async with working(store):
+    async with working(store, bucket=BUCKET):
         put(store, "b.png", plain(RED))
         await until(lambda: "pawtag:by" in tags(store, "b.png"))
+        await until(lambda: waiting(store) == 1)
 
 
 async def test_of_both_records_neither_is_lost(store):
     """The tags, which are the stamp, come last: what fails before them is done again."""
     beside = lambda asked: asked.method == "PUT" and asked.path.endswith(".json")  # noqa: E731
-    with FaultProxy(store.address, once(beside, Answer(503, "SlowDown"), 5)) as proxy:
+    with FaultProxy(store.address, once(beside, Answer(503, "SlowDown"), 3)) as proxy:
         put(store, "a.png", plain(RED))
         async with working(behind(store, proxy), write="both"):
             await until(lambda: "pawtag:by" in tags(store, "a.png"), 50)
     assert sidecar(store, "a.png")["status"] == "tagged"
 
 
-class SlowModel(ColourModel):
-    """A model that photos wait for."""
-
-    def __init__(self, pause_s: float = 1.5) -> None:
-        super().__init__()
-        self.pause_s = pause_s
-
-    def embed(self, batch):
-        time.sleep(self.pause_s)
-        return super().embed(batch)
-
-
-async def test_tags_that_come_while_the_photo_waits_for_the_model_stay(store):
+async def test_S06_tags_that_come_while_the_photo_waits_for_the_model_stay(store):
     """They are read again where the first look is past."""
     put(store, "first.png", plain(GREEN), album="summer")
     async with working(store, SlowModel()):
@@ -254,7 +225,7 @@ async def test_tags_that_come_while_the_photo_waits_for_the_model_stay(store):
     assert tags(store, "a.png")["album"] == "winter"
 
 
-async def test_a_photo_under_a_customer_s_own_key_is_told_so(store):
+async def test_S13_a_photo_under_a_customer_s_own_key_is_told_so(store):
     """Once: the message is gone."""
     sealed = lambda asked: Answer(400, "InvalidRequest") if is_read(asked) else None  # noqa: E731
     with FaultProxy(store.address, sealed) as proxy:
@@ -264,7 +235,7 @@ async def test_a_photo_under_a_customer_s_own_key_is_told_so(store):
     assert tags(store, "a.png")["pawtag:error"] == "unreadable"
 
 
-async def test_what_waits_for_its_turn_is_kept_from_others(store):
+async def test_S09_what_waits_for_its_turn_is_kept_from_others(store):
     """And what had no turn when the daemon ends is given back at once."""
     for number in range(6):
         put(store, f"{number}.png", plain(RED))
@@ -275,7 +246,7 @@ async def test_what_waits_for_its_turn_is_kept_from_others(store):
         await until(lambda: waiting(store) == 0, 10)
 
 
-async def test_what_takes_longer_than_a_message_is_hidden_is_done_once(store):
+async def test_S09_what_takes_longer_than_a_message_is_hidden_is_done_once(store):
     """It is kept hidden while it is in hand."""
     put(store, "a.png", plain(RED))
     async with working(store, SlowModel(12), visibility_s=10) as at_work:
@@ -284,7 +255,7 @@ async def test_what_takes_longer_than_a_message_is_hidden_is_done_once(store):
         assert at_work.model.batches == [1]
 
 
-async def test_what_could_not_be_deleted_is_deleted_again(store):
+async def test_S10_what_could_not_be_deleted_is_deleted_again(store):
     """Of a batch only that."""
     failed = json.dumps({"Successful": [], "Failed": [{"Id": "0", "Code": "InternalError", "SenderFault": False}]})
     is_deletion = lambda asked: asked.operation == "DeleteMessageBatch"  # noqa: E731

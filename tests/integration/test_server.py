@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import aiohttp
 import pytest
 
-from doubles import COLOURS, ColourModel, colour_tagger
+from doubles import COLOURS, ColourModel, SlowModel, colour_tagger
 from pawtag.config import Settings
 from pawtag.errors import PawtagError
 from pawtag.ports import Progress, SourceState
@@ -447,7 +447,7 @@ async def test_the_description_s_references_are_whole():
 
 async def test_a_change_of_the_model_loses_no_request():
     """Those in hand are answered by the old one, those that come wait for the new one."""
-    old, new = colour_tagger(SlowModel()), colour_tagger()
+    old, new = colour_tagger(SlowModel(0.1)), colour_tagger()
     desk = Desk(Settings(server={"port": 0}), COLOURS)
     async with serving(desk) as running, aiohttp.ClientSession(running.address) as session:
 
@@ -467,14 +467,6 @@ async def test_a_change_of_the_model_loses_no_request():
                 await asyncio.sleep(0.01)
         async with new.running():
             assert await asyncio.gather(*asked) == [200] * 20
-
-
-class SlowModel(ColourModel):
-    """Takes its time."""
-
-    def embed(self, batch):
-        time.sleep(0.1)
-        return super().embed(batch)
 
 
 async def test_readyz_shows_how_far_the_download_is():

@@ -33,7 +33,7 @@ def notification(*records: dict) -> str:
         ("ceph:s3", "in/a+b%20.jpg", "in/a+b%20.jpg"),
     ],
 )
-def test_keys_are_decoded_by_the_rule_of_their_store(source, written, key):
+def test_S02_keys_are_decoded_by_the_rule_of_their_store(source, written, key):
     """Form-encoded by S3 and MinIO, plain by Ceph."""
     (hint,) = read(notification(record(written, source)))
     assert (hint.bucket, hint.key, hint.other_key) == ("pets", key, None)
@@ -53,18 +53,18 @@ def test_a_hint_is_an_address_and_a_size():
     assert read(notification(told)) == [ObjectHint("pets", "a.jpg", 5)]
 
 
-def test_several_records_in_one_message():
+def test_S01_several_records_in_one_message():
     """Each is one object."""
     assert [hint.key for hint in read(notification(record("a.jpg"), record("b.jpg")))] == ["a.jpg", "b.jpg"]
 
 
-def test_sns_wraps_or_does_not():
+def test_S01_sns_wraps_or_does_not():
     """The message in the message."""
     wrapped = json.dumps({"Type": "Notification", "Message": notification(record("a.jpg"))})
     assert [hint.key for hint in read(wrapped)] == ["a.jpg"]
 
 
-def test_eventbridge_s_keys_are_plain():
+def test_S02_eventbridge_s_keys_are_plain():
     """No sign in them stands for another."""
     body = {
         "source": "aws.s3",
@@ -75,7 +75,7 @@ def test_eventbridge_s_keys_are_plain():
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_a_test_event_tells_of_no_object(wrapped):
+def test_S01_a_test_event_tells_of_no_object(wrapped):
     """It is acknowledged like any other."""
     body = json.dumps({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "pets"})
     assert read(json.dumps({"Type": "Notification", "Message": body}) if wrapped else body) == []
@@ -84,7 +84,7 @@ def test_a_test_event_tells_of_no_object(wrapped):
 @pytest.mark.parametrize(
     "event", ["ObjectTagging:Put", "ObjectRemoved:Delete", "ObjectRemoved:DeleteMarkerCreated", "s3:ObjectAcl:Put"]
 )
-def test_what_leaves_the_content_as_it_was_is_passed_over(event):
+def test_S05_what_leaves_the_content_as_it_was_is_passed_over(event):
     """Our own tags above all."""
     assert read(notification(record("a.jpg", event=event))) == []
 
@@ -102,7 +102,7 @@ def filer(event: str, etag: bytes | None, old: bytes | None = None, key: str = "
     return json.dumps({"event_type": event, "key": key, "message": message})
 
 
-def test_the_filer_s_own_words():
+def test_S01_the_filer_s_own_words():
     """SeaweedFS: a path, an ETag in base64; a change of tags leaves the ETag as it was."""
     assert read(filer("create", b"abc")) == [ObjectHint("pets", "in/a b.jpg")]
     assert read(filer("update", b"new", b"abc")) == [ObjectHint("pets", "in/a b.jpg")]
@@ -113,10 +113,21 @@ def test_the_filer_s_own_words():
 
 @pytest.mark.parametrize(
     "body",
-    ["", "no JSON", "[]", "3", "{}", '{"Records": [{}]}', '{"Records": 3}', '{"Type": "Notification", "Message": 1}']
-    + [notification(record("half an emoji \ud83d.jpg"))],
+    [
+        *(
+            "",
+            "no JSON",
+            "[]",
+            "3",
+            "{}",
+            '{"Records": [{}]}',
+            '{"Records": 3}',
+            '{"Type": "Notification", "Message": 1}',
+        ),
+        notification(record("half an emoji \ud83d.jpg")),
+    ],
 )
-def test_garbage_is_told_from_messages(body):
+def test_S08_garbage_is_told_from_messages(body):
     """One error for all of it."""
     with pytest.raises(MessageError):
         read(body)
@@ -127,7 +138,7 @@ def samples() -> list[Path]:
 
 
 @pytest.mark.skipif(not samples(), reason=f"no samples of real stores at {STORES} (set PAWTAG_STORES)")
-def test_real_messages_of_four_stores_are_understood():
+def test_S01_real_messages_of_four_stores_are_understood():
     """Puts, copies and uploads in parts name one object; deletions, tags and tests none."""
     for path in samples():
         hints = read(path.read_text("utf-8"))

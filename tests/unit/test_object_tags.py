@@ -46,7 +46,7 @@ def test_a_photo_that_cannot_be_tagged():
     assert tags_of(record, ETAG) == {"pawtag:error": "truncated", "pawtag:by": "b.01234567"}
 
 
-def test_labels_are_written_in_characters_that_every_store_takes():
+def test_S07_labels_are_written_in_characters_that_every_store_takes():
     """No comma, no emoji, no slash of a label's own, 256 characters."""
     tags = tuple(Tag(label=label, group="species", score=0.9) for label in ("a,b/c", "katze 🐱", "x" * 300))
     value = tags_of(record_for(REF, tags=tags), ETAG)["pawtag:species"]
@@ -54,7 +54,7 @@ def test_labels_are_written_in_characters_that_every_store_takes():
     assert len(value) == 256
 
 
-def test_a_stamp_vouches_for_its_own_content_alone():
+def test_S03_a_stamp_vouches_for_its_own_content_alone():
     """Tags that were copied to another object, or that stayed at an overwrite, do not."""
     tags = tags_of(record_for(REF), ETAG)
     assert by_of(tags, ETAG) == "b"
@@ -64,7 +64,7 @@ def test_a_stamp_vouches_for_its_own_content_alone():
 
 
 @pytest.mark.parametrize(("others", "fits"), [(0, True), (6, True), (7, False), (10, False)])
-def test_other_tags_stay_or_ours_give_way(others, fits):
+def test_S06_other_tags_stay_or_ours_give_way(others, fits):
     """Ten in all; our old ones are replaced."""
     there = {f"album{number}": "x" for number in range(others)} | {"pawtag:coat": "old", "pawtag:error": "empty"}
     own = {"pawtag:species": "cat", "pawtag:coat": "short-hair", "pawtag:score": "0.9", "pawtag:by": "b.0"}

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 POLL_S = 20
 ACK_PAUSE_S = 0.5
+LAST_WORDS_S = 5.0
 FOR_ANOTHER_S, FOR_ANOTHER_AT_MOST_S = 15.0, 3600.0  # each time is a receive: fifty last two days
 ASK_PAUSE_S = 30.0
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
@@ -40,6 +41,7 @@ class QueueSource:
         self._mailbox, self._objects, self._settings, self._by = mailbox, objects, settings, by
         self._threads = ThreadPoolExecutor(settings.concurrency + 2, thread_name_prefix="queue")
         self._letters = Letters(self._give_back)
+        self._giving: set[asyncio.Future[Any]] = set()
         self._ended = threading.Event()
         self._has_redrive = True
         self._named: set[str] = set()
@@ -59,6 +61,8 @@ class QueueSource:
                 task.cancel()
             await asyncio.gather(*keeping, return_exceptions=True)
             await self._acknowledge()
+            if self._giving:
+                await asyncio.wait(self._giving, timeout=LAST_WORDS_S)
             self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def events(self, stop: asyncio.Event) -> AsyncIterator[Event]:
@@ -68,9 +72,10 @@ class QueueSource:
         waiting: deque[Event] = deque()
         try:
             while not stop.is_set():
-                receiving = asyncio.create_task(self._call(self._receive), name="queue-receive")
+                receiving = self._call(self._receive)
                 await asyncio.wait({receiving, stopping}, return_when=asyncio.FIRST_COMPLETED)
                 if not receiving.done():
+                    self._ended.set()  # before anything may still come
                     receiving.cancel()
                     return
                 try:
@@ -165,7 +170,9 @@ class QueueSource:
             log.warning("%s", what)
 
     def _give_back(self, receipt: str, delay_s: float) -> None:
-        self._threads.submit(self._mailbox.hide, receipt, delay_s)
+        giving = self._call(self._mailbox.hide, receipt, delay_s)
+        self._giving.add(giving)
+        giving.add_done_callback(self._giving.discard)
 
     def _finish(self, event: Event, delay_s: float | None) -> None:
         self._objects.close(event.ref)
@@ -202,8 +209,8 @@ class QueueSource:
             except PawtagError as error:
                 log.warning("%s Messages that are done could not be deleted; they come again.", error)
 
-    async def _call(self, function: Any, *arguments: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *arguments))
+    def _call(self, function: Any, *arguments: Any) -> asyncio.Future[Any]:
+        return asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *arguments))
 
     def _lose(self, error: Exception) -> None:
         if self.state.state != "lost":

@@ -1,0 +1,169 @@
+"""A bucket without a queue: what the store pushes, and what sweeps find."""
+
+import asyncio
+import json
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from buckets import BUCKET, address, behind, event, put, settings_for, store, sweeping, tags, until  # noqa: F401 - fixtures
+from doubles import ColourModel, colour_tagger
+from faultproxy import FaultProxy, denied
+from pawtag.buckets import DEAD_LETTERS, STATE, push_works
+from pawtag.errors import TemporaryError
+from pawtag.s3.catchup import NamedSupply
+from pawtag.s3.listing import Checkpoint
+from pawtag.s3.source import ObjectSource
+from pictures import RED, plain
+
+
+def body(*keys: str) -> bytes:
+    return json.dumps({"Records": [event(key) for key in keys]}).encode()
+
+
+async def test_pushed_events_are_tagged(store, tmp_path):
+    """Another bucket's are passed over: no event steers the daemon elsewhere."""
+    async with sweeping(store, tmp_path, rescan_s=600) as at_work:
+        put(store, "a.png", plain(RED))
+        other = json.dumps({"Records": [event("b.png", "other")]}).encode()
+        assert await at_work.inbox.accept(other) == 0
+        assert await at_work.inbox.accept(body("a.png")) == 1
+        await until(lambda: "pawtag:by" in tags(store, "a.png"))
+
+
+async def test_what_was_answered_survives_a_kill(store, tmp_path):
+    """The journal is replayed at the start; done is done."""
+    put(store, "a.png", plain(RED))
+    model = ColourModel()
+    async with colour_tagger(model).running() as tagger:
+        (work,) = push_works(settings_for(store, state=tmp_path, bucket=BUCKET), tagger)
+        async with work.inbox.opened():
+            await work.inbox.accept(body("a.png"))
+        (again,) = push_works(settings_for(store, state=tmp_path, bucket=BUCKET), tagger)
+        async with again.inbox.opened():
+            (ref,) = await again.inbox.take()
+            assert ref.uri == "s3://pets/a.png"
+            again.inbox.finished(ref)
+        async with again.inbox.opened():
+            assert len(again.inbox) == 0
+
+
+async def test_no_event_is_taken_while_the_inbox_is_closed(store, tmp_path):
+    """The store is to post it again."""
+    async with sweeping(store, tmp_path) as at_work:
+        pass
+    with pytest.raises(TemporaryError):
+        await at_work.inbox.accept(body("a.png"))
+
+
+async def test_garbage_that_is_pushed_is_kept_and_answered(store, tmp_path):
+    """A store would post it for ever."""
+    async with sweeping(store, tmp_path) as at_work:
+        assert await at_work.inbox.accept(b"garbage") == 0
+    assert "garbage" in (tmp_path / STATE / DEAD_LETTERS).read_text()
+
+
+async def test_S15_a_sweep_finds_what_no_event_told_of(store, tmp_path):
+    """At the start; the next one lists, and reads no object that was not modified since."""
+    put(store, "a.png", plain(RED))
+    put(store, "notes.txt", b"no photo")
+    async with sweeping(store, tmp_path):
+        await until(lambda: "pawtag:by" in tags(store, "a.png"))
+    assert tags(store, "notes.txt") == {}
+    checkpoint = Checkpoint(tmp_path / STATE, "sweep", BUCKET, "", store.address)
+    checkpoint.position = str(time.time_ns() + 120 * 10**9)
+    checkpoint.save()
+    with FaultProxy(store.address) as proxy:
+        later = SimpleNamespace(**vars(store))
+        async with sweeping(later, tmp_path) as at_work:
+            await at_work.work.sweep.once()
+    assert proxy.count("GET", ends="a.png") == 0
+
+
+async def test_a_photo_that_may_not_be_read_holds_up_no_sweep(store, tmp_path):
+    """Nor is it forgotten: it is tagged once it may be."""
+    put(store, "sealed.png", plain(RED))
+    with FaultProxy(store.address, denied("sealed.png")) as proxy:
+        at = behind(store, proxy)
+        async with sweeping(at, tmp_path) as at_work:
+            await until(lambda: "denied" in (at_work.work.pipeline.last_fault or ""))
+            put(store, "a.png", plain(RED))
+            await at_work.work.sweep.once()
+            await until(lambda: "pawtag:by" in tags(store, "a.png"))
+    async with sweeping(store, tmp_path):
+        await until(lambda: "pawtag:by" in tags(store, "sealed.png"))
+
+
+async def test_a_sweep_s_surprise_is_told_and_passes(store, tmp_path, monkeypatch):
+    """A full disk, say: the next sweep comes all the same."""
+    monkeypatch.setattr("pawtag.buckets.RESCAN_S", 0.5)
+    put(store, "a.png", plain(RED))
+    async with sweeping(store, tmp_path) as at_work:
+        with monkeypatch.context() as full_disk:
+            full_disk.setattr(Checkpoint, "save", lambda _: (tmp_path / "no" / "such").write_text(""))
+            await until(lambda: at_work.work.pipeline.state.state == "degraded")
+        await until(lambda: at_work.work.pipeline.state.state == "running")
+
+
+async def test_what_is_told_of_again_while_it_is_in_hand_stays_in_the_journal(store, tmp_path):
+    """Also where it is finished while the disk is written."""
+    model = ColourModel()
+    async with colour_tagger(model).running() as tagger:
+        (work,) = push_works(settings_for(store, state=tmp_path, bucket=BUCKET), tagger)
+        async with work.inbox.opened():
+            await work.inbox.accept(body("a.png"))
+            (ref,) = await work.inbox.take()
+            again = asyncio.create_task(work.inbox.accept(body("a.png")))
+            await asyncio.sleep(0)
+            work.inbox.finished(ref)
+            await again
+        async with work.inbox.opened():
+            assert len(work.inbox) == 1
+
+
+async def test_S12_a_bucket_that_is_not_there_is_named_and_waited_for(store, tmp_path, monkeypatch):
+    """In the state that /readyz shows."""
+    monkeypatch.setattr("pawtag.buckets.RESCAN_S", 0.5)
+    absent = SimpleNamespace(**vars(store) | {"bucket": "absent"})
+    async with sweeping(absent, tmp_path) as at_work:
+        await until(lambda: "no such place" in (at_work.work.pipeline.state.reason or ""))
+        store.s3.create_bucket(Bucket="absent")
+        put(absent, "a.png", plain(RED))
+        await until(lambda: at_work.work.pipeline.state.state == "running")
+        await until(lambda: "pawtag:by" in tags(absent, "a.png"))
+
+
+class Closed:
+    """Objects that nobody opens."""
+
+    def probe(self) -> None:
+        pass
+
+    def close(self, ref) -> None:
+        pass
+
+
+async def test_an_end_does_not_wait_for_what_is_to_be_tried_again():
+    """It is in the journal."""
+    source, stop = (
+        ObjectSource("photos", NamedSupply(f"s3://pets/{number}.png" for number in range(50)), Closed()),
+        asyncio.Event(),
+    )
+    seen = 0
+    async for each in source.events(stop):
+        seen += 1
+        await source.retry(each, 0)
+        if seen == 60:
+            stop.set()
+    assert seen == 60
+
+
+async def test_who_gives_up_at_all_ends_where_nothing_works():
+    """A person waits for a scan: a permission that is missing is named soon, not after each photo's fifth try."""
+    supply = NamedSupply(f"s3://pets/{number}.png" for number in range(5000))
+    source, seen = ObjectSource("photos", supply, Closed(), tries=5), 0
+    async for each in source.events(asyncio.Event()):
+        seen += 1
+        await source.retry(each, 60)
+    assert seen == source.given_up < 200

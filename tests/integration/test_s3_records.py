@@ -1,0 +1,184 @@
+"""Records of a bucket's photos where tags and objects beside them have their own ways to fail."""
+
+import asyncio
+import json
+
+import pytest
+
+from buckets import BUCKET, address, behind, event, put, settings_for, sidecar, store, tags, until, waiting, working  # noqa: F401
+from faultproxy import Answer, FaultProxy, is_read, is_tagging
+from pawtag.buckets import mailbox_of, objects_of
+from pawtag.errors import TemporaryError
+from pawtag.records import PhotoRef
+from pictures import GREEN, RED, plain
+
+
+def tell(store, key: str) -> None:
+    store.sqs.send_message(QueueUrl=store.url, MessageBody=json.dumps({"Records": [event(key)]}))
+
+
+def tag(store, key: str, **wanted: str) -> None:
+    tag_set = {"TagSet": [{"Key": name, "Value": value} for name, value in wanted.items()]}
+    store.s3.put_object_tagging(Bucket=BUCKET, Key=key, Tagging=tag_set)
+
+
+def is_beside(asked) -> bool:
+    return asked.path.endswith(".json")
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch):
+    """A second try comes soon."""
+    monkeypatch.setattr("pawtag.s3.client.SOON_S", 0.5)
+    monkeypatch.setattr("pawtag.s3.client.TRIES", 1)
+    monkeypatch.setattr("pawtag.s3.letters.AGAIN_S", 1.0)
+
+
+async def test_a_record_that_is_cut_short_on_its_way_is_not_taken_for_a_broken_one(store):
+    """What a person wrote into it stays."""
+    put(store, "a.png", plain(RED))
+    corrected = {"schema": "pawtag.record/1", "corrected": {"species": ["green"]}, "album": "summer " * 50}
+    put(store, "a.png.json", json.dumps(corrected).encode())
+    cut = lambda asked: Answer(cut=True) if asked.method == "GET" and is_beside(asked) else None  # noqa: E731
+    with FaultProxy(store.address, cut) as proxy:
+        async with working(behind(store, proxy), write="sidecar"):
+            await until(lambda: sum(map(is_beside, proxy.asked)) >= 2)
+            assert sidecar(store, "a.png") == corrected
+            proxy.fault = lambda _: None
+            await until(lambda: sidecar(store, "a.png").get("status"))
+    found = sidecar(store, "a.png")
+    assert (found["tags"][0]["label"], found["album"]) == ("green", corrected["album"])
+
+
+async def test_S06_old_tags_of_ours_give_way_to_the_record_beside(store):
+    """They would contradict it, and vouch for it no more."""
+    async with working(store) as at_work:
+        put(store, "a.png", plain(RED))
+        await until(lambda: "pawtag:by" in tags(store, "a.png"))
+        others = {f"t{number}": "x" for number in range(8)}
+        tag(store, "a.png", **others, **{"pawtag:species": "green", "pawtag:by": "old.old"})
+        tell(store, "a.png")
+        await until(lambda: tags(store, "a.png") == others)
+        await until(lambda: waiting(store) == 0)
+        calls = sum(at_work.model.batches)
+        tell(store, "a.png")
+        await until(lambda: waiting(store) == 0)
+        assert sum(at_work.model.batches) == calls
+    assert sidecar(store, "a.png")["tags"][0]["label"] == "red"
+
+
+async def test_S07_where_our_own_set_is_refused_the_record_beside_is_the_stamp(store):
+    """Also of an object that has no tags at all."""
+    refused = lambda asked: Answer(400, "InvalidTag") if is_tagging(asked) else None  # noqa: E731
+    with FaultProxy(store.address, refused) as proxy:
+        async with working(behind(store, proxy)) as at_work:
+            put(store, "a.png", plain(RED))
+            await until(lambda: waiting(store) == 0)
+            tell(store, "a.png")
+            await until(lambda: waiting(store) == 0)
+            assert at_work.model.batches == [1]
+    assert sidecar(store, "a.png")["tags"][0]["label"] == "red"
+
+
+async def test_of_both_the_tags_follow_a_correction(store):
+    """And come back where somebody took them off."""
+    async with working(store, write="both"):
+        put(store, "a.png", plain(RED))
+        await until(lambda: waiting(store) == 0)
+        put(store, "a.png.json", json.dumps(sidecar(store, "a.png") | {"corrected": {"species": ["green"]}}).encode())
+        tell(store, "a.png")
+        await until(lambda: tags(store, "a.png")["pawtag:species"] == "green")
+        store.s3.delete_object_tagging(Bucket=BUCKET, Key="a.png")
+        tell(store, "a.png")
+        await until(lambda: tags(store, "a.png").get("pawtag:species") == "green")
+        await until(lambda: waiting(store) == 0)
+
+
+async def test_S06_where_a_get_tells_of_no_tags_they_are_asked_for(store):
+    """A store that leaves the number out, or a policy without s3:GetObjectTagging, wipes out nobody's."""
+    mute = lambda asked: Answer(without="x-amz-tagging-count") if asked.method == "GET" else None  # noqa: E731
+    with FaultProxy(store.address, mute) as proxy:
+        async with working(behind(store, proxy)) as at_work:
+            for key in ("a.png", "b.png"):
+                put(store, key, plain(RED), album="summer")
+                await until(lambda key=key: "pawtag:by" in tags(store, key))
+            await until(lambda: waiting(store) == 0)
+            tell(store, "b.png")
+            await until(lambda: waiting(store) == 0)
+            assert sum(at_work.model.batches) == 2
+    assert tags(store, "a.png")["album"] == tags(store, "b.png")["album"] == "summer"
+
+
+async def test_S06_tags_that_a_writer_replaces_at_the_same_moment_are_written_again(store):
+    """Ours were lost to it: that is seen, and all are merged once more."""
+    put(store, "a.png", plain(RED), album="summer")
+    left = ["winter"]
+
+    def rival(asked):
+        has_written = any(is_tagging(one) for one in proxy.asked)
+        if left and has_written and asked.method == "GET" and asked.tagging:
+            tag(store, "a.png", album=left.pop())
+
+    with FaultProxy(store.address, rival) as proxy:
+        async with working(behind(store, proxy)):
+            await until(lambda: waiting(store) == 0)
+    assert not left
+    assert tags(store, "a.png").items() >= {"album": "winter", "pawtag:species": "red"}.items()
+
+
+async def test_records_of_two_buckets_in_one_leave_each_other_alone(store):
+    """The other's has the same name; the record takes the second."""
+    store.s3.create_bucket(Bucket="records")
+    other = {"schema": "pawtag.record/1", "source": {"kind": "s3", "uri": "s3://other/a.png"}}
+    store.s3.put_object(Bucket="records", Key="a.png.json", Body=json.dumps(other).encode())
+    put(store, "a.png", plain(RED))
+    async with working(store, write="sidecar", sidecar_bucket="records"):
+        await until(lambda: waiting(store) == 0)
+    found = {key: store.s3.get_object(Bucket="records", Key=key)["Body"].read() for key in RECORDS}
+    assert json.loads(found[RECORDS[0]]) == other
+    assert json.loads(found[RECORDS[1]])["source"]["uri"] == f"s3://{BUCKET}/a.png"
+    assert [one["Key"] for one in store.s3.list_objects_v2(Bucket=BUCKET)["Contents"]] == ["a.png"]
+
+
+RECORDS = ("a.png.json", "a.png.pawtag.json")
+
+
+async def test_S11_a_store_that_does_not_answer_is_not_waited_for_for_ever(store, monkeypatch):
+    """A time-out is a passing fault."""
+    monkeypatch.setattr("pawtag.s3.client.READ_S", 0.3)
+    put(store, "a.png", plain(RED))
+    with FaultProxy(store.address, lambda asked: Answer(delay_s=5) if is_read(asked) else None) as proxy:
+        objects = objects_of(settings_for(behind(store, proxy)))
+        with pytest.raises(TemporaryError, match=r"a\.png"):
+            await asyncio.to_thread(objects.current, PhotoRef(f"s3://{BUCKET}/a.png", 0, 0))
+
+
+async def test_S10_of_a_batch_those_that_failed_are_named(store):
+    """Not those whose receipt has run out: they come again, or are gone."""
+    codes = {"1": "InternalError", "2": "ReceiptHandleIsInvalid"}
+    failed = json.dumps({"Successful": [{"Id": "0"}], "Failed": [{"Id": one, "Code": codes[one]} for one in codes]})
+    with FaultProxy(store.address, lambda _: Answer(200, body=failed.encode())) as proxy:
+        mailbox = mailbox_of(settings_for(behind(store, proxy)), behind(store, proxy).url)
+        assert await asyncio.to_thread(mailbox.delete, ["zero", "one", "two"]) == ["one"]
+
+
+async def test_S13_a_file_that_is_no_photo_is_known_by_its_beginning(store):
+    """The rest of a video of a gigabyte is not fetched."""
+    objects = objects_of(settings_for(store))
+    put(store, "a.png", b"%PDF-1.7 " + b"x" * 3_000_000)
+    ref = PhotoRef(f"s3://{BUCKET}/a.png", 0, 0)
+    await asyncio.to_thread(objects.current, ref)
+    body = objects._of(ref).body
+    with pytest.raises(Exception, match="PDF"):
+        await asyncio.to_thread(objects.read, ref)
+    assert body.tell() <= 64 * 1024
+    objects.close(ref)
+
+
+async def test_a_corrected_green_overrules_the_model_in_tags_and_record(store):
+    """One photo, one answer."""
+    put(store, "a.png", plain(GREEN))
+    put(store, "a.png.json", b'{"schema": "pawtag.record/1", "corrected": {"species": ["red"]}}')
+    async with working(store, write="both"):
+        await until(lambda: waiting(store) == 0)
+    assert tags(store, "a.png")["pawtag:species"] == sidecar(store, "a.png")["tags"][0]["label"] == "red"
