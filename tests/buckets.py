@@ -110,12 +110,12 @@ async def working(store, model=None, name=None, **settings):
             await running
 
 
-async def scan(store, state, proxy=None, **own):
+async def scan(store, state, proxy=None, model=None, **own):
     """Bring the bucket up to date, as `pawtag s3 scan` does; gives the work."""
     at = SimpleNamespace(**vars(store) | {"address": proxy.address if proxy else store.address})
-    settings, model = settings_for(at, state=state, bucket=store.bucket, **own), ColourModel()
+    settings = settings_for(at, state=state, bucket=store.bucket, **own)
     checkpoint = Checkpoint(state, "scan", store.bucket)
-    async with colour_tagger(model).running() as tagger:
+    async with colour_tagger(model or ColourModel()).running() as tagger:
         work = scan_work(settings, tagger, (store.bucket, ""), (), checkpoint)
         await work.pipeline.run(asyncio.Event())
     checkpoint.save()

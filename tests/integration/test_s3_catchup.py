@@ -9,15 +9,16 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from buckets import BUCKET, address, behind, put, scan, settings_for, store, surroundings, tags, waiting  # noqa: F401
-from doubles import colour_tagger
-from faultproxy import FaultProxy, denied
+from buckets import BUCKET, address, behind, put, scan, settings_for, store, surroundings, tags, until, waiting  # noqa: F401
+from doubles import SlowModel, colour_tagger
+from faultproxy import Answer, FaultProxy, denied, once
 from pawtag.__main__ import main
 from pawtag.buckets import mailbox_of, objects_of, pages_of
-from pawtag.errors import ConfigError
+from pawtag.errors import ConfigError, TemporaryError
 from pawtag.records import now
 from pawtag.s3.enqueue import Teller
 from pawtag.s3.listing import Checkpoint
+from pawtag.s3.prices import Estimate
 from pawtag.stamps import Judge
 from pictures import GREEN, RED, plain
 
@@ -131,3 +132,131 @@ def test_an_address_that_is_none_is_named(surroundings, capsys):
     assert "s3://BUCKET" in capsys.readouterr().err
     with pytest.raises(ConfigError):
         pages_of(settings_for(surroundings), (BUCKET, ""), (), "nonsense")
+
+
+def is_listing(asked) -> bool:
+    return asked.method == "GET" and "list-type" in asked.query
+
+
+def test_scan_from_the_command_line(surroundings, capsys):
+    """It tags, says what it did, and finds nothing more to do; `--dry-run` says what that costs."""
+    put(surroundings, "a.png", plain(RED))
+    put(surroundings, "notes.txt", b"no photo")
+    place = f"s3://{BUCKET}"
+    assert main(["s3", "scan", place, "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "1 photos of 2 objects" in said
+    assert "1 objects are no photos" in said
+    assert "at most 1 requests that list, 6 that read, 1 that write tags" in said
+    assert tags(surroundings, "a.png") == {}
+    for tagged in (1, 0):
+        assert main(["s3", "scan", place, "--model", "embedded"]) == 0
+        assert f"1 photos: 0 tagged, {tagged} without a pet, 0 failed" in capsys.readouterr().out
+    assert tags(surroundings, "a.png")["pawtag:species"] == "none"
+
+
+@pytest.mark.parametrize("action", ["scan", "enqueue"])
+def test_what_only_the_fallback_could_tag_is_not_begun(surroundings, monkeypatch, capsys, action):
+    """Each tag costs, and would have to be written again."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("PAWTAG_S3__QUEUE_URL", surroundings.url)
+    assert main(["s3", action, f"s3://{BUCKET}", "--model", "openai/not-here"]) == 2
+    assert "pawtag model pull" in capsys.readouterr().err
+
+
+def test_enqueue_from_the_command_line(surroundings, monkeypatch, capsys):
+    """An event for what needs one; without a queue it asks which."""
+    put(surroundings, "a.png", plain(RED))
+    surroundings.sqs.purge_queue(QueueUrl=surroundings.url)
+    command = ["s3", "enqueue", f"s3://{BUCKET}", "--model", "embedded"]
+    assert main(command) == 2
+    assert "--queue-url" in capsys.readouterr().err
+    monkeypatch.setenv("PAWTAG_S3__QUEUE_URL", surroundings.url)
+    assert main(command) == 0
+    assert "1 events were sent, 0 photos need nothing" in capsys.readouterr().out
+    assert waiting(surroundings) == 1
+
+
+def test_S12_a_scan_of_no_bucket_ends_in_one_sentence(surroundings, capsys):
+    """Not in a traceback."""
+    assert main(["s3", "scan", "s3://pets-absent", "--model", "embedded"]) == 1
+    assert "The bucket pets-absent: there is no such place" in capsys.readouterr().err
+
+
+async def test_S11_a_scan_waits_for_a_store_that_is_away(store, tmp_path, monkeypatch):
+    """And goes on behind what it has listed; a store that stays away ends it."""
+    monkeypatch.setattr("pawtag.s3.client.SOON_S", 0.1)
+    monkeypatch.setattr("pawtag.s3.client.TRIES", 0)
+    monkeypatch.setattr("pawtag.s3.listing.PAGE_KEYS", 2)
+    for number in range(5):
+        put(store, f"{number}.png", plain(RED))
+    away = lambda asked: is_listing(asked) and sum(map(is_listing, proxy.asked)) == 2  # noqa: E731
+    with FaultProxy(store.address) as proxy:
+        proxy.fault = once(away, Answer(503, "SlowDown"), 2)
+        work = await scan(store, tmp_path, proxy)
+        assert work.pipeline.counts.tagged == 5
+        proxy.fault = once(is_listing, Answer(503, "SlowDown"), 99)
+        with pytest.raises(TemporaryError, match="SlowDown"):
+            await scan(store, tmp_path / "2", proxy)
+
+
+async def test_S15_a_scan_that_was_ended_goes_on_behind_what_is_done(store, tmp_path, monkeypatch):
+    """It lists no page again that was done, and passes over none that was not."""
+    monkeypatch.setattr("pawtag.s3.listing.PAGE_KEYS", 5)
+    monkeypatch.setattr("pawtag.s3.listing.SAVED_AT_MOST_S", 0.0)
+    for number in range(40):
+        put(store, f"{number:02}.png", plain(RED))
+    ended = asyncio.create_task(scan(store, tmp_path, model=SlowModel(0.1), concurrency=2))
+    await until(lambda: "pawtag:by" in tags(store, "11.png"))
+    ended.cancel()
+    await asyncio.gather(ended, return_exceptions=True)
+    work = await scan(store, tmp_path)
+    assert 20 < work.supply.looked_at <= 35
+    assert all("pawtag:by" in tags(store, f"{number:02}.png") for number in range(40))
+
+
+async def test_a_scan_for_which_nothing_works_ends_soon(store, tmp_path, monkeypatch):
+    """With what is missing; it has finished nothing."""
+    for number in range(60):
+        put(store, f"{number:02}.png", plain(RED))
+    with FaultProxy(store.address, denied(".png")) as proxy:
+        async with asyncio.timeout(20):
+            work = await scan(store, tmp_path, proxy)
+    assert work.source.given_up >= 50
+    assert "s3:GetObject" in work.pipeline.last_fault
+    assert Checkpoint(tmp_path, "scan", BUCKET).position == ""
+
+
+def test_a_scan_that_gave_up_goes_on_before_that_unless_it_is_to_begin_anew(
+    surroundings, monkeypatch, capsys, tmp_path
+):
+    """It says where, and as of when."""
+    monkeypatch.setattr("pawtag.buckets.TRIES", 1)
+    monkeypatch.setattr("pawtag.s3.listing.PAGE_KEYS", 1)
+    put(surroundings, "a.png", plain(RED))
+    put(surroundings, "b.png", plain(RED))
+    command = ["s3", "scan", f"s3://{BUCKET}", "--model", "embedded"]
+    with FaultProxy(surroundings.address, denied("b.png")) as proxy:
+        monkeypatch.setenv("PAWTAG_S3__ENDPOINT_URL", proxy.address)
+        assert main(command) == 1
+        assert "1 photos could not be finished" in capsys.readouterr().err
+        proxy.fault = lambda _: None
+        assert main([*command, "--anew"]) == 0
+        assert "2 photos:" in capsys.readouterr().out
+        proxy.fault = denied("b.png")
+        put(surroundings, "b.png", plain(GREEN))
+        assert main(command) == 1
+        proxy.fault = lambda _: None
+        assert main(command) == 0
+    said = capsys.readouterr().out
+    assert "going on behind 'a.png', as of 20" in said
+    assert "\n1 photos:" in said
+
+
+def test_an_estimate_is_what_a_million_photos_cost_at_most():
+    """In dollars, at AWS's list prices."""
+    million = Estimate(keys=1_000_000, photos=1_000_000)
+    assert (million.lists, million.reads) == (1000, 6_000_000)
+    assert round(million.price, 3) == 7.405
+    assert round(million.price_current, 3) == 0.405
+    assert million.tags_a_month == 4.0

@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+from functools import partial
 from types import SimpleNamespace
 
 import boto3
 import pytest
 
 from buckets import BUCKET, REGION, address, put, scan, sidecar, store, surroundings, tags, waiting  # noqa: F401
-from faultproxy import Answer, FaultProxy
+from faultproxy import Answer, FaultProxy, is_read, is_tagging, once
 from pawtag.__main__ import main
 from pictures import RED, plain
 
@@ -49,6 +50,96 @@ def test_setup_can_be_run_again_and_taken_back(surroundings, capsys, via):
     assert rules(store) == ["other"]
     assert "QueueUrls" not in store.sqs.list_queues(QueueNamePrefix="fresh")
     assert events_of(store).list_rules()["Rules"] == []
+
+
+def test_a_set_up_may_change_its_way(surroundings):
+    """From S3's own notification to EventBridge's and back: one way leads to the queue, never two, never none."""
+    store = surroundings
+    store.s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration={})
+    arguments = ["s3", "setup", f"s3://{BUCKET}", "--queue", "fresh"]
+    for via, service in (("s3", "s3"), ("eventbridge", "events"), ("s3", "s3")):
+        assert main([*arguments, "--via", via]) == 0
+        url = store.sqs.get_queue_url(QueueName="fresh")["QueueUrl"]
+        (statement,) = json.loads(attributes(store, url)["Policy"])["Statement"]
+        assert statement["Principal"] == {"Service": f"{service}.amazonaws.com"}
+        assert len(rules(store)) + len(events_of(store).list_rules()["Rules"]) == 1
+
+
+REFUSED = b"""<Error><Code>InvalidArgument</Code>
+<Message>Unable to validate the following destination configurations</Message></Error>"""
+
+
+def is_notification(asked) -> bool:
+    return asked.method == "PUT" and "notification" in asked.query
+
+
+@pytest.mark.parametrize(
+    ("matches", "answer"),
+    [
+        (is_notification, Answer(400, body=REFUSED)),
+        (lambda asked: asked.operation == "CreateQueue", Answer(400, "AWS.SimpleQueueService.QueueDeletedRecently")),
+        (lambda asked: asked.operation == "GetQueueAttributes", Answer(400, "QueueDoesNotExist")),
+    ],
+    ids=["policy", "deleted", "made"],
+)
+def test_setup_waits_until_what_it_did_is_known(surroundings, monkeypatch, capsys, matches, answer):
+    """AWS takes up to a minute over a queue's policy, and over the name of a queue that was deleted."""
+    monkeypatch.setattr("pawtag.s3.patience.PAUSE_S", 0.1)
+    surroundings.s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration={})
+    with FaultProxy(surroundings.address, once(matches, answer, 3)) as proxy:
+        monkeypatch.setenv("PAWTAG_S3__ENDPOINT_URL", proxy.address)
+        assert main(["s3", "setup", f"s3://{BUCKET}"]) == 0
+    assert "waiting" in capsys.readouterr().out
+    assert len(rules(surroundings)) == 1
+
+
+def test_setup_says_what_may_keep_the_bucket_from_telling(surroundings, monkeypatch, capsys):
+    """Where it stays refused."""
+    monkeypatch.setattr("pawtag.s3.patience.PAUSE_S", 0.01)
+    surroundings.s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration={})
+    with FaultProxy(surroundings.address, once(is_notification, Answer(400, body=REFUSED), 99)) as proxy:
+        monkeypatch.setenv("PAWTAG_S3__ENDPOINT_URL", proxy.address)
+        assert main(["s3", "setup", f"s3://{BUCKET}"]) == 2
+    assert "encrypted by a key" in capsys.readouterr().err
+
+
+def test_setup_prints_what_to_run_next_for_that_prefix_alone(surroundings, capsys):
+    """The policy and the lines speak of the same place."""
+    store = surroundings
+    store.s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration={})
+    assert main(["s3", "setup", f"s3://{BUCKET}/my cats/"]) == 0
+    said = capsys.readouterr().out
+    assert "export PAWTAG_S3__PREFIX='my cats/'" in said
+    assert "arn:aws:s3:::pets/my cats/*" in said
+    redrive = json.loads(
+        attributes(store, store.sqs.get_queue_url(QueueName="pawtag-pets")["QueueUrl"])["RedrivePolicy"]
+    )
+    assert redrive["deadLetterTargetArn"].endswith(":pawtag-pets-dead")
+
+
+def test_a_queue_that_s3_cannot_tell_is_refused(surroundings, capsys):
+    """A FIFO one."""
+    assert main(["s3", "setup", f"s3://{BUCKET}", "--queue", "pets.fifo"]) == 2
+    assert "FIFO" in capsys.readouterr().err
+
+
+def test_what_was_made_for_a_bucket_that_is_gone_can_be_taken_back(surroundings):
+    """Queue and dead letters."""
+    store = surroundings
+    store.s3.create_bucket(Bucket="short-lived")
+    assert main(["s3", "setup", "s3://short-lived"]) == 0
+    store.s3.delete_bucket(Bucket="short-lived")
+    assert main(["s3", "setup", "s3://short-lived", "--remove"]) == 0
+    assert "QueueUrls" not in store.sqs.list_queues(QueueNamePrefix="pawtag-short-lived")
+
+
+def test_setup_names_an_overlap_of_restored_photos_too(surroundings, capsys):
+    """S3 refuses a second rule for any event."""
+    other = {"Id": "restores", "QueueArn": f"arn:aws:sqs:{REGION}:123456789012:x", "Events": ["s3:ObjectRestore:*"]}
+    told = {"QueueConfigurations": [other]}
+    surroundings.s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration=told)
+    assert main(["s3", "setup", f"s3://{BUCKET}"]) == 2
+    assert "'restores'" in capsys.readouterr().err
 
 
 def test_two_set_ups_of_a_bucket_leave_each_other_alone(surroundings):
@@ -105,13 +196,81 @@ def test_check_proves_each_permission_and_changes_nothing(surroundings, monkeypa
     assert tags(surroundings, "a.png") == {"album": "summer"}
 
 
-@pytest.mark.parametrize("code", ["AccessDenied", "ExpiredToken", "SignatureDoesNotMatch", "RequestTimeTooSkewed"])
-def test_check_takes_no_refusal_for_a_permission(surroundings, monkeypatch, capsys, code):
+CODES = ["AccessDenied", "ExpiredToken", "SignatureDoesNotMatch", "RequestTimeTooSkewed", "KMS.DisabledException"]
+
+
+@pytest.mark.parametrize("code", [*CODES, "AuthorizationHeaderMalformed", "SomethingOfTomorrow"])
+def test_S12_check_takes_no_refusal_for_a_permission(surroundings, monkeypatch, capsys, code):
     """Whatever the reason: nothing that was refused is called ok."""
-    with FaultProxy(surroundings.address, lambda _: Answer(403, code)) as proxy:
+    put(surroundings, "a.png", plain(RED))
+    monkeypatch.setenv("PAWTAG_S3__QUEUE_URL", surroundings.url)
+    listing = lambda asked: asked.method == "GET" and "list-type" in asked.query  # noqa: E731
+    refused = lambda asked: None if listing(asked) else Answer(403, code)  # noqa: E731
+    with FaultProxy(surroundings.address, refused) as proxy:
         monkeypatch.setenv("PAWTAG_S3__ENDPOINT_URL", proxy.address)
         assert main(["s3", "check", f"s3://{BUCKET}"]) == 1
-    assert "ok " not in capsys.readouterr().out
+    assert capsys.readouterr().out.count("ok ") == 1  # the listing
+
+
+@pytest.mark.parametrize(
+    ("matches", "named"),
+    [
+        (is_read, "s3:GetObject, and kms:Decrypt"),
+        (lambda asked: asked.operation == "ReceiveMessage", "sqs:ReceiveMessage"),
+        (lambda asked: asked.operation == "GetQueueAttributes", "sqs:GetQueueAttributes"),
+        (is_tagging, "s3:PutObjectTagging"),
+        (lambda asked: asked.method == "PUT" and asked.path.endswith(".json"), "s3:PutObject, and kms:GenerateDataKey"),
+    ],
+)
+def test_S12_check_names_the_permission_that_is_missing(surroundings, monkeypatch, capsys, matches, named):
+    """One line says what to grant."""
+    put(surroundings, "a.png", plain(RED))
+    monkeypatch.setenv("PAWTAG_S3__QUEUE_URL", surroundings.url)
+    with FaultProxy(
+        surroundings.address, lambda asked: Answer(403, "AccessDenied") if matches(asked) else None
+    ) as proxy:
+        monkeypatch.setenv("PAWTAG_S3__ENDPOINT_URL", proxy.address)
+        assert main(["s3", "check", f"s3://{BUCKET}"]) == 1
+    wrong = [line for line in capsys.readouterr().out.splitlines() if "WRONG" in line]
+    assert len(wrong) == 1
+    assert f"grant {named}" in wrong[0]
+
+
+def test_check_of_a_queue_that_is_not_there_looks_at_the_bucket_all_the_same(surroundings, monkeypatch, capsys):
+    """And names it."""
+    monkeypatch.setenv("PAWTAG_S3__QUEUE_URL", surroundings.url + "-absent")
+    assert main(["s3", "check", f"s3://{BUCKET}"]) == 1
+    said = capsys.readouterr().out
+    assert "no such place" in said
+    assert "ok    list the bucket" in said
+
+
+def test_check_warns_of_a_bucket_elsewhere(surroundings, monkeypatch, capsys):
+    """Each request would cross regions."""
+    location = {"LocationConstraint": "eu-west-1"}
+    surroundings.s3.create_bucket(Bucket="afar", CreateBucketConfiguration=location)
+    assert main(["s3", "check", "s3://afar"]) == 1
+    assert "It lies in eu-west-1" in capsys.readouterr().out
+
+
+def test_check_warns_of_tags_that_come_and_go(surroundings, monkeypatch, capsys):
+    """Somebody else writes them: one may lose the other's."""
+    put(surroundings, "a.png", plain(RED), scan="pending")
+    tag_set = {"TagSet": [{"Key": "scan", "Value": "clean"}]}
+    scanner = partial(surroundings.s3.put_object_tagging, Bucket=BUCKET, Key="a.png", Tagging=tag_set)
+    monkeypatch.setattr("pawtag.s3.proofs.time.sleep", lambda _: scanner())
+    assert main(["s3", "check", f"s3://{BUCKET}"]) == 1
+    assert "s3.write = 'sidecar'" in capsys.readouterr().out
+
+
+def test_check_leaves_open_where_a_topic_may_lead(surroundings, monkeypatch, capsys):
+    """An SNS topic, or EventBridge, between bucket and queue is no fault."""
+    topic = {"Id": "t", "TopicArn": f"arn:aws:sns:{REGION}:123456789012:t", "Events": ["s3:ObjectCreated:*"]}
+    told = {"TopicConfigurations": [topic]}
+    surroundings.s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration=told)
+    monkeypatch.setenv("PAWTAG_S3__QUEUE_URL", surroundings.url)
+    assert main(["s3", "check", f"s3://{BUCKET}"]) == 0
+    assert "?     the bucket tells the queue" in capsys.readouterr().out
 
 
 def test_clean_takes_back_exactly_what_is_ours(surroundings, tmp_path, capsys):

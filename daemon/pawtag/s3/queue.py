@@ -30,7 +30,7 @@ ASK_PAUSE_S = 30.0
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
 # Where the queue has no rule of its own: of what cannot be read, and of what fails for hours.
 MOST_RECEIVES_GARBLED, MOST_RECEIVES = 5, 50
-MOST_NAMED = 100
+MOST_NAMED, MOST_UNDELETED = 100, 10_000
 
 
 class QueueSource:
@@ -200,14 +200,17 @@ class QueueSource:
             self.waiting, self._has_redrive = await self._call(self._mailbox.ask)
 
     async def _acknowledge(self) -> None:
-        """Delete what is done, ten at a time; what the queue refuses is tried once more, or comes again."""
-        while some := self._letters.done[:AT_ONCE]:
-            del self._letters.done[:AT_ONCE]
+        """Delete what is done, ten at a time; what does not get through is tried again the next time."""
+        done = self._letters.done
+        for _ in range(0, len(done), AT_ONCE):
+            some = done[:AT_ONCE]
+            del done[:AT_ONCE]
             try:
-                if failed := await self._call(self._mailbox.delete, some):
-                    await self._call(self._mailbox.delete, failed)
+                done += await self._call(self._mailbox.delete, some)
             except PawtagError as error:
-                log.warning("%s Messages that are done could not be deleted; they come again.", error)
+                done += some[: MOST_UNDELETED - len(done)]
+                self._say_once(f"{error} Messages that are done cannot be deleted now; they may come again.")
+                return
 
     def _call(self, function: Any, *arguments: Any) -> asyncio.Future[Any]:
         return asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *arguments))
