@@ -57,19 +57,26 @@ ministack() {
 }
 
 seaweedfs() {
-  local master volume filer s3
-  read -r master volume filer s3 <<<"$(ports 4)"
+  local master volume filer s3 daemon
+  read -r master volume filer s3 daemon <<<"$(ports 5)"
   mkdir "$data/weed"
+  cat >"$data/notification.toml" <<TOML
+[notification.webhook]
+enabled = true
+endpoint = "http://127.0.0.1:$daemon/events/s3?key=secret"
+path_prefixes = ["/buckets"]
+TOML
   cat >"$data/s3.json" <<'JSON'
 {"identities": [{"name": "pawtag", "credentials": [{"accessKey": "pawtag", "secretKey": "secret"}],
  "actions": ["Admin", "Read", "Write", "List", "Tagging"]}]}
 JSON
-  "$here/seaweedfs/bin/weed" -logtostderr=true server -dir="$data/weed" -ip=127.0.0.1 -ip.bind=127.0.0.1 \
+  # It looks for the TOML file where it is started.
+  (cd "$data" && exec "$here/seaweedfs/bin/weed" -logtostderr=true server -dir="$data/weed" -ip=127.0.0.1 -ip.bind=127.0.0.1 \
     -master.port="$master" -master.electionTimeout=1s -master.telemetry=false -master.volumeSizeLimitMB=64 \
     -volume.port="$volume" -volume.max=100 -filer -filer.port="$filer" \
-    -s3 -s3.port="$s3" -s3.iam=false -s3.config="$data/s3.json" >"$data/seaweedfs.log" 2>&1 &
+    -s3 -s3.port="$s3" -s3.iam=false -s3.config="$data/s3.json") >"$data/seaweedfs.log" 2>&1 &
   pids+=($!) && disown
-  export PAWTAG_STORE_SEAWEEDFS=http://pawtag:secret@127.0.0.1:$s3
+  export PAWTAG_STORE_SEAWEEDFS=http://pawtag:secret@127.0.0.1:$s3 PAWTAG_STORE_SEAWEEDFS_POSTS_TO=$daemon
   answers "http://127.0.0.1:$s3/healthz" "$data/seaweedfs.log"
 }
 

@@ -2,18 +2,21 @@
 
 import asyncio
 import json
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 
 import numpy as np
 import pytest
 
-from doubles import ColourModel, MemorySink, MemorySource
+from buckets import address, put, settings_for, store  # noqa: F401 - fixtures
+from doubles import ColourModel, MemorySink, MemorySource, colour_tagger
+from pawtag.buckets import queue_works, scan_work
 from pawtag.config import FolderSettings
 from pawtag.errors import GoneError
 from pawtag.folder.sidecar import Sidecars
 from pawtag.folder.source import FolderSource
-from pawtag.models.checkpoint import Checkpoint
+from pawtag.models.checkpoint import Checkpoint as ModelFiles
 from pawtag.records import ModelName, PhotoFacts, PhotoRef, Source, TagRecord
+from pawtag.s3.listing import Checkpoint
 from pictures import BLUE, plain
 from tiny import tiny_clip
 
@@ -36,24 +39,34 @@ def record(ref: PhotoRef, **changes) -> TagRecord:
     return TagRecord(**(values | changes))
 
 
-@pytest.fixture(params=["memory", "folder"])
+@pytest.fixture(params=["memory", "folder", "queue", "listing"])
 async def source(request, tmp_path):
     """A source that holds two photos, a.png and b.png."""
     photos = {"a.png": plain(), "b.png": plain(BLUE)}
     if request.param == "memory":
         yield MemorySource(photos)
         return
-    for name, data in photos.items():
-        (tmp_path / name).write_bytes(data)
     async with AsyncExitStack() as stack:
-        folder = FolderSource(tmp_path, QUICK, lambda _: True, max_bytes=10**6)
-        yield await stack.enter_async_context(folder.watching())
+        if request.param == "folder":
+            for name, data in photos.items():
+                (tmp_path / name).write_bytes(data)
+            folder = FolderSource(tmp_path, QUICK, lambda _: True, max_bytes=10**6)
+            yield await stack.enter_async_context(folder.watching())
+            return
+        bucket = request.getfixturevalue("store")
+        for name, data in photos.items():
+            put(bucket, name, data)
+        settings, tagger = settings_for(bucket, state=tmp_path, queue_url=bucket.url), colour_tagger()
+        if request.param == "queue":
+            yield await stack.enter_async_context(queue_works(settings, tagger)[0].source.open())
+        else:
+            yield scan_work(settings, tagger, (bucket.bucket, ""), (), Checkpoint(tmp_path, "scan")).source
 
 
 async def take(source, count, stop):
     events = []
-    async with asyncio.timeout(10):
-        async for event in source.events(stop):
+    async with asyncio.timeout(10), aclosing(source.events(stop)) as stream:
+        async for event in stream:
             events.append(event)
             if len(events) == count:
                 return events
@@ -87,18 +100,20 @@ async def test_a_source_reads_what_it_named(source):
 
 async def test_a_retried_event_comes_again_with_its_count(source):
     """After the delay the same photo is handed out, its attempt counted."""
-    event = (await take(source, 1, asyncio.Event()))[0]
-    await source.retry(event, 0.05)
-    again = await take(source, 2, asyncio.Event())
+    async with asyncio.timeout(10), aclosing(source.events(asyncio.Event())) as events:
+        event = await anext(events)
+        await source.retry(event, 0.05)
+        again = [await anext(events), await anext(events)]
     assert (event.ref.uri, 1) in {(each.ref.uri, each.attempt) for each in again}
 
 
 async def test_a_rejected_event_is_over(source):
     """A source takes a rejection without a fuss."""
-    event = (await take(source, 1, asyncio.Event()))[0]
-    await source.reject(event, "for good")
-    others = await take(source, 1, asyncio.Event())
-    assert [each.ref.uri for each in others] != [event.ref.uri]
+    async with asyncio.timeout(10), aclosing(source.events(asyncio.Event())) as events:
+        event = await anext(events)
+        await source.reject(event, "for good")
+        other = await anext(events)
+    assert other.ref.uri != event.ref.uri
 
 
 @pytest.fixture(params=["memory", "sidecars"])
@@ -142,7 +157,7 @@ def model(request, tmp_path_factory):
     from pawtag.models.torch_engine import TorchModel
 
     folder = tiny_clip(tmp_path_factory.mktemp("tiny"))
-    return TorchModel(Checkpoint(folder, ModelName(id="tiny")), "cpu", 1)
+    return TorchModel(ModelFiles(folder, ModelName(id="tiny")), "cpu", 1)
 
 
 def inputs(model, count: int) -> list[np.ndarray]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -9,13 +10,13 @@ from botocore.exceptions import ClientError
 
 from buckets import ODD_KEYS, REGION, address, put, scan, settings_for, sidecar, sweeping, tags, until, waiting, working  # noqa: F401 - fixtures
 from pawtag.__main__ import main
-from pawtag.buckets import objects_of
+from pawtag.buckets import mailbox_of, objects_of
 from pawtag.errors import GoneError, TemporaryError
 from pawtag.records import ModelName, PhotoFacts, PhotoRef, Source, TagRecord
 from pawtag.s3.address import uri_of
 from pictures import GREEN, RED, plain
 from process import daemon
-from stores import CEPH, QUEUED, SEAWEEDFS, any_store  # noqa: F401 - a fixture
+from stores import CEPH, QUEUED, SEAWEEDFS, any_store, client  # noqa: F401 - a fixture
 
 OTHERS = {"album": "summer 2026", "owner": "me"}
 NINE = {f"t{number}": "x" for number in range(9)}
@@ -92,6 +93,10 @@ async def test_who_comes_second_overwrites_nobody(any_store):
     with pytest.raises(TemporaryError):
         beside.write(seen, record("fourth"))
     assert sidecar(any_store, "a.png")["model"]["id"] == "third"
+    last = beside.find(ref)
+    any_store.s3.delete_object(Bucket=any_store.bucket, Key="a.png.json")
+    with pytest.raises(TemporaryError):  # the photo is not gone
+        beside.write(last, record("fifth"))
 
 
 async def test_S03_copied_tags_do_not_vouch_for_another_content(any_store, tmp_path):
@@ -206,21 +211,34 @@ def queues(store, prefix: str) -> list[str]:
     return store.sqs.list_queues(QueueNamePrefix=prefix).get("QueueUrls", [])
 
 
-@pytest.fixture
-def queue(any_store, command):
-    """What `pawtag s3 setup` makes, taken back at the end."""
+@pytest.fixture(params=["s3", "eventbridge", "sns", "sns, raw"])
+def queue(request, any_store, command):
+    """What `pawtag s3 setup` makes, taken back at the end; or by a topic, which a person set up."""
     if any_store.name not in QUEUED:
         pytest.skip(f"{any_store.name} has no queues")
-    uri = f"s3://{any_store.bucket}"
-    assert command("s3", "setup", uri) == 0
+    uri, is_sns = f"s3://{any_store.bucket}", request.param.startswith("sns")
+    assert command("s3", "setup", uri, "--via", "s3" if is_sns else request.param) == 0
     any_store.url = any_store.sqs.get_queue_url(QueueName=f"pawtag-{any_store.bucket}")["QueueUrl"]
+    if is_sns:
+        tell_by_topic(any_store, is_raw="raw" in request.param)
     yield any_store
     assert command("s3", "setup", uri, "--remove") == 0
     assert queues(any_store, f"pawtag-{any_store.bucket}") == []
 
 
-async def test_a_queue_brings_every_upload(queue):
-    """Nothing is left in it."""
+def tell_by_topic(store, *, is_raw: bool) -> None:
+    """The bucket tells a topic, and that the queue."""
+    sns, asked = client("sns", store.address), {"QueueUrl": store.url, "AttributeNames": ["QueueArn"]}
+    arn = store.sqs.get_queue_attributes(**asked)["Attributes"]["QueueArn"]
+    topic = sns.create_topic(Name=f"pawtag-{store.bucket}")["TopicArn"]
+    attributes = {"RawMessageDelivery": str(is_raw).lower()}
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes=attributes)
+    told = {"TopicConfigurations": [{"TopicArn": topic, "Events": ["s3:ObjectCreated:*"]}]}
+    store.s3.put_bucket_notification_configuration(Bucket=store.bucket, NotificationConfiguration=told)
+
+
+async def test_S01_a_queue_brings_every_upload(queue):
+    """Whoever tells it, and in whose words; nothing is left in it."""
     async with working(queue, bucket=queue.bucket):
         for key in ODD_KEYS:
             put(queue, key, plain(RED), **OTHERS)
@@ -229,7 +247,21 @@ async def test_a_queue_brings_every_upload(queue):
     assert all(tags(queue, key).items() >= OTHERS.items() for key in ODD_KEYS)
 
 
-async def test_a_sweep_brings_every_upload(any_store, tmp_path):
+async def test_S09_a_receipt_that_has_run_out_is_no_error(any_store):
+    """Somebody else has the message, or it is gone."""
+    if any_store.name not in QUEUED:
+        pytest.skip(f"{any_store.name} has no queues")
+    url = any_store.sqs.create_queue(QueueName=any_store.bucket)["QueueUrl"]
+    mailbox = mailbox_of(settings_for(any_store), url)
+    mailbox.send(["one"])
+    (message,) = mailbox.receive(1)
+    assert mailbox.delete([message.receipt]) == mailbox.delete([message.receipt]) == []
+    mailbox.hide(message.receipt, 10)
+    assert mailbox.ask() == (0, False)
+    any_store.sqs.delete_queue(QueueUrl=url)
+
+
+async def test_S15_a_sweep_brings_every_upload(any_store, tmp_path):
     """Where nobody tells of them."""
     async with sweeping(any_store, tmp_path) as at_work:
         for key in ODD_KEYS:
@@ -239,19 +271,35 @@ async def test_a_sweep_brings_every_upload(any_store, tmp_path):
     assert all(tags(any_store, key).items() >= OTHERS.items() for key in ODD_KEYS)
 
 
+def surroundings_of(store, tmp_path) -> dict[str, str]:
+    """A daemon's that hears of uploads by pushes alone."""
+    own = {"BUCKET": store.bucket, "ENDPOINT_URL": store.address, "REGION": REGION, "ADDRESSING": "path"}
+    own |= {"RESCAN_S": "3600"}
+    others = {"SERVER__API_KEY": "secret", "STATE__DIR": str(tmp_path), "MODEL__ID": "embedded"}
+    return {f"PAWTAG_S3__{name}": value for name, value in own.items()} | {
+        f"PAWTAG_{name}": value for name, value in others.items()
+    }
+
+
+@pytest.mark.timeout(120)
+def test_S01_what_the_filer_posts_brings_every_upload(any_store, tmp_path):
+    """SeaweedFS has no topics; its filer posts, from its start on, to one address."""
+    port = os.environ.get("PAWTAG_STORE_SEAWEEDFS_POSTS_TO")
+    if any_store.name != SEAWEEDFS or port is None:
+        pytest.skip("no SeaweedFS that posts is named (PAWTAG_STORE_SEAWEEDFS_POSTS_TO=PORT, with the key 'secret')")
+    with daemon(tmp_path, "--port", port, **surroundings_of(any_store, tmp_path)):
+        for key in ODD_KEYS:
+            put(any_store, key, plain(RED), **OTHERS)
+        asyncio.run(until(lambda: all("pawtag:by" in tags(any_store, key) for key in ODD_KEYS), 60))
+    assert all(tags(any_store, key).items() >= OTHERS.items() for key in ODD_KEYS)
+
+
 @pytest.mark.timeout(120)  # Ceph's first event of a new topic takes up to half a minute
-def test_a_store_s_push_brings_every_upload(any_store, command, tmp_path):
+def test_S01_a_store_s_push_brings_every_upload(any_store, command, tmp_path):
     """To the daemon's own address, with its key; `--remove` takes the topic back."""
     if any_store.name != CEPH:
         pytest.skip(f"{any_store.name} has no topics that push")
-    own = {"BUCKET": any_store.bucket, "ENDPOINT_URL": any_store.address, "REGION": REGION, "ADDRESSING": "path"}
-    surroundings = {f"PAWTAG_S3__{name}": value for name, value in own.items()}
-    surroundings |= {
-        "PAWTAG_SERVER__API_KEY": "secret",
-        "PAWTAG_STATE__DIR": str(tmp_path),
-        "PAWTAG_S3__RESCAN_S": "3600",
-    }
-    with daemon(tmp_path, **surroundings) as running:
+    with daemon(tmp_path, **surroundings_of(any_store, tmp_path)) as running:
         push = ["s3", "setup", f"s3://{any_store.bucket}", "--push", f"{running.address}/events/s3?key=secret"]
         assert command(*push) == 0
         for key in ODD_KEYS:
