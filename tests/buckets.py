@@ -64,6 +64,13 @@ def behind(store, proxy):
     return SimpleNamespace(**vars(store) | {"address": proxy.address, "url": url})
 
 
+def surroundings_of(store, home) -> dict[str, str]:
+    """The environment of a daemon that works off the store's queue."""
+    s3 = {"ENDPOINT_URL": store.address, "REGION": REGION, "ADDRESSING": "path", "BUCKET": store.bucket}
+    s3 |= {"QUEUE_URL": store.url}
+    return {f"PAWTAG_S3__{name}": value for name, value in s3.items()} | {"PAWTAG_STATE__DIR": str(home / "state")}
+
+
 def put(store, key: str, data: bytes, **tags: str) -> None:
     tagging = {"Tagging": urlencode(tags, quote_via=quote)} if tags else {}
     store.s3.put_object(Bucket=store.bucket, Key=key, Body=data, **tagging)

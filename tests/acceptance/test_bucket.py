@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from buckets import BUCKET, REGION, address, put, store, tags, until, waiting  # noqa: F401 - fixtures
+from buckets import address, behind, put, store, surroundings_of, tags, until, waiting  # noqa: F401 - fixtures
+from faultproxy import Answer, FaultProxy
 from process import daemon
 
 PHOTOS, KILLS = 40, 3
@@ -15,16 +16,7 @@ PHOTOS, KILLS = 40, 3
 @pytest.mark.timeout(180)
 def test_S14_kills_lose_no_upload_and_leave_no_message(store, tmp_path, chelsea):
     """Every photo carries its tags and its own; the queue is empty, and nobody's dead letters were needed."""
-    surroundings = {
-        "PAWTAG_MODEL__ID": "embedded",
-        "PAWTAG_STATE__DIR": str(tmp_path / "state"),
-        "PAWTAG_S3__ENDPOINT_URL": store.address,
-        "PAWTAG_S3__REGION": REGION,
-        "PAWTAG_S3__ADDRESSING": "path",
-        "PAWTAG_S3__BUCKET": BUCKET,
-        "PAWTAG_S3__QUEUE_URL": store.url,
-        "PAWTAG_S3__VISIBILITY_S": "10",
-    }
+    surroundings = surroundings_of(store, tmp_path) | {"PAWTAG_MODEL__ID": "embedded", "PAWTAG_S3__VISIBILITY_S": "10"}
     photo = chelsea.read_bytes()
     for number in range(PHOTOS):
         put(store, f"{number}.png", photo, **({"album": "summer"} if number % 4 == 0 else {}))
@@ -38,3 +30,16 @@ def test_S14_kills_lose_no_upload_and_leave_no_message(store, tmp_path, chelsea)
     assert [one["pawtag:species"] for one in found] == ["cat"] * PHOTOS
     assert [one.get("album") for one in found] == [None if number % 4 else "summer" for number in range(PHOTOS)]
     assert not list((tmp_path / "state").rglob("dead-letters*"))
+
+
+@pytest.mark.timeout(60)
+def test_a_store_that_does_not_answer_does_not_hold_up_the_end(store, tmp_path):
+    """Neither while a queue is asked for messages, nor while a bucket is listed."""
+    asleep = lambda asked: Answer(delay_s=25) if asked.operation == "ReceiveMessage" or asked.method == "GET" else None  # noqa: E731
+    with FaultProxy(store.address, asleep) as proxy:
+        own = surroundings_of(behind(store, proxy), tmp_path) | {"PAWTAG_S3__RESCAN_S": "60"}
+        with daemon(tmp_path, **own, PAWTAG_MODEL__ID="embedded") as running:
+            time.sleep(1)
+            asked_s = time.monotonic()
+            assert running.stop(signal.SIGTERM) == 0
+    assert time.monotonic() - asked_s < 5

@@ -9,6 +9,7 @@ import urllib.error
 
 import pytest
 
+from buckets import address, put, store, surroundings_of, tags  # noqa: F401 - fixtures
 from fakehub import COMMIT, cut, fake_hub, status
 from process import command, daemon, get, post, sidecar
 from tiny import tiny_clip
@@ -61,20 +62,28 @@ def until(condition, within_s: float = 60) -> None:
         time.sleep(0.05)
 
 
-def test_the_daemon_goes_over_to_the_wanted_model_by_itself(home, full_size, chelsea):
-    """The embedded model answers at once; then the photos are tagged again; the next start needs no network."""
+def test_the_daemon_goes_over_to_the_wanted_model_by_itself(home, full_size, chelsea, store):
+    """The embedded model answers at once; then the photos are tagged again, a bucket's, too.
+
+    The next start needs no network.
+    """
+    put(store, "a.png", chelsea.read_bytes())
+    bucket = surroundings_of(store, home) | {"PAWTAG_FOLDER__PATH": "photos"}
     photo = shutil.copy(chelsea, home / "photos/a.png")
     os.utime(photo, (1, 1))
     with fake_hub(full_size) as hub:
         hub.pause_s = 0.004  # a quarter of a minute for it all: the embedded model has time to tag
-        with daemon(home, **online(hub, home, PAWTAG_FOLDER__QUIET_S="0.2")) as running:
+        with daemon(home, **online(hub, home, PAWTAG_FOLDER__QUIET_S="0.2", **bucket)) as running:
             assert post(running.address, chelsea.read_bytes())
             first = sidecar(home / "photos/a.png")
             assert (first["model"]["id"], first["model"]["wanted"]) == ("embedded", WANTED)
+            until(lambda: "pawtag:by" in tags(store, "a.png"))
+            by = tags(store, "a.png")["pawtag:by"]
             until(lambda: get(running.address, "/readyz")["download"]["total_bytes"])
             assert get(running.address, "/readyz")["download"]["total_bytes"] > 250_000_000
             until(lambda: sidecar(home / "photos/a.png")["model"]["id"] == WANTED)
             again = sidecar(home / "photos/a.png")
+            until(lambda: tags(store, "a.png")["pawtag:by"] != by)
             readiness = get(running.address, "/readyz")
             record = post(running.address, chelsea.read_bytes(), "/tag?detail=record")
             assert running.stop() == 0
