@@ -15,24 +15,18 @@ import json
 import os
 import re
 import shutil
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
-from botocore.config import Config
+from trial import client, daemon, metrics, photos_in, surroundings
 
 PATIENCE_S = 600
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 STAGE = re.compile(r'pawtag_stage_seconds_sum\{stage="(\w+)"\} (\S+)')
 TAGGED = re.compile(r'pawtag_photos_total\{source="s3",status="[\w-]+"\} (\S+)')
 
@@ -57,7 +51,7 @@ def main() -> None:
     parser.add_argument("--daemons", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--pin", action="store_true", help="each daemon on one core, one after the other (Linux)")
     given = parser.parse_args()
-    files = [file for file in sorted(given.photos_in.rglob("*")) if file.suffix.lower() in SUFFIXES]
+    files = photos_in(given.photos_in)
     alone_s = None
     for number in given.daemons:
         store = fresh(given.endpoint, f"scale-{number}-{int(time.time())}")
@@ -74,9 +68,7 @@ def main() -> None:
 
 def fresh(endpoint: str, bucket: str) -> Store:
     """A new bucket and a new queue that nothing tells."""
-    where = {"endpoint_url": endpoint, "region_name": "us-east-1"}
-    s3 = boto3.client("s3", config=Config(s3={"addressing_style": "path"}), **where)
-    sqs = boto3.client("sqs", **where)
+    s3, sqs = client("s3", endpoint), client("sqs", endpoint)
     s3.create_bucket(Bucket=bucket)
     return Store(s3, sqs, endpoint, bucket, sqs.create_queue(QueueName=bucket)["QueueUrl"])
 
@@ -93,7 +85,7 @@ def upload(store: Store, files: list[Path], count: int) -> list[str]:
 def measure(store: Store, keys: list[str], number: int, *, pin: bool) -> tuple[float, int, float]:
     """Seconds that the daemons take, records that they made, and the share of the photos' time that waits for S3."""
     with ExitStack() as stack:
-        ports = [stack.enter_context(daemon(store, core if pin else None)) for core in range(number)]
+        ports = [stack.enter_context(worker(store, core if pin else None)) for core in range(number)]
         started_s = time.monotonic()
         for start in range(0, len(keys), 10):
             bodies = [message(store.bucket, key) for key in keys[start : start + 10]]
@@ -121,49 +113,17 @@ def tagged(port: int) -> int:
     return int(sum(float(count) for count in TAGGED.findall(metrics(port))))
 
 
-def metrics(port: int) -> str:
-    """A daemon's numbers."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
-        return str(answer.read(), "utf-8")
-
-
 @contextmanager
-def daemon(store: Store, core: int | None) -> Iterator[int]:
-    """A daemon with one model thread, on that core alone where one is named, once it is ready; its port."""
+def worker(store: Store, core: int | None) -> Iterator[int]:
+    """A daemon with one model thread, on that core alone where one is named; its port."""
     home = Path(tempfile.mkdtemp(prefix="pawtag-scale-"))
-    port = free_port()
-    own = {
-        "PAWTAG_S3__QUEUE_URL": store.queue_url,
-        "PAWTAG_S3__ENDPOINT_URL": store.endpoint,
-        "PAWTAG_S3__REGION": "us-east-1",
-        "PAWTAG_S3__ADDRESSING": "path",
-        "PAWTAG_MODEL__ID": "embedded",
-        "PAWTAG_LIMITS__THREADS": "1",
-        "PAWTAG_STATE__DIR": str(home),
-        "PAWTAG_SERVER__PORT": str(port),
-    }
-    with (home / "log").open("wb") as log:
-        pinned = [] if core is None else ["taskset", "--cpu-list", str(core % (os.cpu_count() or 1))]
-        process = subprocess.Popen(
-            [*pinned, sys.executable, "-m", "pawtag", "run"], cwd=home, env=os.environ | own, stdout=log, stderr=log
-        )
+    own = {"PAWTAG_S3__QUEUE_URL": store.queue_url, "PAWTAG_LIMITS__THREADS": "1"}
+    pinned = [] if core is None else ["taskset", "--cpu-list", str(core % (os.cpu_count() or 1))]
     try:
-        while "ready" not in (home / "log").read_text():
-            if process.poll() is not None:
-                sys.exit((home / "log").read_text())
-            time.sleep(0.1)
-        yield port
+        with daemon(home, surroundings(store.endpoint, home, **own), pinned) as running:
+            yield running.port
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
         shutil.rmtree(home)
-
-
-def free_port() -> int:
-    """A port that nobody answers on."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
 
 
 if __name__ == "__main__":
