@@ -95,6 +95,16 @@ async def test_a_photo_that_may_not_be_read_holds_up_no_sweep(store, tmp_path):
         await until(lambda: "pawtag:by" in tags(store, "sealed.png"))
 
 
+async def test_S08_ten_thousand_records_in_one_post_are_taken(store, tmp_path):
+    """On the disk before they are answered."""
+    async with colour_tagger().running() as tagger:
+        (work,) = push_works(settings_for(store, state=tmp_path, bucket=BUCKET), tagger)
+        async with work.inbox.opened():
+            assert await work.inbox.accept(body(*(f"{number}.png" for number in range(10_000)))) == 10_000
+        async with work.inbox.opened():
+            assert len(work.inbox) == 10_000
+
+
 async def test_a_sweep_s_surprise_is_told_and_passes(store, tmp_path, monkeypatch):
     """A full disk, say: the next sweep comes all the same."""
     monkeypatch.setattr("pawtag.buckets.RESCAN_S", 0.5)
