@@ -14,7 +14,7 @@ from aiohttp.typedefs import Handler
 from pawtag import __version__
 from pawtag.errors import PawtagError
 from pawtag.log import request_id
-from pawtag.server.access import guard, is_loopback
+from pawtag.server.access import EVENTS, OPEN_ROUTES, guard, is_loopback
 from pawtag.server.desk import Desk
 from pawtag.server.problems import answer_problems
 from pawtag.server.routes import DESK, routes
@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 ID_HEADER = "X-Request-ID"
 SHUTDOWN_S = 2.0  # aiohttp may take it twice; container runtimes kill after ten
 IDLE_S = 30.0
-QUIET_ROUTES = ("/healthz", "/readyz")
+# Asked often; a store may post a thousand times a second.
+QUIET_ROUTES = (*OPEN_ROUTES, EVENTS)
 REASONS = {
     errno.EADDRINUSE: "another program answers there; stop it or choose another server.port",
     errno.EACCES: "this user may not; choose a server.port above 1023",
