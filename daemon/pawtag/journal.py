@@ -15,6 +15,7 @@ from pawtag.files import write_whole
 
 ADDED, REMOVED = "+", "-"
 WORTH_COMPACTING = 20_000
+LARGEST_BYTES = 64 * 1024 * 1024
 
 
 class Journal:
@@ -103,8 +104,10 @@ class DeadLetters:
         self.path = path
 
     def bury(self, letter: dict[str, Any]) -> None:
-        """Append one; it is on the disk when this returns. Raises OSError."""
+        """Append one; it is on the disk when this returns. A file that is full gives way, once. Raises OSError."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.exists() and self.path.stat().st_size >= LARGEST_BYTES:
+            self.path.replace(f"{self.path}.old")
         with self.path.open("ab") as file:
             file.write((json.dumps(letter) + "\n").encode())
             file.flush()

@@ -64,3 +64,16 @@ def test_a_checkpoint_never_passes_what_is_not_done(tmp_path):
     checkpoint.save()
     assert Checkpoint(tmp_path, "scan", "s3://b").position == "k2"
     assert Checkpoint(tmp_path, "scan", "s3://other").position == ""
+
+
+def test_dead_letters_do_not_fill_the_disk(tmp_path, monkeypatch):
+    """The latest are kept, in two files."""
+    monkeypatch.setattr("pawtag.journal.LARGEST_BYTES", 100)
+    dead = DeadLetters(tmp_path / "dead.jsonl")
+    for number in range(100):
+        dead.bury({"number": number})
+    lines = [
+        json.loads(line) for path in sorted(tmp_path.iterdir(), reverse=True) for line in path.read_text().splitlines()
+    ]
+    assert lines[-1] == {"number": 99}
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 300
