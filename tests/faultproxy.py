@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 from urllib.parse import urlsplit
 
+PIECE_BYTES = 64 * 1024
 HOP = {"connection", "transfer-encoding", "content-length"}
 
 
@@ -49,6 +50,8 @@ class FaultProxy:
     target: str
     fault: Callable[[Asked], Answer | None] = lambda _: None
     asked: list[Asked] = field(default_factory=list)
+    sent_bytes: int = 0
+    """How much of the store's answers the client took."""
 
     def __enter__(self) -> Self:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -125,10 +128,15 @@ def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:  # noqa: C901 -
             self.send_header("Content-Length", str(int(length) + (answer.wrong_length if answer else 0)))
             self.end_headers()
             if self.command != "HEAD":
-                self.wfile.write(content[: len(content) // 2] if answer and answer.cut else content)
+                self._send(content[: len(content) // 2] if answer and answer.cut else content)
             if answer and (answer.cut or answer.wrong_length):
                 self.close_connection = True
             connection.close()
+
+        def _send(self, content: bytes) -> None:
+            for start in range(0, len(content), PIECE_BYTES):
+                self.wfile.write(content[start : start + PIECE_BYTES])
+                proxy.sent_bytes += len(content[start : start + PIECE_BYTES])
 
         def _refuse(self, answer: Answer) -> None:
             if answer.body is not None:

@@ -113,6 +113,8 @@ class _Daemon:
         """Messages are gone once they are dealt with: what is to be tagged again must be remembered here."""
         if len(self.provisional) < MOST_PROVISIONAL:
             self.provisional.add(ref.uri)
+            if len(self.provisional) == MOST_PROVISIONAL:
+                log.warning("What the fallback tags from now on in buckets stays so until 'pawtag s3 scan'.")
 
 
 class _Threads(ThreadPoolExecutor):

@@ -32,6 +32,12 @@ class Found:
         document = self.document or {}
         return document.get("corrected") is not None or not set(document) <= OUR_KEYS | {"corrected"}
 
+    @property
+    def source_uri(self) -> str | None:
+        """Whose record it is, where it says so."""
+        source = (self.document or {}).get("source")
+        return source.get("uri") if isinstance(source, dict) else None
+
 
 def found_in(content: bytes) -> Found:
     """What `content` is: a record of ours, also one that was cut short, or another program's."""

@@ -33,6 +33,8 @@ LONGEST_DELAY_S = 300.0
 UNFINISHED_DELAY_S = 2.0
 # A fault that meets every photo is told once in that time, whichever photo it names.
 TOLD_EVERY_S = 10.0
+# Docker kills after ten.
+LAST_S = 6.0
 
 
 @dataclass(slots=True)
@@ -77,12 +79,19 @@ class Pipeline:
         )
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set, then finish what is in hand. What the source raises is raised as it is."""
+        """Work until `stop` is set, then finish what is in hand, or give it back where that takes long.
+
+        What the source raises is raised as it is.
+        """
+        handling: set[asyncio.Task[None]] = set()
         try:
             async with asyncio.TaskGroup() as tasks:
                 async for event in self._source.events(stop):
                     await self._slots.acquire()
-                    tasks.create_task(self._handle(event), name=f"photo {event.ref.uri!r}")
+                    handling.add(task := tasks.create_task(self._handle(event), name=f"photo {event.ref.uri!r}"))
+                    task.add_done_callback(handling.discard)
+                if handling and stop.is_set():
+                    await _end(handling)
         except ExceptionGroup as group:
             raise group.exceptions[0] from group
 
@@ -102,6 +111,9 @@ class Pipeline:
         except TemporaryError as error:
             await self._retry(event, error)
             return
+        except asyncio.CancelledError:
+            await self._source.retry(event, 0)
+            raise
         except Exception as error:  # one photo's surprise must not end the daemon
             log.exception("Unexpected error with %r", event.ref.uri)
             await self._retry(event, TemporaryError(str(error), delay_s=30))
@@ -174,6 +186,14 @@ class Pipeline:
             log.warning(
                 "Another daemon, with another model or labels, writes here too (%s); its records are left.", ref.uri
             )
+
+
+async def _end(handling: set[asyncio.Task[None]]) -> None:
+    """Wait for what is in hand, but no longer than whoever stops a container does."""
+    _, late = await asyncio.wait(handling, timeout=LAST_S)
+    for task in late:
+        log.warning("%s is not done %.0f s after the end was asked for; it is given back", task.get_name(), LAST_S)
+        task.cancel()
 
 
 def tagged(tagging: Tagging, name: str | None, ours: Fingerprints, source: Source) -> TagRecord:

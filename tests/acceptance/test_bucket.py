@@ -33,13 +33,20 @@ def test_S14_kills_lose_no_upload_and_leave_no_message(store, tmp_path, chelsea)
 
 
 @pytest.mark.timeout(60)
-def test_a_store_that_does_not_answer_does_not_hold_up_the_end(store, tmp_path):
-    """Neither while a queue is asked for messages, nor while a bucket is listed."""
-    asleep = lambda asked: Answer(delay_s=25) if asked.operation == "ReceiveMessage" or asked.method == "GET" else None  # noqa: E731
-    with FaultProxy(store.address, asleep) as proxy:
+@pytest.mark.parametrize("what", ["its queue and its listing", "a photo"])
+def test_a_store_that_does_not_answer_does_not_hold_up_the_end(store, tmp_path, what):
+    """Whatever it is asked for; a photo in hand comes again."""
+    put(store, "a.png", b"no matter")
+    is_photo = lambda asked: asked.path.endswith("/a.png")  # noqa: E731
+    is_other = lambda asked: asked.operation == "ReceiveMessage" or "list-type" in asked.query  # noqa: E731
+    matches = is_photo if what == "a photo" else is_other
+    with FaultProxy(store.address, lambda asked: Answer(delay_s=25) if matches(asked) else None) as proxy:
         own = surroundings_of(behind(store, proxy), tmp_path) | {"PAWTAG_S3__RESCAN_S": "60"}
         with daemon(tmp_path, **own, PAWTAG_MODEL__ID="embedded") as running:
-            time.sleep(1)
+            asyncio.run(until(lambda: any(map(matches, proxy.asked))))
             asked_s = time.monotonic()
             assert running.stop(signal.SIGTERM) == 0
-    assert time.monotonic() - asked_s < 5
+            took_s = time.monotonic() - asked_s
+    assert took_s < 10
+    if what == "a photo":
+        assert "given back" in running.said()

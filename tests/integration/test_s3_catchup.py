@@ -227,30 +227,49 @@ async def test_a_scan_for_which_nothing_works_ends_soon(store, tmp_path, monkeyp
     assert Checkpoint(tmp_path, "scan", BUCKET).position == ""
 
 
-def test_a_scan_that_gave_up_goes_on_before_that_unless_it_is_to_begin_anew(
-    surroundings, monkeypatch, capsys, tmp_path
-):
-    """It says where, and as of when."""
+def test_a_scan_that_came_to_its_end_begins_anew(surroundings, monkeypatch, capsys):
+    """Also where a photo could not be finished: one that can never be read must not hide what came after."""
     monkeypatch.setattr("pawtag.buckets.TRIES", 1)
     monkeypatch.setattr("pawtag.s3.listing.PAGE_KEYS", 1)
-    put(surroundings, "a.png", plain(RED))
-    put(surroundings, "b.png", plain(RED))
     command = ["s3", "scan", f"s3://{BUCKET}", "--model", "embedded"]
+    put(surroundings, "b.png", plain(RED))
     with FaultProxy(surroundings.address, denied("b.png")) as proxy:
         monkeypatch.setenv("PAWTAG_S3__ENDPOINT_URL", proxy.address)
         assert main(command) == 1
         assert "1 photos could not be finished" in capsys.readouterr().err
-        proxy.fault = lambda _: None
-        assert main([*command, "--anew"]) == 0
-        assert "2 photos:" in capsys.readouterr().out
-        proxy.fault = denied("b.png")
-        put(surroundings, "b.png", plain(GREEN))
+        put(surroundings, "a.png", plain(RED))
         assert main(command) == 1
+    assert "going on" not in capsys.readouterr().out
+    assert "pawtag:by" in tags(surroundings, "a.png")
+
+
+def test_a_scan_that_was_cut_short_goes_on_unless_it_is_to_begin_anew(surroundings, monkeypatch, capsys):
+    """It says where, and as of when."""
+    monkeypatch.setattr("pawtag.s3.client.SOON_S", 0.01)
+    monkeypatch.setattr("pawtag.s3.client.TRIES", 0)
+    monkeypatch.setattr("pawtag.s3.listing.PAGE_KEYS", 1)
+    put(surroundings, "a.png", plain(RED))
+    put(surroundings, "b.png", plain(RED))
+    command = ["s3", "scan", f"s3://{BUCKET}", "--model", "embedded"]
+    later = lambda asked: is_listing(asked) and ("token" in asked.query or "start-after" in asked.query)  # noqa: E731
+    with FaultProxy(surroundings.address, once(later, Answer(503, "SlowDown"), 99)) as proxy:
+        monkeypatch.setenv("PAWTAG_S3__ENDPOINT_URL", proxy.address)
+        assert main(command) == 1
+        assert main(command) == 1
+        assert "going on behind 'a.png', as of 20" in capsys.readouterr().out
         proxy.fault = lambda _: None
         assert main(command) == 0
-    said = capsys.readouterr().out
-    assert "going on behind 'a.png', as of 20" in said
-    assert "\n1 photos:" in said
+        assert "1 photos:" in capsys.readouterr().out
+        assert main([*command, "--anew"]) == 0
+    assert "2 photos:" in capsys.readouterr().out
+
+
+async def test_S12_a_scan_takes_up_renewed_keys_in_its_listing(store, tmp_path, monkeypatch):
+    """Those that last an hour expire in the middle of it."""
+    monkeypatch.setattr("pawtag.s3.client.RENEWED_AT_MOST_S", 0.0)
+    put(store, "a.png", plain(RED))
+    with FaultProxy(store.address, once(is_listing, Answer(400, "ExpiredToken"))) as proxy:
+        assert (await scan(store, tmp_path, proxy)).pipeline.counts.tagged == 1
 
 
 def test_an_estimate_is_what_a_million_photos_cost_at_most():

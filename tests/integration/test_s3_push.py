@@ -71,14 +71,14 @@ async def test_S15_a_sweep_finds_what_no_event_told_of(store, tmp_path):
     async with sweeping(store, tmp_path):
         await until(lambda: "pawtag:by" in tags(store, "a.png"))
     assert tags(store, "notes.txt") == {}
-    checkpoint = Checkpoint(tmp_path / STATE, "sweep", BUCKET, "", store.address)
-    checkpoint.position = str(time.time_ns() + 120 * 10**9)
-    checkpoint.save()
     with FaultProxy(store.address) as proxy:
-        later = SimpleNamespace(**vars(store))
-        async with sweeping(later, tmp_path) as at_work:
-            await at_work.work.sweep.once()
-    assert proxy.count("GET", ends="a.png") == 0
+        at = behind(store, proxy)
+        checkpoint = Checkpoint(tmp_path / STATE, "sweep", BUCKET, "", at.address)
+        checkpoint.position = str(time.time_ns() + 120 * 10**9)
+        checkpoint.save()
+        async with sweeping(at, tmp_path):
+            await until(lambda: any("list-type" in one.query for one in proxy.asked))
+        assert proxy.count("GET", ends="a.png") == proxy.count("GET", ends="a.png", tagging=True) == 0
 
 
 async def test_a_photo_that_may_not_be_read_holds_up_no_sweep(store, tmp_path):

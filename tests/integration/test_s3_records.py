@@ -182,3 +182,57 @@ async def test_a_corrected_green_overrules_the_model_in_tags_and_record(store):
     async with working(store, write="both"):
         await until(lambda: waiting(store) == 0)
     assert tags(store, "a.png")["pawtag:species"] == sidecar(store, "a.png")["tags"][0]["label"] == "red"
+
+
+@pytest.mark.parametrize("write", ["tags", "both"])
+async def test_S07_where_others_tags_are_refused_all_is_settled_once(store, write):
+    """A second look makes nothing; another photo's tags come through all the same."""
+    refused = lambda asked: Answer(400, "InvalidTag") if is_tagging(asked) and asked.path.endswith("a.png") else None  # noqa: E731
+    with FaultProxy(store.address, refused) as proxy:
+        async with working(behind(store, proxy), write=write) as at_work:
+            put(store, "a.png", plain(RED), album="summer")
+            await until(lambda: waiting(store) == 0)
+            tell(store, "a.png")
+            await until(lambda: waiting(store) == 0)
+            assert sum(at_work.model.batches) == 1
+            once = [Answer(503, "SlowDown")] * 2
+            proxy.fault = lambda asked: once.pop() if once and is_tagging(asked) else None
+            put(store, "b.png", plain(RED))
+            await until(lambda: waiting(store) == 0)
+    assert tags(store, "a.png") == {"album": "summer"}
+    assert sidecar(store, "a.png")["source"]["tags"] == "not-taken"
+    assert tags(store, "b.png")["pawtag:species"] == "red"
+
+
+async def test_S07_where_our_own_set_is_refused_an_older_stamp_does_not_count(store):
+    """The record beside is newer; old tags of ours alone cannot be taken off without another permission."""
+    put(store, "a.png", plain(RED))
+    tag(store, "a.png", **{"pawtag:species": "green", "pawtag:by": "old.old"})
+    refused = lambda asked: Answer(400, "BadRequest") if is_tagging(asked) else None  # noqa: E731
+    with FaultProxy(store.address, refused) as proxy:
+        async with working(behind(store, proxy)) as at_work:
+            await until(lambda: waiting(store) == 0)
+            tell(store, "a.png")
+            await until(lambda: waiting(store) == 0)
+            assert sum(at_work.model.batches) == 1
+    assert sidecar(store, "a.png")["tags"][0]["label"] == "red"
+
+
+async def test_S07_a_store_that_calls_tags_no_method_gets_records_beside(store):
+    """Also where nobody asked at the start: then it is asked what it meant, and a fault of that is waited for."""
+    left = [Answer(503, "SlowDown")] * 2
+    fault = lambda asked: (left.pop() if left else Answer(405, "MethodNotAllowed")) if asked.tagging else None  # noqa: E731
+    with FaultProxy(store.address, fault) as proxy:
+        async with working(behind(store, proxy)):
+            put(store, "a.png", plain(RED), album="summer")
+            await until(lambda: waiting(store) == 0)
+    assert sidecar(store, "a.png")["tags"][0]["label"] == "red"
+
+
+async def test_a_record_whose_source_is_none_is_replaced(store):
+    """Whatever stands there."""
+    put(store, "a.png", plain(RED))
+    put(store, "a.png.json", b'{"schema": "pawtag.record/1", "source": null}')
+    async with working(store, write="sidecar"):
+        await until(lambda: waiting(store) == 0)
+    assert sidecar(store, "a.png")["tags"][0]["label"] == "red"

@@ -37,6 +37,7 @@ def test_setup_can_be_run_again_and_taken_back(surroundings, capsys, via):
     )
     arguments = ["s3", "setup", f"s3://{BUCKET}", "--queue", "fresh", "--via", via]
     assert main([*arguments, "--dry-run"]) == 0
+    assert "would make the queue fresh-dead" in capsys.readouterr().out
     assert "QueueUrls" not in store.sqs.list_queues(QueueNamePrefix="fresh")
     assert main(arguments) == main(arguments) == 0
     assert [name[:11] for name in rules(store)] == ["other"] + (["pawtag-pets"] if via == "s3" else [])
@@ -52,17 +53,21 @@ def test_setup_can_be_run_again_and_taken_back(surroundings, capsys, via):
     assert events_of(store).list_rules()["Rules"] == []
 
 
-def test_a_set_up_may_change_its_way(surroundings):
-    """From S3's own notification to EventBridge's and back: one way leads to the queue, never two, never none."""
+def test_a_set_up_may_change_its_way(surroundings, capsys):
+    """From S3's own notification to EventBridge's and back: in the end one way leads to the queue; both are allowed."""
     store = surroundings
     store.s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration={})
     arguments = ["s3", "setup", f"s3://{BUCKET}", "--queue", "fresh"]
     for via, service in (("s3", "s3"), ("eventbridge", "events"), ("s3", "s3")):
         assert main([*arguments, "--via", via]) == 0
         url = store.sqs.get_queue_url(QueueName="fresh")["QueueUrl"]
-        (statement,) = json.loads(attributes(store, url)["Policy"])["Statement"]
-        assert statement["Principal"] == {"Service": f"{service}.amazonaws.com"}
-        assert len(rules(store)) + len(events_of(store).list_rules()["Rules"]) == 1
+        allowed = [one["Principal"]["Service"] for one in json.loads(attributes(store, url)["Policy"])["Statement"]]
+        assert allowed[-1] == f"{service}.amazonaws.com"
+        ways = [*rules(store), *(one["Name"] for one in events_of(store).list_rules()["Rules"])]
+        assert len(ways) == 1
+        assert capsys.readouterr().out.count("finds what is uploaded meanwhile") == (len(allowed) > 1)
+    assert main([*arguments, "--remove"]) == 0
+    assert "QueueUrls" not in store.sqs.list_queues(QueueNamePrefix="fresh")
 
 
 REFUSED = b"""<Error><Code>InvalidArgument</Code>
@@ -291,3 +296,36 @@ def test_clean_takes_back_exactly_what_is_ours(surroundings, tmp_path, capsys):
     keys = [one["Key"] for one in store.s3.list_objects_v2(Bucket=BUCKET)["Contents"]]
     assert keys == ["a.png", "b.png", "b.png.json", "c.png.json"]
     assert sidecar(store, "b.png") == {"title": "Takeout"}
+
+
+def test_clean_leaves_the_records_of_another_bucket_s_photos(surroundings, monkeypatch):
+    """They lie in the same bucket for records."""
+    store = surroundings
+    store.s3.create_bucket(Bucket="records")
+    for name, bucket in (("a", BUCKET), ("b", BUCKET + "2")):
+        record = {"schema": "pawtag.record/1", "source": {"kind": "s3", "uri": f"s3://{bucket}/{name}.png"}}
+        store.s3.put_object(Bucket="records", Key=f"{name}.png.json", Body=json.dumps(record).encode())
+    monkeypatch.setenv("PAWTAG_S3__SIDECAR_BUCKET", "records")
+    assert main(["clean", f"s3://{BUCKET}"]) == 0
+    assert [one["Key"] for one in store.s3.list_objects_v2(Bucket="records")["Contents"]] == ["b.png.json"]
+
+
+def test_check_of_an_empty_first_photo_finds_nothing_wrong(surroundings):
+    """It has no byte to read."""
+    put(surroundings, "a.png", b"")
+    assert main(["s3", "check", f"s3://{BUCKET}"]) == 0
+
+
+def test_check_tells_a_rule_of_another_prefix_from_ours(surroundings, monkeypatch, capsys):
+    """It does not tell the queue of these."""
+    store = surroundings
+    told = {"QueueConfigurations": [{"QueueArn": ARN, "Events": ["s3:ObjectCreated:*"], "Filter": DOGS}]}
+    store.s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration=told)
+    monkeypatch.setenv("PAWTAG_S3__QUEUE_URL", store.url)
+    assert main(["s3", "check", f"s3://{BUCKET}/dogs/"]) == 0
+    assert main(["s3", "check", f"s3://{BUCKET}"]) == 1
+    assert "WRONG the bucket tells the queue: Run 'pawtag s3 setup'" in capsys.readouterr().out
+
+
+ARN = f"arn:aws:sqs:{REGION}:123456789012:pawtag"
+DOGS = {"Key": {"FilterRules": [{"Name": "prefix", "Value": "dogs/"}]}}

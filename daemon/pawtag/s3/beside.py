@@ -34,6 +34,11 @@ class Spot:
         stamp = stamp_of(document) if document else None
         return stamp if stamp and stamp.etag else None
 
+    def corrected(self, record: TagRecord) -> TagRecord:
+        """`record` as a person has corrected what is there."""
+        document = self.found.document if self.found else None
+        return corrected(record, document.get("corrected") if document else None)
+
 
 class Beside:
     """The sidecar objects of a bucket. Every method may be called from any thread."""
@@ -59,17 +64,12 @@ class Beside:
             return Spot(uri)
         return Spot(uri, found_in(_read(answer, uri)), answer["ETag"])
 
-    def write(self, spot: Spot, record: TagRecord) -> TagRecord:
-        """Write the record there, unless somebody was there first; what it is with a person's corrections.
-
-        Raises TemporaryError where somebody was.
-        """
-        old = spot.found.document if spot.found else None
-        content = encoded(merged(record, old))
+    def write(self, spot: Spot, record: TagRecord) -> None:
+        """Write the record there, unless somebody was there first. Raises TemporaryError then."""
+        content = encoded(merged(record, spot.found.document if spot.found else None))
         conditions = _unchanged(spot.etag) if spot.etag else [{"IfNoneMatch": "*"}]
         if not any(self._put(spot.uri, content, condition) for condition in conditions):
             raise TemporaryError(f"{spot.uri} was written by another at the same moment.")
-        return corrected(record, old.get("corrected") if old else None)
 
     def names(self, uri: str) -> tuple[str, ...]:
         """The two addresses that the record of a photo may have."""
@@ -79,8 +79,7 @@ class Beside:
 
     def _is_of(self, found: Found, ref: PhotoRef) -> bool:
         """In a bucket for records those of another bucket's photo may have the same name."""
-        of = (found.document or {}).get("source", {}).get("uri", ref.uri)
-        return self._settings.sidecar_bucket is None or of == ref.uri
+        return self._settings.sidecar_bucket is None or found.source_uri in (None, ref.uri)
 
     def _put(self, uri: str, content: bytes, condition: dict[str, str]) -> bool:
         with explained(uri):

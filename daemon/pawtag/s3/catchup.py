@@ -31,10 +31,11 @@ class ListingSupply:
         """The next page that holds photos; None after the last. Raises TemporaryError where the store stays away."""
         while page := await self._next():
             self.skipped += page.skipped
-            piece = self._checkpoint.begin(page.last_key, len(page.photos))
-            if page.photos:
-                self._pieces |= dict.fromkeys((ref.uri for ref in page.photos), piece)
-                return page.photos
+            photos = [ref for ref in page.photos if ref.uri not in self._pieces]  # listed again, it may come twice
+            piece = self._checkpoint.begin(page.last_key, len(photos))
+            if photos:
+                self._pieces |= dict.fromkeys((ref.uri for ref in photos), piece)
+                return photos
         return None
 
     def finished(self, ref: PhotoRef) -> None:
@@ -49,9 +50,10 @@ class ListingSupply:
             try:
                 page = await asyncio.to_thread(next, self._pages, None)
             except TemporaryError as error:
-                if attempt + 1 == TRIES or error.delay_s >= NO_KEY_S:
+                is_lasting = error.delay_s >= NO_KEY_S  # but that keys which had expired have been read anew
+                if attempt + 1 == (2 if is_lasting else TRIES):
                     raise
-                await asyncio.sleep(error.delay_s * 2**attempt)
+                await asyncio.sleep(1.0 if is_lasting else error.delay_s * 2**attempt)
                 self._pages = self._listing.pages(self._last_key)  # a stream that has failed is at its end
             else:
                 self._last_key = page.last_key if page else self._last_key

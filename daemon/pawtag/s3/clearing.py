@@ -27,14 +27,17 @@ class Trace:
     holds_yours: bool = False
 
 
-def traces(listing: Listing, tagging: Tagging, beside: Beside) -> Iterator[Trace]:
-    """All that is ours below the listing's prefix, a stream. One request an object. Raises what they raise."""
+def traces(listing: Listing, tagging: Tagging, beside: Beside, of: str = "") -> Iterator[Trace]:
+    """All that is ours below the listing's prefix, a stream. One request an object. Raises what they raise.
+
+    `of`: of records, only those of photos whose address begins so.
+    """
     for entry in listing.entries():
         ref = ref_of(listing.bucket, entry)
         try:
             if ref.uri.endswith(SUFFIXES):
                 found = beside.look(ref.uri).found
-                if found and found.ours:
+                if found and found.ours and (found.source_uri or "").startswith(of):
                     yield Trace(ref, "record", found.holds_yours)
             elif any(is_ours(name) for name in tagging.of(ref)):
                 yield Trace(ref, "tags")

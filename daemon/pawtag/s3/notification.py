@@ -54,6 +54,10 @@ class Notification:
         """Have the bucket tell EventBridge of all that happens, in the place of our rule."""
         self._put({**_without(self.get(), name), EVENTBRIDGE: {}})
 
+    def has(self, name: str) -> bool:
+        """Whether our rule is there."""
+        return self.get() != _without(self.get(), name)
+
     def remove(self, name: str) -> None:
         """Take our rule out, if the bucket is still there. What EventBridge is told stays: others may listen there."""
         try:
@@ -65,10 +69,11 @@ class Notification:
         if there != (rest := _without(there, name)):
             self._put(rest)
 
-    def holds(self, queue_arn: str) -> bool | None:
-        """Whether the bucket's uploads lead to the queue; None where EventBridge or a topic may lead there."""
+    def holds(self, queue_arn: str, prefix: str) -> bool | None:
+        """Whether uploads below the prefix lead to the queue; None where EventBridge or a topic may lead there."""
         there = self.get()
-        if any(rule.get("QueueArn") == queue_arn and _tells(rule) for rule in there.get(RULES[0], [])):
+        ours = [rule for rule in there.get(RULES[0], []) if rule.get("QueueArn") == queue_arn]
+        if any(_tells(rule, OVERLAPPING[:1]) and prefix.startswith(_prefix(rule)) for rule in ours):
             return True
         return None if EVENTBRIDGE in there or there.get(RULES[1]) else False
 
@@ -104,12 +109,16 @@ def _rivals(there: dict[str, Any], name: str, prefix: str) -> Iterator[str]:
     for kind in RULES:
         for rule in there.get(kind, []):
             other = _prefix(rule)
-            if rule.get("Id") != name and _tells(rule) and (other.startswith(prefix) or prefix.startswith(other)):
+            if (
+                rule.get("Id") != name
+                and _tells(rule, OVERLAPPING)
+                and (other.startswith(prefix) or prefix.startswith(other))
+            ):
                 yield str(rule.get("Id"))
 
 
-def _tells(rule: dict[str, Any]) -> bool:
-    return any(event.startswith(OVERLAPPING) for event in rule.get("Events", []))
+def _tells(rule: dict[str, Any], of: tuple[str, ...]) -> bool:
+    return any(event.startswith(of) for event in rule.get("Events", []))
 
 
 def _prefix(rule: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ one whose stamp is current is closed unread. One that a listing names, with its 
 
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,6 +25,7 @@ from pawtag.s3.tags import by_of, merged, tags_of
 HEAD_BYTES = 64 * 1024
 # What a GET told of tags holds that long; a photo that waited longer for the model has them read again.
 FRESH_S = 0.3
+NOT_TAKEN = "not-taken"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,8 @@ class Objects:
         """Find out whether the store has tags, where a bucket is named; the first call asks."""
         if self._writes_tags and self._settings.bucket and not self._is_probed:
             self._is_probed = True
-            self.tagging.probe(self._settings.bucket, self._settings.prefix)
+            with suppress(TemporaryError):  # met again, and named, by the photos
+                self.tagging.probe(self._settings.bucket, self._settings.prefix)
 
     def current(self, ref: PhotoRef) -> Stamp | None:
         """What is written for the object as it is now; it stays open for `read`, until `close`."""
@@ -94,13 +97,13 @@ class Objects:
         """Write the record as the settings say; where tags find no room or are refused, as an object beside it."""
         opened = self._of(ref)
         now = opened.ref if opened else ref
-        is_beside = self._settings.write != "tags"
-        if is_beside:  # before the tags: a kill between them leaves work, no gap
-            record = self._write_beside(now, opened, record)
+        spot = (opened and opened.spot) or (self.beside.find(now) if self._settings.write != "tags" else None)
+        if spot:
+            record = spot.corrected(record)
         own = self._tags_of(record, now)
-        there = opened.tags if opened and opened.is_fresh else own
-        if not (self._writes_tags and self.tagging.write(now, own, there)) and not is_beside:
-            self._write_beside(now, opened, record)
+        carried = self._writes_tags and self.tagging.write(now, own, opened.tags if opened and opened.is_fresh else own)
+        if self._settings.write != "tags" or not carried:
+            self.beside.write(spot or self.beside.find(now), record if carried else _without_tags(record))
 
     def close(self, ref: PhotoRef) -> None:
         """Let go of the object's body."""
@@ -115,31 +118,31 @@ class Objects:
         now = opened.ref if opened else ref
         return Source(kind="s3", uri=now.uri, etag=now.etag, version_id=now.version_id)
 
-    def _write_beside(self, ref: PhotoRef, opened: Opened | None, record: TagRecord) -> TagRecord:
-        """Write it; the record as it is then, corrected by a person or not."""
-        return self.beside.write((opened and opened.spot) or self.beside.find(ref), record)
-
     @property
     def _writes_tags(self) -> bool:
         return self._settings.write != "sidecar" and self.tagging.is_there
 
     def _stamp(self, ref: PhotoRef, tags: dict[str, str]) -> tuple[Stamp | None, Spot | None]:
         """The stamp; and where the record is, if that had to be looked for: tags may have found no room."""
-        if self._settings.write == "tags" and self._writes_tags:
-            if by := by_of(tags, str(ref.etag)):
+        by = by_of(tags, str(ref.etag)) if self._writes_tags else None
+        if self._settings.write == "tags" and self._writes_tags and not self.tagging.refuses_ours:
+            if by:
                 return _stamp_of_tags(by, ref), None
-            if not tags and not self.tagging.refuses_ours:
+            if not tags:
                 return None, None
         spot = self.beside.find(ref)
         stamp = spot.stamp
-        if self._settings.write == "both" and stamp and stamp.record and not self._carries(tags, stamp.record, ref):
+        if stamp is None or stamp.record is None:
+            return (_stamp_of_tags(by, ref) if by and self._settings.write == "tags" else None), spot
+        if self._settings.write == "both" and not self._carries(tags, stamp.record, ref):
             return None, spot  # the tags are yet to follow
         return stamp, spot
 
     def _carries(self, tags: dict[str, str], record: TagRecord, ref: PhotoRef) -> bool:
-        """Whether those are the record's tags, as far as the object has tags and room for them."""
-        together = merged(self._tags_of(record, ref), tags)
-        return together in (None, tags) or not self._writes_tags or self.tagging.refuses_ours
+        """Whether those are the record's tags, or the record says that the object takes none."""
+        if not self._writes_tags or _is_without_tags(record):
+            return True
+        return merged(self._tags_of(record, ref), tags) == tags
 
     def _tags_of(self, record: TagRecord, ref: PhotoRef) -> dict[str, str]:
         chosen = None if self._settings.tags is None else frozenset(self._settings.tags)
@@ -184,3 +187,12 @@ def _stamp_of_tags(by: str, ref: PhotoRef) -> Stamp:
         tagged_at="",
         etag=ref.etag,
     )
+
+
+def _without_tags(record: TagRecord) -> TagRecord:
+    """The record, saying that its object could not take its tags."""
+    return record.model_copy(update={"source": record.source.model_copy(update={"tags": NOT_TAKEN})})
+
+
+def _is_without_tags(record: TagRecord) -> bool:
+    return getattr(record.source, "tags", None) == NOT_TAKEN

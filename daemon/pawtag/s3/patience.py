@@ -36,6 +36,6 @@ def patiently(call: Callable[[], Result], say: Callable[[str], None]) -> Result:
 
 def _may_settle(error: PawtagError) -> bool:
     cause = error.__cause__
-    if not isinstance(cause, ClientError):
+    if not isinstance(cause, ClientError) or cause.operation_name.startswith("Delete"):
         return False
     return code_of(cause) in DELETED_RECENTLY | NO_PLACE or NOT_YET_ALLOWED in str(cause)

@@ -15,13 +15,14 @@ from pawtag.errors import PawtagError
 from pawtag.records import PhotoRef
 from pawtag.s3.address import place
 from pawtag.s3.beside import LOST_RACE
-from pawtag.s3.client import MISSING, code_of, explained
+from pawtag.s3.client import ARCHIVED, MISSING, code_of, explained
 from pawtag.s3.listing import Listing
 from pawtag.s3.notification import Notification
 from pawtag.s3.tagging import NO_TAGGING, Tagging
 from pawtag.s3.tags import is_ours
 
 ABSENT = ".pawtag-check-of-permissions"
+NO_BYTES = ("InvalidRange", ARCHIVED, "InvalidRequest")  # empty, asleep, or under a customer's own key
 ABSENCES = ("NoSuchKey", "NoSuchVersion")
 NOBODYS_RECEIPT = "pawtag"
 NOBODYS = ("ReceiptHandleIsInvalid", "InvalidParameterValue", "AWS.SimpleQueueService.MessageNotInflight")
@@ -52,7 +53,7 @@ def of_bucket(s3: Any, settings: S3Settings, listing: Listing) -> Iterator[Findi
     sample = page.photos[:SAMPLE] if page else ()
     of_version: dict[str, str] = {}  # what a versioned bucket wants other permissions for
     if sample:
-        yield proved("read a photo", lambda: of_version.update(_read(s3, sample[0])), *MISSING)
+        yield proved("read a photo", lambda: of_version.update(_read(s3, sample[0])), *MISSING, *NO_BYTES)
         yield proved("read its tags", lambda: s3.get_object_tagging(**place(sample[0].uri), **of_version), *MISSING)
     else:
         yield Finding("read a photo", is_right=None, advice="There is none to try with: upload one, and check again.")
@@ -86,10 +87,10 @@ def of_queue(sqs: Any, url: str) -> Iterator[Finding]:
         yield Finding("the queue puts away what fails for ever", is_right=None, advice=advice)
 
 
-def of_notification(s3: Any, bucket: str, queue_arn: str) -> Finding:
-    """Whether the bucket tells the queue, as far as may be asked."""
+def of_notification(s3: Any, uri: tuple[str, str], queue_arn: str) -> Finding:
+    """Whether the bucket tells the queue of uploads below the prefix, as far as may be asked."""
     try:
-        is_told = Notification(s3, bucket).holds(queue_arn)
+        is_told = Notification(s3, uri[0]).holds(queue_arn, uri[1])
     except PawtagError as error:
         return Finding("ask whom the bucket tells", is_right=None, advice=f"{error} Only setup and this check need it.")
     advice = "Run 'pawtag s3 setup'." if is_told is False else "By EventBridge or a topic, as far as can be told."

@@ -76,7 +76,7 @@ class Setup:
         url, arn = self._queue(self._wish.queue, {"VisibilityTimeout": str(self._wish.visibility_s)})
         self._give_dead_letters(url)
         rule_arn = self._rule(arn) if self._wish.via == "eventbridge" else None
-        statement = sender_statement(self._wish.name, self._wish.bucket, arn, rule_arn)
+        statement = sender_statement(self._sids[rule_arn is not None], self._wish.bucket, arn, rule_arn)
         self._do(
             f"let {statement['Principal']['Service']} send to it for {self._wish.bucket} alone",
             self._allow,
@@ -85,11 +85,12 @@ class Setup:
         )
         if rule_arn:
             what = f"let {self._wish.bucket} tell EventBridge"
+            self._tell_of_switch(self._notification.has(self._wish.name))
             self._do(what, self._notification.tell_eventbridge, self._wish.name)
         else:
             what = f"let {self._wish.bucket} tell {arn} of {EVENTS[0]} below {self._wish.prefix!r}"
             self._do(what, self._notification.put, self._wish.name, arn, self._wish.prefix)
-            self._remove_rule()
+            self._tell_of_switch(self._remove_rule())
         return url, arn
 
     def remove(self) -> None:
@@ -128,8 +129,9 @@ class Setup:
         return url, str(patiently(partial(self._attribute, url, "QueueArn"), self._say))
 
     def _give_dead_letters(self, url: str) -> None:
-        """Unless the queue has some, or it is only told of."""
-        if self._dry_run or self._attribute(url, REDRIVE):
+        """Unless the queue has some."""
+        is_there = url != self._wish.queue  # or only told of
+        if is_there and self._attribute(url, REDRIVE):
             return
         dead_arn = self._queue(self._wish.dead_queue, {})[1]
         redrive = json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": MOST_RECEIVES})
@@ -175,16 +177,29 @@ class Setup:
             return False
         return True
 
-    def _remove_rule(self) -> None:
-        """Take EventBridge's rule back, if there is one."""
-        if self._has_rule():
-            events, rule = self._clients.events(), self._wish.name
-            self._do(f"take the queue off EventBridge's rule {rule}", events.remove_targets, Rule=rule, Ids=["pawtag"])
-            self._do(f"delete EventBridge's rule {rule}", events.delete_rule, Name=rule)
+    def _remove_rule(self) -> bool:
+        """Take EventBridge's rule back, if there is one; whether there was."""
+        if not self._has_rule():
+            return False
+        events, rule = self._clients.events(), self._wish.name
+        self._do(f"take the queue off EventBridge's rule {rule}", events.remove_targets, Rule=rule, Ids=["pawtag"])
+        self._do(f"delete EventBridge's rule {rule}", events.delete_rule, Name=rule)
+        return True
+
+    def _tell_of_switch(self, is_one: bool) -> None:
+        if is_one:
+            self._say("AWS takes minutes over such a change: 'pawtag s3 scan' finds what is uploaded meanwhile")
+
+    @property
+    def _sids(self) -> tuple[str, str]:
+        """Our statements' names, S3's and EventBridge's: both stay until `remove`, for a change of the way takes time."""
+        return self._wish.name, f"{self._wish.name}-events"
 
     def _remove_queue(self, url: str) -> bool:
         """Delete the queue, or take our things off one that stays; whether nobody needs its dead letters now."""
-        policy = without_statement(json.loads(self._attribute(url, "Policy") or "{}"), self._wish.name)
+        policy = json.loads(self._attribute(url, "Policy") or "{}") or None
+        for sid in self._sids:
+            policy = without_statement(policy, sid)
         rest, is_ours = (policy or {}).get("Statement", []), self._is_ours(url)
         if is_ours and not rest:
             self._do(f"delete the queue {self._wish.queue}", self._clients.sqs.delete_queue, QueueUrl=url)

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 POLL_S = 20
 ACK_PAUSE_S = 0.5
-LAST_WORDS_S = 5.0
+LAST_WORDS_S = 2.0
 FOR_ANOTHER_S, FOR_ANOTHER_AT_MOST_S = 15.0, 3600.0  # each time is a receive: fifty last two days
 ASK_PAUSE_S = 30.0
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
@@ -41,9 +41,9 @@ class QueueSource:
         self._mailbox, self._objects, self._settings, self._by = mailbox, objects, settings, by
         self._threads = ThreadPoolExecutor(settings.concurrency + 2, thread_name_prefix="queue")
         self._letters = Letters(self._give_back)
-        self._giving: set[asyncio.Future[Any]] = set()
+        self._last_words: set[asyncio.Future[Any]] = set()
         self._ended = threading.Event()
-        self._has_redrive = True
+        self._has_redrive: bool | None = None
         self._named: set[str] = set()
         self.waiting = 0
         self.state = SourceState(f"queue {mailbox.url}", "running")
@@ -60,9 +60,10 @@ class QueueSource:
             for task in keeping:
                 task.cancel()
             await asyncio.gather(*keeping, return_exceptions=True)
-            await self._acknowledge()
-            if self._giving:
-                await asyncio.wait(self._giving, timeout=LAST_WORDS_S)
+            with suppress(TimeoutError):  # what is not said comes again
+                async with asyncio.timeout(LAST_WORDS_S):
+                    await self._acknowledge()
+                    await asyncio.gather(*self._last_words, return_exceptions=True)
             self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def events(self, stop: asyncio.Event) -> AsyncIterator[Event]:
@@ -149,9 +150,9 @@ class QueueSource:
 
     def _put_aside(self, message: Message, reason: str, most_receives: int) -> bool:
         """Leave a message to the queue's dead-letter rule; without one it goes to the local dead letters in time."""
-        is_over = not self._has_redrive and message.receives >= most_receives
+        is_over = self._has_redrive is False and message.receives >= most_receives
         if is_over:
-            self._threads.submit(self._bury, message, reason)
+            self._say_to_queue(self._bury, message, reason)
         elif most_receives == MOST_RECEIVES_GARBLED:
             self._say_once(f"Messages of {self._mailbox.url} are left to come again: {reason}")
         return is_over
@@ -170,9 +171,13 @@ class QueueSource:
             log.warning("%s", what)
 
     def _give_back(self, receipt: str, delay_s: float) -> None:
-        giving = self._call(self._mailbox.hide, receipt, delay_s)
-        self._giving.add(giving)
-        giving.add_done_callback(self._giving.discard)
+        self._say_to_queue(self._mailbox.hide, receipt, delay_s)
+
+    def _say_to_queue(self, call: Callable[..., None], *arguments: Any) -> None:
+        """What nobody waits for, but the end."""
+        saying = self._call(call, *arguments)
+        self._last_words.add(saying)
+        saying.add_done_callback(self._last_words.discard)
 
     def _finish(self, event: Event, delay_s: float | None) -> None:
         self._objects.close(event.ref)
@@ -181,6 +186,9 @@ class QueueSource:
     def _receive(self) -> list[Message]:
         """In a thread. What comes after the end is given back at once; a lost queue is to be found soon."""
         self._objects.probe()
+        if self._has_redrive is None:
+            with suppress(PawtagError):  # who may not ask leaves all to the queue's own rule
+                _, self._has_redrive = self._mailbox.ask()
         messages = self._mailbox.receive(0 if self.state.state == "lost" else POLL_S)
         if not self._ended.is_set():
             return messages

@@ -43,6 +43,8 @@ class ObjectSource:
         self._moved = asyncio.Event()
         self._failures = self._successes = 0
         self.given_up = 0
+        self.has_ended = False
+        """Whether the supply was worked off to its end."""
         self.state = SourceState(name, "running")
 
     async def events(self, stop: asyncio.Event) -> AsyncIterator[Event]:
@@ -52,20 +54,19 @@ class ObjectSource:
         """
         stopping = asyncio.create_task(stop.wait(), name="supply-stop")
         taking: asyncio.Task[Sequence[PhotoRef] | None] | None = None
-        has_ended = False
         try:
             while not stop.is_set():
                 while not stop.is_set() and (event := self._due()):
                     yield self._taken(event)
-                if (has_ended and not self._again and not self._in_hand) or self._is_hopeless():
+                if (self.has_ended and not self._again and not self._in_hand) or self._is_hopeless():
                     self.given_up += len(self._again)
                     return
-                if not has_ended and taking is None and len(self._again) < MOST_WAITING:
+                if not self.has_ended and taking is None and len(self._again) < MOST_WAITING:
                     taking = asyncio.create_task(self._take(), name="supply")
                 await self._wait({stopping, taking} if taking else {stopping})
                 if taking and taking.done():
                     refs, taking = taking.result(), None
-                    has_ended = refs is None
+                    self.has_ended = refs is None
                     for ref in refs or ():
                         if stop.is_set():
                             return

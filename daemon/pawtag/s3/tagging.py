@@ -7,7 +7,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from pawtag.errors import PawtagError, PermanentError, TemporaryError
+from pawtag.errors import GoneError, PermanentError, TemporaryError
 from pawtag.records import PhotoRef
 from pawtag.s3.address import place, uri_of, version
 from pawtag.s3.client import code_of, explained
@@ -17,8 +17,8 @@ log = logging.getLogger(__name__)
 
 REFUSED = frozenset({"BadRequest", "InvalidTag", "InvalidArgument", "MalformedXML"})
 NO_TAGGING = frozenset({"NotImplemented", "501"})
-# Of an object that never was; elsewhere it is S3's word for a delete marker.
-NO_TAGGING_OF_NOTHING = NO_TAGGING | {"MethodNotAllowed", "405"}
+# Of an object that never was, the store's word for no tags at all; else, perhaps, S3's for a delete marker.
+DOUBTFUL = frozenset({"MethodNotAllowed", "405"})
 PROBE = ".pawtag-probe"
 
 
@@ -35,9 +35,9 @@ class Tagging:
         """Whether ours alone were refused, or are too many: then the record of an object without tags is beside it."""
 
     def probe(self, bucket: str, prefix: str) -> None:
-        """Find out whether the store has tags, by asking for those of no object."""
-        with suppress(PawtagError):  # no such object is the usual answer; other faults are met and named by the photos
-            self._of(PhotoRef(uri_of(bucket, prefix + PROBE), 0, 0), NO_TAGGING_OF_NOTHING)
+        """Find out whether the store has tags, by asking for those of no object. Raises TemporaryError."""
+        with suppress(GoneError):
+            self._of(PhotoRef(uri_of(bucket, prefix + PROBE), 0, 0), NO_TAGGING | DOUBTFUL)
 
     def of(self, ref: PhotoRef) -> dict[str, str]:
         """The tags of that version of an object. Raises what `explained` raises."""
@@ -95,7 +95,7 @@ class Tagging:
             try:
                 found = self._client.get_object_tagging(**version(ref))
             except ClientError as error:
-                if self._notice(error, no_tagging):
+                if self._notice(error, ref, no_tagging):
                     return {}
                 raise
         return {tag["Key"]: tag["Value"] for tag in found.get("TagSet") or []}
@@ -106,7 +106,7 @@ class Tagging:
             try:
                 self._client.put_object_tagging(**version(ref), Tagging={"TagSet": tag_set})
             except ClientError as error:
-                if self._notice(error, NO_TAGGING) or code_of(error) in REFUSED:
+                if self._notice(error, ref) or code_of(error) in REFUSED:
                     return False
                 raise
         return True
@@ -129,10 +129,12 @@ class Tagging:
         found["Body"].close()
         self._counting[_bucket(ref)] = bool(found.get("TagCount"))
 
-    def _notice(self, error: ClientError, no_tagging: frozenset[str]) -> bool:
+    def _notice(self, error: ClientError, ref: PhotoRef, no_tagging: frozenset[str] = NO_TAGGING) -> bool:
         """Whether the error says that the store has no tags; that is named once."""
         if code_of(error) not in no_tagging:
-            return False
+            if code_of(error) in DOUBTFUL and self.is_there:
+                self.probe(_bucket(ref), "")
+            return code_of(error) in DOUBTFUL and not self.is_there
         if self.is_there:
             log.warning("This store has no object tags: records are written as objects beside the photos.")
         self.is_there = False

@@ -28,7 +28,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
         sqs = Client("sqs", settings.s3, most_connections=2)
         wrong += sum(_say(finding) for finding in proofs.of_queue(sqs, url))
         if uri and (arn := proofs.arn_of(sqs, url)):
-            wrong += _say(proofs.of_notification(s3, uri[0], arn))
+            wrong += _say(proofs.of_notification(s3, uri, arn))
     if uri:
         print(f"s3://{uri[0]}/{uri[1]}")
         listing = buckets.listing_of(settings, uri, ())

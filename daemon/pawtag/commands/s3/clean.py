@@ -7,7 +7,7 @@ from pawtag import buckets, log
 from pawtag.commands.s3.scan import narrowed
 from pawtag.config import Settings
 from pawtag.errors import PawtagError
-from pawtag.s3.address import parsed
+from pawtag.s3.address import parsed, uri_of
 from pawtag.s3.clearing import remove, traces
 from pawtag.s3.client import Client
 from pawtag.s3.listing import Listing
@@ -21,8 +21,9 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     records = (settings.s3.sidecar_bucket or bucket, settings.s3.sidecar_prefix + prefix)
     is_within = records[0] == bucket and records[1].startswith(prefix)
     count: Counter[str] = Counter()
-    for place in [(bucket, prefix)] if is_within else [(bucket, prefix), records]:
-        for trace in traces(Listing(client, settings.s3, place), objects.tagging, objects.beside):
+    places = {(bucket, prefix): ""} | ({} if is_within else {records: uri_of(bucket, prefix)})
+    for place, of in places.items():
+        for trace in traces(Listing(client, settings.s3, place), objects.tagging, objects.beside, of):
             if trace.kind == "unread":
                 count["unread"] += 1
                 continue

@@ -109,12 +109,12 @@ async def _scan(
     )
     if passed_over := told(work.supply.skipped):
         print(passed_over)
+    if work.source.has_ended:
+        checkpoint.forget()
     if work.source.given_up:
         raise PawtagError(
-            f"{work.source.given_up} photos could not be finished: {work.pipeline.last_fault} "
-            "Run it again to go on before the first of them."
+            f"{work.source.given_up} photos could not be finished: {work.pipeline.last_fault} Run it again to try them."
         )
-    checkpoint.forget()
 
 
 @contextmanager
