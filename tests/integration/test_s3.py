@@ -91,9 +91,8 @@ async def test_a_corrected_object_keeps_what_a_person_wrote(store):
     assert sidecar(store, "a.png")["album"] == "summer"
 
 
-async def test_S03_S14_a_second_telling_costs_no_model_call(store, monkeypatch):
+async def test_S03_S14_a_second_telling_costs_no_model_call(store):
     """The stamp says done: the message is deleted, the body not read."""
-    monkeypatch.setattr("pawtag.s3.letters.AGAIN_S", 1.0)
     put(store, "a.png", plain(RED))
     async with working(store) as at_work:
         await until(lambda: waiting(store) == 0)

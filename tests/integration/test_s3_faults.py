@@ -16,7 +16,6 @@ def _soon(monkeypatch):
     """A second try comes soon."""
     monkeypatch.setattr("pawtag.s3.client.SOON_S", 0.5)
     monkeypatch.setattr("pawtag.s3.client.TRIES", 1)
-    monkeypatch.setattr("pawtag.s3.letters.AGAIN_S", 1.0)
 
 
 @pytest.mark.parametrize(

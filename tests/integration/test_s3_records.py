@@ -31,7 +31,6 @@ def _soon(monkeypatch):
     """A second try comes soon."""
     monkeypatch.setattr("pawtag.s3.client.SOON_S", 0.5)
     monkeypatch.setattr("pawtag.s3.client.TRIES", 1)
-    monkeypatch.setattr("pawtag.s3.letters.AGAIN_S", 1.0)
 
 
 async def test_a_record_that_is_cut_short_on_its_way_is_not_taken_for_a_broken_one(store):
