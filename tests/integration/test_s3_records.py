@@ -235,3 +235,15 @@ async def test_a_record_whose_source_is_none_is_replaced(store):
     async with working(store, write="sidecar"):
         await until(lambda: waiting(store) == 0)
     assert sidecar(store, "a.png")["tags"][0]["label"] == "red"
+
+
+async def test_tags_follow_where_they_are_asked_for_later(store):
+    """A record beside that is current does not stand in for them."""
+    put(store, "a.png", plain(RED))
+    async with working(store, write="sidecar"):
+        await until(lambda: waiting(store) == 0)
+    assert "tags" not in sidecar(store, "a.png")["source"]
+    assert tags(store, "a.png") == {}
+    async with working(store, write="both"):
+        tell(store, "a.png")
+        await until(lambda: tags(store, "a.png").get("pawtag:species") == "red")

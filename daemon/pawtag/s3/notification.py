@@ -56,7 +56,8 @@ class Notification:
 
     def has(self, name: str) -> bool:
         """Whether our rule is there."""
-        return self.get() != _without(self.get(), name)
+        there = self.get()
+        return there != _without(there, name)
 
     def remove(self, name: str) -> None:
         """Take our rule out, if the bucket is still there. What EventBridge is told stays: others may listen there."""

@@ -101,9 +101,11 @@ class Objects:
         if spot:
             record = spot.corrected(record)
         own = self._tags_of(record, now)
-        carried = self._writes_tags and self.tagging.write(now, own, opened.tags if opened and opened.is_fresh else own)
-        if self._settings.write != "tags" or not carried:
-            self.beside.write(spot or self.beside.find(now), record if carried else _without_tags(record))
+        there = opened.tags if opened and opened.is_fresh else own
+        carries = self._writes_tags and self.tagging.write(now, own, there)
+        if self._settings.write != "tags" or not carries:
+            is_refused = self._writes_tags and not carries  # by then it is known whether the store has tags at all
+            self.beside.write(spot or self.beside.find(now), _without_tags(record) if is_refused else record)
 
     def close(self, ref: PhotoRef) -> None:
         """Let go of the object's body."""

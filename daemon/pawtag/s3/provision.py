@@ -159,7 +159,7 @@ class Setup:
         events = self._clients.events()
         with explained(f"EventBridge's rule {name}"):
             arn = str(events.put_rule(Name=name, EventPattern=json.dumps(pattern))["RuleArn"])
-            refused = events.put_targets(Rule=name, Targets=[{"Id": "pawtag", "Arn": queue_arn}])["FailedEntries"]
+            refused = events.put_targets(Rule=name, Targets=[{"Id": "pawtag", "Arn": queue_arn}]).get("FailedEntries")
         if refused:
             raise PawtagError(f"EventBridge does not take the queue: {refused[0].get('ErrorMessage')}")
         self._say(f"made EventBridge's rule {name}")
