@@ -177,6 +177,29 @@ def test_enqueue_from_the_command_line(surroundings, monkeypatch, capsys):
     assert waiting(surroundings) == 1
 
 
+def test_S15_enqueue_goes_on_behind_what_it_sent(surroundings, monkeypatch, capsys):
+    """Nothing is sent twice, and nothing passed over, where the queue fails on the way."""
+    monkeypatch.setattr("pawtag.s3.listing.PAGE_KEYS", 2)
+    monkeypatch.setattr("pawtag.s3.client.TRIES", 0)
+    for number in range(6):
+        put(surroundings, f"{number}.png", plain(RED))
+    surroundings.sqs.purge_queue(QueueUrl=surroundings.url)
+    command = ["s3", "enqueue", f"s3://{BUCKET}", "--model", "embedded"]
+    is_sending = lambda asked: asked.operation == "SendMessageBatch"  # noqa: E731
+    second = lambda asked: is_sending(asked) and sum(map(is_sending, proxy.asked)) == 2  # noqa: E731
+    with FaultProxy(surroundings.address) as proxy:
+        proxy.fault = once(second, Answer(503, "ServiceUnavailable"))
+        monkeypatch.setenv("PAWTAG_S3__ENDPOINT_URL", proxy.address)
+        monkeypatch.setenv("PAWTAG_S3__QUEUE_URL", surroundings.url.replace(surroundings.address, proxy.address))
+        assert main(command) == 1
+        assert waiting(surroundings) == 2
+        assert main(command) == 0
+    said = capsys.readouterr().out
+    assert "going on behind '1.png'" in said
+    assert "4 events were sent" in said
+    assert waiting(surroundings) == 6
+
+
 def test_S12_a_scan_of_no_bucket_ends_in_one_sentence(surroundings, capsys):
     """Not in a traceback."""
     assert main(["s3", "scan", "s3://pets-absent", "--model", "embedded"]) == 1

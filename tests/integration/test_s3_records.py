@@ -226,6 +226,8 @@ async def test_S07_a_store_that_calls_tags_no_method_gets_records_beside(store):
             put(store, "a.png", plain(RED), album="summer")
             await until(lambda: waiting(store) == 0)
     assert sidecar(store, "a.png")["tags"][0]["label"] == "red"
+    asked = {one.path for one in proxy.asked if one.tagging}
+    assert all(path.startswith(f"/{BUCKET}/a.png") for path in asked)  # a policy may end at a prefix
 
 
 async def test_a_record_whose_source_is_none_is_replaced(store):

@@ -26,7 +26,7 @@ CONNECT_S, READ_S = 5, 30  # a long poll takes 20
 TRIES = 4
 # 405: a delete marker. A bare 404 is none of these: a proxy says so while the store behind it is away.
 MISSING = frozenset({"NoSuchKey", "NoSuchVersion", "MethodNotAllowed"})
-NO_BUCKET = ("HeadBucket", "404")  # an answer to HEAD has no words of its own
+NO_ANSWER_TO_HEAD = "404"  # which has no words of its own
 NO_PLACE = frozenset({"NoSuchBucket", "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
 NO_ENTRY = frozenset({"AccessDenied", "AllAccessDisabled", "403", "Forbidden", "AccessDeniedException"})
 EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"})
@@ -164,7 +164,7 @@ def _passing(error: ClientError, what: str) -> tuple[str, float]:
     code, operation = code_of(error), error.operation_name
     of_key = "kms:GenerateDataKey" if operation.startswith(("Put", "Send")) else "kms:Decrypt"
     for applies, reason in (
-        (code in NO_PLACE or (operation, code) == NO_BUCKET, f"{what}: there is no such place ({code})."),
+        (code in NO_PLACE or is_no_bucket(error), f"{what}: there is no such place ({code})."),
         (code in NO_ENTRY, f"{what}: access is denied; grant {permission(error)}."),
         (code.startswith(KEYS), f"{what}: its key cannot be used ({code}); grant {of_key}, or enable the key."),
         (code in EXPIRED, f"The AWS credentials have expired ({code}); renew them, and they are read anew."),
@@ -174,6 +174,11 @@ def _passing(error: ClientError, what: str) -> tuple[str, float]:
         if applies:
             return reason, NO_KEY_S
     return f"{what}: {operation}: {code}.", SOON_S
+
+
+def is_no_bucket(error: ClientError) -> bool:
+    """Whether a HeadBucket says that there is none."""
+    return error.operation_name == "HeadBucket" and code_of(error) == NO_ANSWER_TO_HEAD
 
 
 def is_lacking(error: PawtagError) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from pawtag.errors import ConfigError, PawtagError
-from pawtag.s3.client import NO_BUCKET, NO_PLACE, code_of, explained, is_lacking
+from pawtag.s3.client import NO_PLACE, code_of, explained, is_lacking, is_no_bucket
 from pawtag.s3.mailbox import REDRIVE
 from pawtag.s3.notification import EVENTS, Notification
 from pawtag.s3.patience import patiently
@@ -108,7 +108,7 @@ class Setup:
             try:
                 found = self._clients.s3.head_bucket(Bucket=self._wish.bucket)
             except ClientError as error:
-                if code_of(error) == NO_BUCKET[1]:
+                if is_no_bucket(error):
                     raise ConfigError(f"There is no bucket {self._wish.bucket}.") from error
                 raise
         lies, ours = found.get("BucketRegion"), self._clients.sqs.region

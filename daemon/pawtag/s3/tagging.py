@@ -133,7 +133,7 @@ class Tagging:
         """Whether the error says that the store has no tags; that is named once."""
         if code_of(error) not in no_tagging:
             if code_of(error) in DOUBTFUL and self.is_there:
-                self.probe(_bucket(ref), "")
+                self.probe(_bucket(ref), place(ref.uri)["Key"])  # next to it: a policy may end at a prefix
             return code_of(error) in DOUBTFUL and not self.is_there
         if self.is_there:
             log.warning("This store has no object tags: records are written as objects beside the photos.")
