@@ -13,13 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from pawtag import config, labels
+from pawtag import config
+from pawtag.config.labels_file import load_labels
+from pawtag.domain.labels import PromptSet
+from pawtag.domain.records import Floats
 from pawtag.images import ImageLimits, decode, prepare
-from pawtag.labels import PromptSet
-from pawtag.loading import Loaded, load
-from pawtag.measure import Judged, Seen, judge, read_truths, table
-from pawtag.records import Floats
-from pawtag.tagger import Vocabulary
+from pawtag.inference.evaluation import Judged, Seen, judge, read_truths, table
+from pawtag.inference.model_loader import Loaded, load_model
+from pawtag.inference.scoring import Vocabulary
 
 
 def main() -> int:
@@ -41,8 +42,8 @@ def main() -> int:
 
 def measure(folder: Path, half: str, model: str, *, taught: bool = False) -> list[Judged]:
     """The photos of the half, each with the model's answer."""
-    settings = config.load(overrides={"model": {"id": model}})
-    loaded = load(settings, labels.load(settings.labels.file))
+    settings = config.load_settings(overrides={"model": {"id": model}})
+    loaded = load_model(settings, load_labels(settings.labels.file))
     vocabulary = loaded.tagger.vocabulary
     if taught:
         vocabulary = Vocabulary(vocabulary.labels, _taught_vectors(vocabulary))

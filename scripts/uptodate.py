@@ -14,11 +14,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from pawtag import labels
-from pawtag.config import load as settings
-from pawtag.loading import load
-from pawtag.pipeline import tagged
-from pawtag.records import Fingerprints, PhotoFacts, Source, Tag, Tagging
+from pawtag.config import load_settings
+from pawtag.config.labels_file import load_labels
+from pawtag.domain.records import Fingerprints, PhotoFacts, Source, Tag, Tagging
+from pawtag.inference.model_loader import load_model
+from pawtag.pipeline.recording import tagged
 
 A_FOLDER = 1000
 KIB = 1024
@@ -50,7 +50,7 @@ def main() -> int:
 
 def fingerprints() -> Fingerprints:
     """Those of the model that ships, with the labels that ship."""
-    return load(settings(overrides={"model": {"id": "embedded"}}), labels.load(None)).tagger.fingerprints
+    return load_model(load_settings(overrides={"model": {"id": "embedded"}}), load_labels(None)).tagger.fingerprints
 
 
 def fill(folder: Path, count: int, ours: Fingerprints) -> None:

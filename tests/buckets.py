@@ -13,9 +13,9 @@ from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
 from doubles import ColourModel, colour_tagger
-from pawtag.buckets import push_works, queue_works, scan_work
+from pawtag.app.s3_wiring import push_works, queue_works, scan_work
 from pawtag.config import Settings
-from pawtag.s3.listing import Checkpoint
+from pawtag.state import ResumePoint
 
 BUCKET, REGION = "pets", "us-east-1"
 ODD_KEYS = ["a b+c.png", "100%.png", "grün/猫 1.png", "quo'te\".png", "plus++%2B.png", "?#&=:@,;.png", "1/2/3"]
@@ -36,7 +36,7 @@ def store(address, monkeypatch):
     """An empty bucket whose uploads are told to a queue, and clients of both."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "pawtag")
-    monkeypatch.setattr("pawtag.s3.letters.AGAIN_S", 1.0)
+    monkeypatch.setattr("pawtag.s3.in_flight.AGAIN_S", 1.0)
     how = {"endpoint_url": address, "region_name": REGION}
     s3, sqs = boto3.client("s3", config=Config(s3={"addressing_style": "path"}), **how), boto3.client("sqs", **how)
     urllib.request.urlopen(urllib.request.Request(f"{address}/moto-api/reset", method="POST")).read()
@@ -122,7 +122,7 @@ async def scan(store, state, proxy=None, model=None, **own):
     """Bring the bucket up to date, as `pawtag s3 scan` does; gives the work."""
     at = SimpleNamespace(**vars(store) | {"address": proxy.address if proxy else store.address})
     settings = settings_for(at, state=state, bucket=store.bucket, **own)
-    checkpoint = Checkpoint(state, "scan", store.bucket)
+    checkpoint = ResumePoint(state, "scan", store.bucket)
     async with colour_tagger(model or ColourModel()).running() as tagger:
         work = scan_work(settings, tagger, (store.bucket, ""), (), checkpoint)
         await work.pipeline.run(asyncio.Event())

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pawtag import labels as labels_module
 from pawtag.config import ModelSettings
-from pawtag.models.checkpoint import Checkpoint, find
+from pawtag.config.labels_file import load_labels
+from pawtag.domain.labels import Labels
+from pawtag.inference.checkpoint import Checkpoint, find
 
 ROOT = Path(__file__).parent.parent
 PETS = Path(os.environ.get("PAWTAG_PETS", ROOT.parent / "shared" / "pets"))
@@ -29,9 +30,9 @@ def chelsea() -> Path:
 
 
 @pytest.fixture(scope="session")
-def labels() -> labels_module.Labels:
+def labels() -> Labels:
     """The labels that ship."""
-    return labels_module.load(None)
+    return load_labels(None)
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +44,6 @@ def embedded_checkpoint() -> Checkpoint:
 @pytest.fixture(scope="session")
 def embedded(embedded_checkpoint):
     """The model that ships, loaded once."""
-    from pawtag.models.torch_engine import TorchModel
+    from pawtag.inference.engines.torch import TorchModel
 
     return TorchModel(embedded_checkpoint, "cpu", os.cpu_count() or 1)

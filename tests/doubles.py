@@ -9,10 +9,10 @@ from dataclasses import replace
 import numpy as np
 
 from pawtag.config import LimitSettings
-from pawtag.errors import GoneError, PermanentError
-from pawtag.labels import Labels, Thresholds
-from pawtag.ports import SourceState
-from pawtag.records import (
+from pawtag.domain.errors import GoneError, PermanentError
+from pawtag.domain.labels import Labels, Thresholds
+from pawtag.domain.ports import SourceState
+from pawtag.domain.records import (
     Event,
     Fingerprints,
     Floats,
@@ -24,7 +24,8 @@ from pawtag.records import (
     Stamp,
     TagRecord,
 )
-from pawtag.tagger import Tagger, prompts, word_vectors
+from pawtag.inference.scoring import prompts, word_vectors
+from pawtag.inference.tagger import Tagger
 
 COLOURS = Labels.model_validate(
     {

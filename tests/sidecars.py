@@ -1,7 +1,7 @@
 """Photos with records, for tests of what is written beside them."""
 
+from pawtag.domain.records import ModelName, PhotoFacts, Source, Tag, TagRecord
 from pawtag.folder.walk import sighting
-from pawtag.records import ModelName, PhotoFacts, Source, Tag, TagRecord
 from pictures import plain
 
 

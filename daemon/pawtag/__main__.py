@@ -9,14 +9,14 @@ from types import ModuleType
 from typing import Any
 
 from pawtag import __version__
-from pawtag.errors import ConfigError, PawtagError
+from pawtag.domain.errors import ConfigError, PawtagError
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
-    from pawtag.config import load
+    from pawtag.config import load_settings
 
     commands = _commands()
     given = _parser(commands).parse_args(arguments)
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.command != "run":
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
-        settings = load(getattr(given, "config", None), _overrides(given, command))
+        settings = load_settings(getattr(given, "config", None), _overrides(given, command))
         return int(command.execute(given, settings))
     except ConfigError as error:
         return _say(error, WRONG_USAGE)
@@ -53,13 +53,13 @@ def entry() -> None:
 
 def _commands() -> dict[str, ModuleType]:
     """The commands; imported late, for they take a second."""
-    from pawtag.commands import clean, config, model, run, s3, scan, tag
+    from pawtag.cli import clean, config, model, run, s3, scan, tag
 
     return {"run": run, "tag": tag, "scan": scan, "clean": clean, "s3": s3, "config": config, "model": model}
 
 
 def _parser(known: dict[str, ModuleType]) -> argparse.ArgumentParser:
-    from pawtag.commands import options
+    from pawtag.cli import options
 
     everywhere = options()
     parser = argparse.ArgumentParser("pawtag", description="Tags pet photos.", parents=[everywhere])

@@ -13,7 +13,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from pawtag.records import ModelName
+from pawtag.domain.records import ModelName
 
 STAGE_BUCKETS_S = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64)

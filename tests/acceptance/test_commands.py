@@ -85,7 +85,7 @@ def test_help_names_every_command():
     said = command("--help", home=ROOT, PYTHONPROFILEIMPORTTIME="1")
     for name in ("run", "tag", "scan", "config", "model"):
         assert name in said.stdout.decode()
-    assert "pawtag.commands.run" in said.stderr.decode()
+    assert "pawtag.cli.run" in said.stderr.decode()
     assert " torch" not in said.stderr.decode()
 
 
@@ -126,7 +126,7 @@ def test_the_wheel_carries_the_model(tmp_path):
         "models/embedded/model.safetensors",
         "models/embedded/tokenizer.json",
         "defaults/labels.toml",
-        "models/known_answer.png",
+        "inference/self_test.png",
     ):
         assert f"pawtag/{name}" in names
 

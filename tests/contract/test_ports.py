@@ -9,14 +9,14 @@ import pytest
 
 from buckets import address, put, settings_for, store  # noqa: F401 - fixtures
 from doubles import ColourModel, MemorySink, MemorySource, colour_tagger
-from pawtag.buckets import queue_works, scan_work
+from pawtag.app.s3_wiring import queue_works, scan_work
 from pawtag.config import FolderSettings
-from pawtag.errors import GoneError
-from pawtag.folder.sidecar import Sidecars
+from pawtag.domain.errors import GoneError
+from pawtag.domain.records import ModelName, PhotoFacts, PhotoRef, Source, TagRecord
+from pawtag.folder.sidecars import Sidecars
 from pawtag.folder.source import FolderSource
-from pawtag.models.checkpoint import Checkpoint as ModelFiles
-from pawtag.records import ModelName, PhotoFacts, PhotoRef, Source, TagRecord
-from pawtag.s3.listing import Checkpoint
+from pawtag.inference.checkpoint import Checkpoint
+from pawtag.state import ResumePoint
 from pictures import BLUE, plain
 from tiny import tiny_clip
 
@@ -60,7 +60,7 @@ async def source(request, tmp_path):
         if request.param == "queue":
             yield await stack.enter_async_context(queue_works(settings, tagger)[0].source.open())
         else:
-            yield scan_work(settings, tagger, (bucket.bucket, ""), (), Checkpoint(tmp_path, "scan")).source
+            yield scan_work(settings, tagger, (bucket.bucket, ""), (), ResumePoint(tmp_path, "scan")).source
 
 
 async def take(source, count, stop):
@@ -154,10 +154,10 @@ def model(request, tmp_path_factory):
         return ColourModel()
     if request.param == "embedded":
         return request.getfixturevalue("embedded")
-    from pawtag.models.torch_engine import TorchModel
+    from pawtag.inference.engines.torch import TorchModel
 
     folder = tiny_clip(tmp_path_factory.mktemp("tiny"))
-    return TorchModel(ModelFiles(folder, ModelName(id="tiny")), "cpu", 1)
+    return TorchModel(Checkpoint(folder, ModelName(id="tiny")), "cpu", 1)
 
 
 def inputs(model, count: int) -> list[np.ndarray]:

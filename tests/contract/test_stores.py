@@ -10,9 +10,9 @@ from botocore.exceptions import ClientError
 
 from buckets import ODD_KEYS, REGION, address, put, scan, settings_for, sidecar, sweeping, tags, until, waiting, working  # noqa: F401 - fixtures
 from pawtag.__main__ import main
-from pawtag.buckets import mailbox_of, objects_of
-from pawtag.errors import GoneError, TemporaryError
-from pawtag.records import ModelName, PhotoFacts, PhotoRef, Source, TagRecord
+from pawtag.app.s3_wiring import mailbox_of, objects_of
+from pawtag.domain.errors import GoneError, TemporaryError
+from pawtag.domain.records import ModelName, PhotoFacts, PhotoRef, Source, TagRecord
 from pawtag.s3.address import uri_of
 from pictures import GREEN, RED, plain
 from process import daemon

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from doubles import ColourModel, colour_tagger
-from pawtag.commands.scan import _stop_when_drained
+from pawtag.app.runner import background
+from pawtag.app.wiring import folder_of, folder_work
+from pawtag.cli.scan import _stop_when_drained
 from pawtag.config import Settings
 from pawtag.folder.source import FolderSource
-from pawtag.works import background, folder_of, folder_work
 from pictures import BLUE, GREEN, RED, plain
 
 PATIENCE_S = 10
@@ -173,7 +174,7 @@ async def test_without_watches_to_be_had_the_folder_is_polled(tmp_path, monkeypa
     def none_left(*_args, **_options):
         raise OSError(28, "inotify watch limit reached")
 
-    monkeypatch.setattr("pawtag.folder.watch.NativeObserver.__enter__", none_left)
+    monkeypatch.setattr("pawtag.folder.watcher.NativeObserver.__enter__", none_left)
     async with watching(tmp_path) as work:
         (tmp_path / "a.png").write_bytes(plain())
         await tagged(tmp_path / "a.png")

@@ -12,12 +12,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from pawtag import labels as labels_module
-from pawtag import works
+from pawtag.app import wiring
 from pawtag.config import Settings
-from pawtag.errors import PermanentError
-from pawtag.loading import load
-from pawtag.models.checkpoint import EMBEDDED_FOLDER
+from pawtag.config.labels_file import load_labels
+from pawtag.domain.errors import PermanentError
+from pawtag.inference.checkpoint import EMBEDDED_FOLDER
+from pawtag.inference.model_loader import load_model
 from pawtag.server import Desk, serving
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +35,7 @@ def accuracy_script():
 def loaded(tmp_path_factory):
     """The embedded model with the labels that ship."""
     settings = Settings(model={"id": "embedded", "cache_dir": tmp_path_factory.mktemp("cache")})
-    return load(settings, labels_module.load(None))
+    return load_model(settings, load_labels(None))
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +91,8 @@ async def test_every_kind_of_file_comes_out_right_from_the_tagger(pets, expected
 async def test_every_kind_of_file_comes_out_right_by_post(pets, expected, loaded, tmp_path):
     """The same by HTTP: a record, or a problem with a photo's code."""
     settings = Settings(server={"port": 0}, model={"id": "embedded", "cache_dir": tmp_path})
-    desk, outcomes = Desk(settings, labels_module.load(None)), {}
-    fresh = load(settings, desk.labels)
+    desk, outcomes = Desk(settings, load_labels(None)), {}
+    fresh = load_model(settings, desk.labels)
     async with fresh.tagger.running(), serving(desk) as running, aiohttp.ClientSession(running.address) as session:
         desk.tagger = fresh.tagger
         for row in expected:
@@ -116,9 +116,9 @@ async def test_every_kind_of_file_comes_out_right_in_the_folder(pets, expected, 
     settings = Settings(model={"id": "embedded", "cache_dir": tmp_path}, folder={"quiet_s": 0.2})
     suffixes = {pattern[1:] for pattern in settings.folder.patterns}
     photos = {row["file"] for row in expected if Path(row["file"]).suffix.lower() in suffixes}
-    fresh = load(settings, labels_module.load(None))
+    fresh = load_model(settings, load_labels(None))
     async with fresh.tagger.running():
-        work, stop = works.folder_work(settings, root, fresh.tagger), asyncio.Event()
+        work, stop = wiring.folder_work(settings, root, fresh.tagger), asyncio.Event()
         await work.source.scan()
         working = asyncio.create_task(work.pipeline.run(stop))
         async with asyncio.timeout(40):
@@ -137,7 +137,7 @@ async def test_every_kind_of_file_comes_out_right_in_the_folder(pets, expected, 
 async def test_orientation_does_not_change_the_answer(pets, loaded):
     """Eight orientations of one cat: the same tags, nearly the same scores."""
     settings = Settings(model={"id": "embedded"})
-    fresh = load(settings, labels_module.load(None))
+    fresh = load_model(settings, load_labels(None))
     async with fresh.tagger.running() as tagger:
         found = [await tagger.tag((pets / f"formats/orient_cat_{number}.jpg").read_bytes()) for number in range(1, 9)]
     assert len({tuple(tag.label for tag in each.tags) for each in found}) == 1

@@ -24,8 +24,8 @@ from buckets import (  # noqa: F401 - fixtures
 )
 from doubles import ColourModel, SlowModel, colour_tagger
 from faultproxy import FaultProxy
-from pawtag.buckets import renewal_works
-from pawtag.records import ModelName
+from pawtag.app.s3_wiring import renewal_works
+from pawtag.domain.records import ModelName
 from pictures import BLUE, GREEN, RED, plain
 
 

@@ -13,19 +13,19 @@ from buckets import BUCKET, address, behind, put, scan, settings_for, store, sur
 from doubles import SlowModel, colour_tagger
 from faultproxy import Answer, FaultProxy, denied, once
 from pawtag.__main__ import main
-from pawtag.buckets import mailbox_of, objects_of, pages_of
-from pawtag.errors import ConfigError, TemporaryError
-from pawtag.records import now
+from pawtag.app.s3_wiring import mailbox_of, objects_of, pages_of
+from pawtag.domain.errors import ConfigError, TemporaryError
+from pawtag.domain.freshness import Judge
+from pawtag.domain.records import now
+from pawtag.s3.cost_estimate import Estimate
 from pawtag.s3.enqueue import Teller
-from pawtag.s3.listing import Checkpoint
-from pawtag.s3.prices import Estimate
-from pawtag.stamps import Judge
+from pawtag.state import ResumePoint
 from pictures import GREEN, RED, plain
 
 
 async def test_a_scan_that_goes_on_begins_before_what_it_gave_up(store, tmp_path, monkeypatch):
     """It is done, or named again."""
-    monkeypatch.setattr("pawtag.buckets.TRIES", 1)
+    monkeypatch.setattr("pawtag.app.s3_wiring.TRIES", 1)
     put(store, "a.png", plain(RED))
     put(store, "b.png", plain(RED))
     with FaultProxy(store.address, denied("a.png")) as proxy:
@@ -64,7 +64,7 @@ def enqueue(store, state, manifest=None, judge_by: str | None = None):
     judge = Judge(ours, now()) if judge_by is None else None
     teller = Teller(mailbox_of(settings, store.url), objects_of(settings), judge, ours.by)
     pages = pages_of(settings, (BUCKET, ""), (), manifest)
-    return teller.tell(pages, Checkpoint(state, "enqueue", str(manifest)), lambda *_: None)
+    return teller.tell(pages, ResumePoint(state, "enqueue", str(manifest)), lambda *_: None)
 
 
 async def test_S15_enqueue_tells_the_queue_of_what_needs_it(store, tmp_path):
@@ -226,7 +226,7 @@ async def test_S11_a_scan_waits_for_a_store_that_is_away(store, tmp_path, monkey
 async def test_S15_a_scan_that_was_ended_goes_on_behind_what_is_done(store, tmp_path, monkeypatch):
     """It lists no page again that was done, and passes over none that was not."""
     monkeypatch.setattr("pawtag.s3.listing.PAGE_KEYS", 5)
-    monkeypatch.setattr("pawtag.s3.listing.SAVED_AT_MOST_S", 0.0)
+    monkeypatch.setattr("pawtag.state.SAVED_AT_MOST_S", 0.0)
     for number in range(40):
         put(store, f"{number:02}.png", plain(RED))
     ended = asyncio.create_task(scan(store, tmp_path, model=SlowModel(0.1), concurrency=2))
@@ -247,12 +247,12 @@ async def test_a_scan_for_which_nothing_works_ends_soon(store, tmp_path, monkeyp
             work = await scan(store, tmp_path, proxy)
     assert work.source.given_up >= 50
     assert "s3:GetObject" in work.pipeline.last_fault
-    assert Checkpoint(tmp_path, "scan", BUCKET).position == ""
+    assert ResumePoint(tmp_path, "scan", BUCKET).position == ""
 
 
 def test_a_scan_that_came_to_its_end_begins_anew(surroundings, monkeypatch, capsys):
     """Also where a photo could not be finished: one that can never be read must not hide what came after."""
-    monkeypatch.setattr("pawtag.buckets.TRIES", 1)
+    monkeypatch.setattr("pawtag.app.s3_wiring.TRIES", 1)
     monkeypatch.setattr("pawtag.s3.listing.PAGE_KEYS", 1)
     command = ["s3", "scan", f"s3://{BUCKET}", "--model", "embedded"]
     put(surroundings, "b.png", plain(RED))

@@ -10,11 +10,11 @@ import pytest
 from buckets import BUCKET, address, behind, event, put, settings_for, store, sweeping, tags, until  # noqa: F401 - fixtures
 from doubles import ColourModel, colour_tagger
 from faultproxy import FaultProxy, denied
-from pawtag.buckets import DEAD_LETTERS, STATE, push_works
-from pawtag.errors import TemporaryError
-from pawtag.s3.catchup import NamedSupply
-from pawtag.s3.listing import Checkpoint
-from pawtag.s3.source import ObjectSource
+from pawtag.app.s3_wiring import DEAD_LETTERS, STATE, push_works
+from pawtag.domain.errors import TemporaryError
+from pawtag.s3.listing_feed import NamedSupply
+from pawtag.s3.object_source import ObjectSource
+from pawtag.state import ResumePoint
 from pictures import RED, plain
 
 
@@ -73,7 +73,7 @@ async def test_S15_a_sweep_finds_what_no_event_told_of(store, tmp_path):
     assert tags(store, "notes.txt") == {}
     with FaultProxy(store.address) as proxy:
         at = behind(store, proxy)
-        checkpoint = Checkpoint(tmp_path / STATE, "sweep", BUCKET, "", at.address)
+        checkpoint = ResumePoint(tmp_path / STATE, "sweep", BUCKET, "", at.address)
         checkpoint.position = str(time.time_ns() + 120 * 10**9)
         checkpoint.save()
         async with sweeping(at, tmp_path):
@@ -107,11 +107,11 @@ async def test_S08_ten_thousand_records_in_one_post_are_taken(store, tmp_path):
 
 async def test_a_sweep_s_surprise_is_told_and_passes(store, tmp_path, monkeypatch):
     """A full disk, say: the next sweep comes all the same."""
-    monkeypatch.setattr("pawtag.buckets.RESCAN_S", 0.5)
+    monkeypatch.setattr("pawtag.app.s3_wiring.RESCAN_S", 0.5)
     put(store, "a.png", plain(RED))
     async with sweeping(store, tmp_path) as at_work:
         with monkeypatch.context() as full_disk:
-            full_disk.setattr(Checkpoint, "save", lambda _: (tmp_path / "no" / "such").write_text(""))
+            full_disk.setattr(ResumePoint, "save", lambda _: (tmp_path / "no" / "such").write_text(""))
             await until(lambda: at_work.work.pipeline.state.state == "degraded")
         await until(lambda: at_work.work.pipeline.state.state == "running")
 
@@ -134,7 +134,7 @@ async def test_what_is_told_of_again_while_it_is_in_hand_stays_in_the_journal(st
 
 async def test_S12_a_bucket_that_is_not_there_is_named_and_waited_for(store, tmp_path, monkeypatch):
     """In the state that /readyz shows."""
-    monkeypatch.setattr("pawtag.buckets.RESCAN_S", 0.5)
+    monkeypatch.setattr("pawtag.app.s3_wiring.RESCAN_S", 0.5)
     absent = SimpleNamespace(**vars(store) | {"bucket": "absent"})
     async with sweeping(absent, tmp_path) as at_work:
         await until(lambda: "no such place" in (at_work.work.pipeline.state.reason or ""))

@@ -7,9 +7,9 @@ import pytest
 
 from buckets import BUCKET, address, behind, event, put, settings_for, sidecar, store, tags, until, waiting, working  # noqa: F401
 from faultproxy import Answer, FaultProxy, is_read, is_tagging
-from pawtag.buckets import mailbox_of, objects_of
-from pawtag.errors import TemporaryError
-from pawtag.records import PhotoRef
+from pawtag.app.s3_wiring import mailbox_of, objects_of
+from pawtag.domain.errors import TemporaryError
+from pawtag.domain.records import PhotoRef
 from pictures import GREEN, RED, plain
 
 

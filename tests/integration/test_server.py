@@ -12,8 +12,8 @@ import pytest
 
 from doubles import COLOURS, ColourModel, SlowModel, colour_tagger
 from pawtag.config import Settings
-from pawtag.errors import PawtagError
-from pawtag.ports import Progress, SourceState
+from pawtag.domain.errors import PawtagError
+from pawtag.domain.ports import Progress, SourceState
 from pawtag.server import Desk, serving
 from pictures import BLUE, GREEN, RED, plain
 
@@ -342,7 +342,7 @@ async def test_a_flood_is_refused_for_now_and_then_served():
 
 async def test_bytes_in_hand_are_bounded(monkeypatch):
     """Where the bodies in hand fill their memory, one more is refused for now; afterwards there is room again."""
-    monkeypatch.setattr("pawtag.server.desk.BYTES_IN_HAND", 1000)
+    monkeypatch.setattr("pawtag.server.server_state.BYTES_IN_HAND", 1000)
     async with server() as (session, desk):
         async with session.post("/tag", data=bytes(5000)) as response:
             await problem(response, 503)

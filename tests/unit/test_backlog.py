@@ -1,7 +1,7 @@
 """folder/backlog: newest first, bounded."""
 
+from pawtag.domain.records import PhotoRef
 from pawtag.folder.backlog import Backlog
-from pawtag.records import PhotoRef
 
 
 def refs(*times: int) -> list[PhotoRef]:

@@ -6,8 +6,8 @@ import threading
 import numpy as np
 import pytest
 
-from pawtag.batching import Batcher
-from pawtag.errors import TemporaryError
+from pawtag.domain.errors import TemporaryError
+from pawtag.inference.batcher import Batcher
 
 
 def number(value: float) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from pawtag.budget import ByteBudget
+from pawtag.pipeline.memory_limiter import ByteBudget
 
 
 async def test_work_waits_for_room():

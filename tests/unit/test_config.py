@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pawtag.commands.config import as_toml
-from pawtag.config import Settings, load
-from pawtag.errors import ConfigError
+from pawtag.cli.config import as_toml
+from pawtag.config import Settings, load_settings
+from pawtag.domain.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 # Their defaults are this machine's: in the file they stand as comments, like those that have none.
@@ -28,7 +28,7 @@ def test_later_sources_win(tmp_path, monkeypatch):
     (tmp_path / "config/pawtag.toml").write_text("[server]\nport = 1\nhost = '::1'\nmax_upload_bytes = 5\n")
     monkeypatch.setenv("PAWTAG_SERVER__PORT", "2")
     monkeypatch.setenv("PAWTAG_SERVER__HOST", "127.0.0.2")
-    server = load(overrides={"server": {"port": 3}}).server
+    server = load_settings(overrides={"server": {"port": 3}}).server
     assert (server.port, server.host, server.max_upload_bytes, server.read_timeout_s) == (3, "127.0.0.2", 5, 30)
 
 
@@ -37,7 +37,7 @@ def test_paths_in_a_file_are_relative_to_it(tmp_path):
     (tmp_path / "deep").mkdir()
     file = tmp_path / "deep/a.toml"
     file.write_text('[folder]\npath = "../pets"\n[model]\nid = "./mine"\n')
-    settings = load(file)
+    settings = load_settings(file)
     assert settings.folder.path == tmp_path / "deep/../pets"
     assert settings.model.id == str(tmp_path / "deep/mine")
 
@@ -58,61 +58,61 @@ def test_a_mistake_in_the_file_is_named(tmp_path, text, said):
     file = tmp_path / "a.toml"
     file.write_text(text)
     with pytest.raises(ConfigError) as error:
-        load(file)
+        load_settings(file)
     assert said in str(error.value)
 
 
 def test_an_empty_folder_is_none(monkeypatch, tmp_path):
     """A container takes back with it what its image sets."""
     (tmp_path / "own.toml").write_text('[folder]\npath = ""\n')
-    assert load(tmp_path / "own.toml").folder.path is None
+    assert load_settings(tmp_path / "own.toml").folder.path is None
     monkeypatch.setenv("PAWTAG_FOLDER__PATH", "")
-    assert load().folder.path is None
+    assert load_settings().folder.path is None
 
 
 def test_the_region_is_the_one_that_the_aws_tools_take(monkeypatch):
     """boto3 alone does not look at AWS_REGION."""
     monkeypatch.setenv("AWS_REGION", "eu-central-1")
-    assert load().s3.region == "eu-central-1"
+    assert load_settings().s3.region == "eu-central-1"
     monkeypatch.setenv("PAWTAG_S3__REGION", "us-east-2")
-    assert load().s3.region == "us-east-2"
+    assert load_settings().s3.region == "us-east-2"
 
 
 def test_a_mistake_in_the_environment_is_named(monkeypatch):
     """An unknown section or name is an error where the variable holds two underscores, and only there."""
     monkeypatch.setenv("PAWTAG_HOME", "anything")
-    load()
+    load_settings()
     monkeypatch.setenv("PAWTAG_SEVER__PORT", "1")
     with pytest.raises(ConfigError, match="PAWTAG_SEVER__PORT"):
-        load()
+        load_settings()
     monkeypatch.delenv("PAWTAG_SEVER__PORT")
     monkeypatch.setenv("PAWTAG_SERVER__PROT", "1")
     with pytest.raises(ConfigError, match=r"server\.prot.*allowed are allowed_hosts"):
-        load()
+        load_settings()
     monkeypatch.delenv("PAWTAG_SERVER__PROT")
     monkeypatch.setenv("PAWTAG_FOLDER__PATTERNS", "*.jpg")
     with pytest.raises(ConfigError, match="no JSON"):
-        load()
+        load_settings()
 
 
 def test_an_empty_key_is_no_key(monkeypatch):
     """A variable that a compose file left empty must not open the server."""
     monkeypatch.setenv("PAWTAG_SERVER__API_KEY", "")
     with pytest.raises(ConfigError, match=r"server\.api_key is wrong"):
-        load()
+        load_settings()
 
 
 def test_an_absent_file_that_was_asked_for_is_an_error(tmp_path):
     """--config names a file that must be there."""
     with pytest.raises(ConfigError, match="cannot be read"):
-        load(tmp_path / "absent.toml")
+        load_settings(tmp_path / "absent.toml")
 
 
 def test_a_secret_is_never_shown(monkeypatch):
     """The key is stars in `config show` and in a wrong setting's message."""
     monkeypatch.setenv("PAWTAG_SERVER__API_KEY", "hunter2")
-    assert "hunter2" not in as_toml(load())
-    assert "hunter2" not in repr(load())
+    assert "hunter2" not in as_toml(load_settings())
+    assert "hunter2" not in repr(load_settings())
 
 
 def test_a_wrong_secret_is_not_quoted(tmp_path):
@@ -120,15 +120,15 @@ def test_a_wrong_secret_is_not_quoted(tmp_path):
     file = tmp_path / "a.toml"
     file.write_text("[server]\napi_key = 12345\n")
     with pytest.raises(ConfigError) as error:
-        load(file)
+        load_settings(file)
     assert "12345" not in str(error.value)
 
 
 def test_the_settings_shown_can_be_read_again(tmp_path):
     """`config show` prints TOML with the same meaning."""
     file = tmp_path / "shown.toml"
-    file.write_text(as_toml(load()))
-    assert load(file).model_dump() == load().model_dump()
+    file.write_text(as_toml(load_settings()))
+    assert load_settings(file).model_dump() == load_settings().model_dump()
 
 
 def test_the_settings_file_names_every_setting_with_its_default():

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pawtag.corrections import corrected
-from pawtag.records import Failure, ModelName, PhotoFacts, Source, Tag, TagRecord
+from pawtag.domain.corrections import corrected
+from pawtag.domain.records import Failure, ModelName, PhotoFacts, Source, Tag, TagRecord
 
 
 def record(**changes) -> TagRecord:

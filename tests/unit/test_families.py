@@ -9,14 +9,14 @@ from PIL import Image as pillow
 from transformers import AutoImageProcessor, AutoModelForZeroShotImageClassification, AutoTokenizer
 
 from families import FAMILIES, checkpoint_of, letters
-from pawtag.errors import ConfigError, ModelError
+from pawtag.domain.errors import ConfigError, ModelError
+from pawtag.domain.labels import Labels, Thresholds
+from pawtag.domain.records import ModelName
 from pawtag.images import ImageLimits, decode, prepare
-from pawtag.labels import Labels, Thresholds
-from pawtag.models import torch_engine
-from pawtag.models.checkpoint import Checkpoint
-from pawtag.models.torch_engine import TorchModel
-from pawtag.records import ModelName
-from pawtag.tagger import answer, prompts, word_vectors
+from pawtag.inference.checkpoint import Checkpoint
+from pawtag.inference.engines import torch as torch_engine
+from pawtag.inference.engines.torch import TorchModel
+from pawtag.inference.scoring import answer, prompts, word_vectors
 
 TEXTS = ["a photo of a cat", "a dog", "some other thing"]
 # The family's own way to prepare prompts, as its processor or its paper has it.

@@ -9,11 +9,13 @@ from huggingface_hub import constants
 
 from fakehub import COMMIT, cut, fake_hub, html, silent, status, truncated
 from pawtag.config import ModelSettings
-from pawtag.errors import ModelError, TemporaryError
-from pawtag.models import checkpoint, download, hub
-from pawtag.models.checkpoint import DEFAULT_ID, Checkpoint, find
-from pawtag.models.pull import Pull
-from pawtag.models.torch_engine import TorchModel
+from pawtag.domain.errors import ModelError, TemporaryError
+from pawtag.inference import checkpoint
+from pawtag.inference.checkpoint import DEFAULT_ID, Checkpoint, find
+from pawtag.inference.engines.torch import TorchModel
+from pawtag.inference.hub import api as hub
+from pawtag.inference.hub import download
+from pawtag.inference.hub.pull import Pull
 from tiny import tiny_clip
 
 WEIGHTS = "model.safetensors"

@@ -10,10 +10,10 @@ from PIL import Image as Pillow
 from PIL import ImageCms
 
 from pawtag.config import FolderSettings
-from pawtag.errors import PermanentError
+from pawtag.domain.errors import PermanentError
+from pawtag.domain.records import Image, PixelSpec
 from pawtag.images import ImageLimits, decode, prepare
 from pawtag.images.decode import TURNS
-from pawtag.records import Image, PixelSpec
 from pictures import BLUE, RED, corner, encoded, plain
 
 LIMITS = ImageLimits(max_bytes=10_000_000, max_pixels=1_000_000)

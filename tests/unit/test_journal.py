@@ -4,9 +4,8 @@ import json
 
 import pytest
 
-from pawtag.errors import ConfigError
-from pawtag.journal import DeadLetters, Journal
-from pawtag.s3.listing import Checkpoint
+from pawtag.domain.errors import ConfigError
+from pawtag.state import DeadLetters, Journal, ResumePoint
 
 
 async def test_names_are_found_again_after_a_kill(tmp_path):
@@ -32,7 +31,7 @@ async def test_two_daemons_do_not_share_a_journal(tmp_path):
 
 async def test_the_file_does_not_grow_for_ever(tmp_path, monkeypatch):
     """Once most of it is past, it is written anew."""
-    monkeypatch.setattr("pawtag.journal.WORTH_COMPACTING", 10)
+    monkeypatch.setattr("pawtag.state.WORTH_COMPACTING", 10)
     journal = Journal(tmp_path / "j")
     for number in range(40):
         await journal.add([f"s3://b/{number}"])
@@ -55,20 +54,20 @@ def test_a_dead_letter_is_a_line_of_json(tmp_path):
 
 def test_a_checkpoint_never_passes_what_is_not_done(tmp_path):
     """A later page that is done first waits for the earlier ones."""
-    checkpoint = Checkpoint(tmp_path, "scan", "s3://b")
+    checkpoint = ResumePoint(tmp_path, "scan", "s3://b")
     first, second = checkpoint.begin("k1", 2), checkpoint.begin("k2", 1)
     checkpoint.finish(second)
     checkpoint.finish(first)
     assert checkpoint.position == ""
     checkpoint.finish(first)
     checkpoint.save()
-    assert Checkpoint(tmp_path, "scan", "s3://b").position == "k2"
-    assert Checkpoint(tmp_path, "scan", "s3://other").position == ""
+    assert ResumePoint(tmp_path, "scan", "s3://b").position == "k2"
+    assert ResumePoint(tmp_path, "scan", "s3://other").position == ""
 
 
 def test_dead_letters_do_not_fill_the_disk(tmp_path, monkeypatch):
     """The latest are kept, in two files."""
-    monkeypatch.setattr("pawtag.journal.LARGEST_BYTES", 100)
+    monkeypatch.setattr("pawtag.state.LARGEST_BYTES", 100)
     dead = DeadLetters(tmp_path / "dead.jsonl")
     for number in range(100):
         dead.bury({"number": number})

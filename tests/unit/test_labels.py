@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pawtag import labels as module
-from pawtag.errors import ConfigError
-from pawtag.labels import Group, Thresholds, choose, load, ranked_labels, shares
+from pawtag.config.labels_file import PACKAGED, load_labels
+from pawtag.domain.errors import ConfigError
+from pawtag.domain.labels import Group, Thresholds, ranked_labels
+from pawtag.inference.scoring import choose, shares
 
 ROOT = Path(__file__).parents[2]
 MINIMAL = 'templates = ["a photo of a {}"]\n[groups.species]\nlabels.cat = ["cat"]\nlabels.dog = ["dog", "puppy"]\n'
@@ -43,7 +44,7 @@ def test_the_labels_that_ship_are_the_nine_species_and_three_coats(labels):
 def test_the_files_in_config_are_those_that_ship():
     """config/labels.toml and everyday.txt are the packaged defaults, byte for byte."""
     _, different, missing = filecmp.cmpfiles(
-        ROOT / "config", module.PACKAGED.parent, ["labels.toml", "everyday.txt"], shallow=False
+        ROOT / "config", PACKAGED.parent, ["labels.toml", "everyday.txt"], shallow=False
     )
     assert not different
     assert not missing
@@ -58,14 +59,14 @@ def test_words_come_from_a_file_beside_the_labels(tmp_path):
     """A label whose words are a file's name gets its lines, without comments and blanks."""
     (tmp_path / "things.txt").write_text("# no pets\nchair\n\n table \n")
     path = written(tmp_path, MINIMAL + 'labels.none = "things.txt"\n')
-    assert load(path).groups["species"].labels["none"] == ("chair", "table")
+    assert load_labels(path).groups["species"].labels["none"] == ("chair", "table")
 
 
 def test_a_comment_changes_no_fingerprint_and_a_word_does(tmp_path):
     """The fingerprint is of the parsed labels."""
-    first = load(written(tmp_path, MINIMAL)).fingerprint
-    assert load(written(tmp_path, "# a comment\n" + MINIMAL)).fingerprint == first
-    assert load(written(tmp_path, MINIMAL.replace("puppy", "hound"))).fingerprint != first
+    first = load_labels(written(tmp_path, MINIMAL)).fingerprint
+    assert load_labels(written(tmp_path, "# a comment\n" + MINIMAL)).fingerprint == first
+    assert load_labels(written(tmp_path, MINIMAL.replace("puppy", "hound"))).fingerprint != first
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_a_comment_changes_no_fingerprint_and_a_word_does(tmp_path):
 def test_a_wrong_file_is_named_with_the_place(tmp_path, text, said):
     """Each mistake is one clear sentence with the file and the place."""
     with pytest.raises(ConfigError) as error:
-        load(written(tmp_path, text))
+        load_labels(written(tmp_path, text))
     assert said in str(error.value)
     assert "labels" in str(error.value) or "absent.txt" in str(error.value)
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from doubles import COLOURS, ColourModel
-from pawtag.errors import ConfigError
-from pawtag.labels import Thresholds
-from pawtag.measure import FEWEST, Seen, Truth, calibration_error, judge, proposal, read_truths, table
-from pawtag.tagger import prompts, word_vectors
+from pawtag.domain.errors import ConfigError
+from pawtag.domain.labels import Thresholds
+from pawtag.inference.evaluation import FEWEST, Seen, Truth, calibration_error, judge, proposal, read_truths, table
+from pawtag.inference.scoring import prompts, word_vectors
 
 MODEL = ColourModel()
 VOCABULARY = word_vectors(COLOURS, MODEL.embed_text(prompts(COLOURS)))

@@ -2,8 +2,8 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from pawtag.domain.records import ModelName
 from pawtag.metrics import Metrics
-from pawtag.records import ModelName
 
 
 def values(metrics: Metrics) -> dict[str, float]:

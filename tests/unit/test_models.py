@@ -9,13 +9,13 @@ from safetensors.numpy import load_file, save_file
 
 from doubles import ColourModel
 from pawtag.config import ModelSettings, Settings
-from pawtag.errors import ConfigError, ModelError
-from pawtag.loading import load
-from pawtag.models import known_answer, text_cache
-from pawtag.models.checkpoint import DEFAULT_ID, EMBEDDED_FOLDER, PINNED_REVISIONS, Checkpoint, find, stand_in
-from pawtag.models.processor import pixel_spec
-from pawtag.models.torch_engine import TorchModel
-from pawtag.records import ModelName
+from pawtag.domain.errors import ConfigError, ModelError
+from pawtag.domain.records import ModelName
+from pawtag.inference import self_test, text_cache
+from pawtag.inference.checkpoint import DEFAULT_ID, EMBEDDED_FOLDER, PINNED_REVISIONS, Checkpoint, find, stand_in
+from pawtag.inference.engines.torch import TorchModel
+from pawtag.inference.model_loader import load_model
+from pawtag.inference.preprocessing import pixel_spec
 from tiny import tiny_clip
 
 
@@ -64,7 +64,7 @@ def test_without_a_fallback_an_absent_model_is_an_error(monkeypatch, tmp_path, l
     """Named, with what to do about it."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(ModelError, match="pawtag model pull"):
-        load(Settings(model={"fallback": "none"}), labels)
+        load_model(Settings(model={"fallback": "none"}), labels)
 
 
 def test_a_model_in_the_hubs_cache_is_taken_from_there(monkeypatch, tmp_path, folder):
@@ -158,27 +158,27 @@ def test_not_a_number_in_the_weights_is_refused(folder, tmp_path):
 
     with_tensors(folder, spoil)
     with pytest.raises(ModelError, match="not finite"):
-        known_answer.verify(loaded(folder), Checkpoint(folder, ModelName(id="tiny")), tmp_path)
+        self_test.verify(loaded(folder), Checkpoint(folder, ModelName(id="tiny")), tmp_path)
 
 
 def test_another_answer_than_the_stored_one_is_refused(folder, tmp_path):
     """The first start keeps the answer, the next compares it."""
     checkpoint, model = Checkpoint(folder, ModelName(id="tiny")), loaded(folder)
-    known_answer.verify(model, checkpoint, tmp_path)
-    known_answer.verify(model, checkpoint, tmp_path)
-    kept = next((tmp_path / "known-answers").iterdir())
+    self_test.verify(model, checkpoint, tmp_path)
+    self_test.verify(model, checkpoint, tmp_path)
+    kept = next((tmp_path / "self-tests").iterdir())
     wrong = json.loads(kept.read_text())
     wrong["embeddings"][0].reverse()
     kept.write_text(json.dumps(wrong))
     with pytest.raises(ModelError, match="does not give the answer"):
-        known_answer.verify(model, checkpoint, tmp_path)
+        self_test.verify(model, checkpoint, tmp_path)
 
 
 def test_the_embedded_model_gives_its_known_answer(embedded, embedded_checkpoint, tmp_path):
     """The answer that ships is compared, and nothing is kept."""
-    known_answer.verify(embedded, embedded_checkpoint, tmp_path)
+    self_test.verify(embedded, embedded_checkpoint, tmp_path)
     assert list(tmp_path.iterdir()) == []
-    assert (embedded_checkpoint.folder / "known_answer.json").is_file()
+    assert (embedded_checkpoint.folder / "self_test.json").is_file()
 
 
 def test_text_embeddings_are_computed_once(tmp_path):

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pawtag.records import Failure, PhotoRef, Tag
-from pawtag.s3.policy import Places, daemon_policy, sender_statement
-from pawtag.s3.tags import by_of, merged, tags_of
+from pawtag.domain.records import Failure, PhotoRef, Tag
+from pawtag.s3.setup.policy import Places, daemon_policy, sender_statement
+from pawtag.s3.tag_encoding import by_of, merged, tags_of
 from sidecars import record_for
 
 REF = PhotoRef("s3://pets/a.jpg", 5, 0)

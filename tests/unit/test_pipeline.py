@@ -4,10 +4,10 @@ import asyncio
 from contextlib import asynccontextmanager
 
 from doubles import MemorySink, MemorySource, colour_tagger
-from pawtag.errors import GoneError, TemporaryError
-from pawtag.pipeline import Pipeline
-from pawtag.records import Event, ModelName
-from pawtag.stamps import Judge
+from pawtag.domain.errors import GoneError, TemporaryError
+from pawtag.domain.freshness import Judge
+from pawtag.domain.records import Event, ModelName
+from pawtag.pipeline.worker import Pipeline
 from pictures import BLUE, GREEN, RED, plain
 
 START = "2026-11-23T12:00:00Z"

@@ -4,7 +4,7 @@ import json
 import logging
 
 from pawtag.log import JsonFormatter, PlainFormatter, request_id
-from pawtag.progress import line
+from pawtag.pipeline.progress import line
 
 
 def test_a_backlogs_line_says_how_many_how_fast_how_long():

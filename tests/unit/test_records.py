@@ -5,10 +5,10 @@ from pathlib import Path
 
 import jsonschema
 
-from pawtag.commands.config import record_schema
-from pawtag.errors import PermanentError
-from pawtag.pipeline import failed, summary, tagged
-from pawtag.records import Fingerprints, ModelName, PhotoFacts, Source, Tag, Tagging
+from pawtag.cli.config import record_schema
+from pawtag.domain.errors import PermanentError
+from pawtag.domain.records import Fingerprints, ModelName, PhotoFacts, Source, Tag, Tagging
+from pawtag.pipeline.recording import failed, summary, tagged
 
 ROOT = Path(__file__).parents[2]
 OURS = Fingerprints(ModelName(id="m"), "0123456789ab", "ba9876543210")

@@ -1,6 +1,6 @@
 """settle: when a file is finished, as a pure function of what was told and when."""
 
-from pawtag.folder.settle import Settling
+from pawtag.folder.stability import Settling
 
 SETTLE_S, QUIET_S = 1.0, 5.0
 

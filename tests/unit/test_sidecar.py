@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pawtag.documents import fitted
-from pawtag.errors import GoneError, TemporaryError
+from pawtag.domain.document import fitted
+from pawtag.domain.errors import GoneError, TemporaryError
 from pawtag.files import is_temporary, write_whole
-from pawtag.folder.sidecar import Sidecars
+from pawtag.folder.sidecars import Sidecars
 from sidecars import photo, record_for
 
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from pawtag.records import Fingerprints, ModelName, PhotoRef, Stamp
-from pawtag.stamps import Judge
+from pawtag.domain.freshness import Judge
+from pawtag.domain.records import Fingerprints, ModelName, PhotoRef, Stamp
 
 START = "2026-11-23T12:00:00Z"
 REF = PhotoRef("a.jpg", 10, 20)

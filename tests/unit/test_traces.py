@@ -6,8 +6,8 @@ import os
 import pytest
 
 from pawtag.config import FolderSettings
-from pawtag.folder.sidecar import Sidecars
-from pawtag.folder.traces import remove, traces
+from pawtag.folder.cleanup import remove, traces
+from pawtag.folder.sidecars import Sidecars
 from sidecars import photo, record_for
 
 SETTINGS = FolderSettings()

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from pawtag.config import FolderSettings
-from pawtag.errors import GoneError, PermanentError
+from pawtag.domain.errors import GoneError, PermanentError
 from pawtag.folder.walk import Walk, is_within, read, sighting
 from pictures import plain
 

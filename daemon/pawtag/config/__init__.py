@@ -1,6 +1,6 @@
 """The settings. The only room that reads the environment."""
 
-from pawtag.config.loading import load
+from pawtag.config.loading import load_settings
 from pawtag.config.tree import (
     EMBEDDED,
     FolderSettings,
@@ -22,6 +22,6 @@ __all__ = [
     "S3Settings",
     "ServerSettings",
     "Settings",
-    "load",
+    "load_settings",
     "write_model",
 ]

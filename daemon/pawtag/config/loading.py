@@ -10,14 +10,14 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsError
 
 from pawtag.config.tree import NESTING, PREFIX, Settings
-from pawtag.errors import ConfigError
+from pawtag.domain.errors import ConfigError
 
 FILE_VARIABLE = "PAWTAG_CONFIG"
 DEFAULT_FILE = Path("config/pawtag.toml")
 SECRETS = ("server.api_key",)
 
 
-def load(file: Path | None = None, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Settings:
+def load_settings(file: Path | None = None, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Settings:
     """The settings in force: `file` (else PAWTAG_CONFIG, else ./config/pawtag.toml), environment, `overrides`.
 
     Raises ConfigError that names the setting, what is wrong with it, and what is allowed.

@@ -6,7 +6,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from pawtag.config.loading import settings_file
-from pawtag.errors import ConfigError
+from pawtag.domain.errors import ConfigError
 from pawtag.files import write_whole
 
 

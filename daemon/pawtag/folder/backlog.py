@@ -2,7 +2,7 @@
 
 import heapq
 
-from pawtag.records import PhotoRef
+from pawtag.domain.records import PhotoRef
 
 MOST = 50_000
 

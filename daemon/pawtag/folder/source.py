@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from pawtag.config import FolderSettings
+from pawtag.domain.ports import SourceState
+from pawtag.domain.records import Event, Payload, PhotoRef, Source
 from pawtag.folder.backlog import Backlog
-from pawtag.folder.settle import Settling
+from pawtag.folder.stability import Settling
 from pawtag.folder.walk import Sighting, read, sighting
-from pawtag.folder.watch import FolderWatch, Hearing, Needs, Skipped, ignored
-from pawtag.ports import SourceState
-from pawtag.records import Event, Payload, PhotoRef, Source
+from pawtag.folder.watcher import FolderWatch, Hearing, Needs, Skipped, ignored
 
 log = logging.getLogger(__name__)
 

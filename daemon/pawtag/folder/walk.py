@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pawtag.config import FolderSettings
-from pawtag.errors import GoneError, PermanentError, TemporaryError, UnfinishedError
+from pawtag.domain.errors import GoneError, PermanentError, TemporaryError, UnfinishedError
+from pawtag.domain.records import Payload, PhotoRef
 from pawtag.files import is_temporary
-from pawtag.records import Payload, PhotoRef
 
 SERVICE_FOLDERS = frozenset({"@eaDir", "#recycle", "lost+found", "$RECYCLE.BIN", "__MACOSX"})
 OLD_S = 60.0

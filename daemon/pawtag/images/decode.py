@@ -11,10 +11,10 @@ import pi_heif
 from PIL import Image as pillow
 from PIL import UnidentifiedImageError
 
-from pawtag.errors import PermanentError
+from pawtag.domain.errors import PermanentError
+from pawtag.domain.records import Image
 from pawtag.images.colour import to_rgb
 from pawtag.images.signatures import MOST_TIFF_TAGS, foreign_type, is_broken_fax, is_cut_off, is_raw
-from pawtag.records import Image
 
 # Nothing else is offered to the opener: some of Pillow's formats start other programs.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "HEIF", "AVIF")  # MPO comes with JPEG

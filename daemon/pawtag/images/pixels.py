@@ -5,7 +5,7 @@ import math
 import numpy as np
 from PIL import Image as pillow
 
-from pawtag.records import Floats, Image, Patches, PixelSpec
+from pawtag.domain.records import Floats, Image, Patches, PixelSpec
 
 LONGEST_SHAPE = 4
 SCALE_STEP, LARGEST_SCALE = 1e-5, 100.0

@@ -5,8 +5,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from pawtag.config import S3Settings
-from pawtag.errors import ConfigError
-from pawtag.records import PhotoRef
+from pawtag.domain.errors import ConfigError
+from pawtag.domain.records import PhotoRef
 
 SCHEME = "s3://"
 SIDECAR = ".json"

@@ -18,7 +18,7 @@ from botocore.parsers import ResponseParserError
 
 from pawtag import __version__
 from pawtag.config import S3Settings
-from pawtag.errors import ConfigError, GoneError, PawtagError, PermanentError, TemporaryError
+from pawtag.domain.errors import ConfigError, GoneError, PawtagError, PermanentError, TemporaryError
 
 log = logging.getLogger(__name__)
 

@@ -7,14 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
-from pawtag.errors import GoneError, PawtagError
-from pawtag.records import PhotoRef
+from pawtag.domain.errors import GoneError, PawtagError
+from pawtag.domain.freshness import Judge
+from pawtag.domain.records import PhotoRef
 from pawtag.s3.address import parsed
-from pawtag.s3.listing import Checkpoint, Page
-from pawtag.s3.mailbox import AT_ONCE, Mailbox
+from pawtag.s3.listing import Page
 from pawtag.s3.messages import told
 from pawtag.s3.objects import Objects
-from pawtag.stamps import Judge
+from pawtag.s3.sqs_queue import AT_ONCE, Mailbox
+from pawtag.state import ResumePoint
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ class Teller:
     judge: Judge | None
     by: str
 
-    def tell(self, pages: Pages, checkpoint: Checkpoint, progress: Callable[[int], object]) -> Counter[str]:
+    def tell(self, pages: Pages, checkpoint: ResumePoint, progress: Callable[[int], object]) -> Counter[str]:
         """Work off all pages behind the checkpoint; what was passed over, by reason, and `sent`, among them `unseen`.
 
         `progress` hears how many photos were looked at. Raises TemporaryError where the store or the

@@ -12,8 +12,8 @@ from typing import IO, Any
 from urllib.parse import unquote_plus
 
 from pawtag.config import S3Settings
-from pawtag.errors import ConfigError, PawtagError
-from pawtag.records import PhotoRef
+from pawtag.domain.errors import ConfigError, PawtagError
+from pawtag.domain.records import PhotoRef
 from pawtag.s3.address import parsed, uri_of
 from pawtag.s3.client import explained
 from pawtag.s3.listing import PAGE_KEYS, Page, reason_to_pass

@@ -1,26 +1,19 @@
 """A bucket's listing, page by page, and how far it has been worked off."""
 
-import hashlib
-import json
-import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from pawtag.config import S3Settings
-from pawtag.errors import PawtagError
-from pawtag.files import write_whole
-from pawtag.records import PhotoRef
+from pawtag.domain.records import PhotoRef
 from pawtag.s3.address import is_photo_key, uri_of
 from pawtag.s3.client import explained
 
 # Read at once and without a fee for reading; the colder ones only when they are named.
 WARM = frozenset({"STANDARD", "INTELLIGENT_TIERING", "REDUCED_REDUNDANCY", "EXPRESS_ONEZONE"})
 ASLEEP = frozenset({"GLACIER", "DEEP_ARCHIVE"})
-SAVED_AT_MOST_S = 2.0
 PAGE_KEYS = 1000
 
 
@@ -92,54 +85,3 @@ def ref_of(bucket: str, entry: dict[str, Any]) -> PhotoRef:
     return PhotoRef(
         uri_of(bucket, entry["Key"]), entry["Size"], int(modified.timestamp() * 1e9), entry["ETag"].strip('"')
     )
-
-
-class Checkpoint:
-    """How far a long work is, in a file of its own: everything up to `position` is done."""
-
-    def __init__(self, folder: Path, *what: str) -> None:
-        """`what` names the work: what it is, on what, for whom. Raises PawtagError where the file cannot be read."""
-        self._path = folder / f"{what[0]}-{hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]}.json"
-        self._saved_at_s = 0.0
-        self._open: deque[list[Any]] = deque()
-        self.position: str = self._read()
-
-    def begin(self, position: str, parts: int) -> list[Any]:
-        """A piece of work of so many parts, after which `position` is reached; to be handed to `finish`."""
-        piece = [position, parts]
-        self._open.append(piece)
-        self.finish(piece, 0)
-        return piece
-
-    def finish(self, piece: list[Any], parts: int = 1) -> None:
-        """Some parts of the piece are done; saved now and then, once all that was begun earlier is done too."""
-        piece[1] -= parts
-        before = self.position
-        while self._open and self._open[0][1] <= 0:
-            self.position = self._open.popleft()[0]
-        if self.position != before and time.monotonic() - self._saved_at_s >= SAVED_AT_MOST_S:
-            self.save()
-
-    def save(self) -> None:
-        """Put the position on the disk. Raises OSError."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(self._path, json.dumps({"position": self.position}).encode())
-        self._saved_at_s = time.monotonic()
-
-    def forget(self) -> None:
-        """The work is done, or is to be done anew: it begins at the beginning."""
-        self._path.unlink(missing_ok=True)
-        self.position = ""
-
-    @property
-    def saved_at(self) -> str:
-        """When it was last saved, by this machine's clock."""
-        return time.strftime("%Y-%m-%d %H:%M", time.localtime(self._path.stat().st_mtime))
-
-    def _read(self) -> str:
-        try:
-            return str(json.loads(self._path.read_bytes())["position"])
-        except FileNotFoundError:
-            return ""
-        except (OSError, ValueError, LookupError, TypeError) as error:
-            raise PawtagError(f"{self._path} cannot be read ({error}); remove it to begin anew.") from error

@@ -13,14 +13,14 @@ from typing import Any
 from botocore.exceptions import BotoCoreError
 
 from pawtag.config import S3Settings
-from pawtag.errors import PermanentError, TemporaryError
+from pawtag.domain.errors import PermanentError, TemporaryError
+from pawtag.domain.records import Payload, PhotoRef, Source, Stamp, TagRecord
 from pawtag.images import ImageLimits, screen
-from pawtag.records import Payload, PhotoRef, Source, Stamp, TagRecord
 from pawtag.s3.address import place
-from pawtag.s3.beside import Beside, Spot
 from pawtag.s3.client import explained
-from pawtag.s3.tagging import Tagging
-from pawtag.s3.tags import by_of, merged, tags_of
+from pawtag.s3.object_sidecars import Beside, Spot
+from pawtag.s3.object_tags import Tagging
+from pawtag.s3.tag_encoding import by_of, merged, tags_of
 
 HEAD_BYTES = 64 * 1024
 # What a GET told of tags holds that long; a photo that waited longer for the model has them read again.

@@ -12,12 +12,12 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from pawtag import __version__
-from pawtag.errors import PawtagError
+from pawtag.domain.errors import PawtagError
 from pawtag.log import request_id
-from pawtag.server.access import EVENTS, OPEN_ROUTES, guard, is_loopback
-from pawtag.server.desk import Desk
+from pawtag.server.auth import EVENTS, OPEN_ROUTES, guard, is_loopback
 from pawtag.server.problems import answer_problems
 from pawtag.server.routes import DESK, routes
+from pawtag.server.server_state import Desk
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from typing import Any
 from aiohttp import web
 
 from pawtag import __version__
-from pawtag.records import TagRecord
+from pawtag.domain.records import TagRecord
 
 JSON, PROBLEM = "application/json", "application/problem+json"
 IMAGE = {"type": "string", "format": "binary"}

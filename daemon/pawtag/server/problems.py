@@ -6,7 +6,7 @@ from http import HTTPStatus
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from pawtag.errors import ErrorCode, OverloadedError, PermanentError, TemporaryError
+from pawtag.domain.errors import ErrorCode, OverloadedError, PermanentError, TemporaryError
 
 log = logging.getLogger(__name__)
 

@@ -4,16 +4,16 @@ import asyncio
 
 from aiohttp import web
 
-from pawtag.errors import PermanentError
-from pawtag.labels import NONE, ranked_labels
-from pawtag.pipeline import tagged
-from pawtag.records import Source, Tagging
-from pawtag.server.access import EVENTS
-from pawtag.server.desk import Desk
+from pawtag.domain.errors import PermanentError
+from pawtag.domain.labels import NONE, ranked_labels
+from pawtag.domain.records import Source, Tagging
+from pawtag.inference.tagger import Tagger
+from pawtag.pipeline.recording import tagged
+from pawtag.server.auth import EVENTS
 from pawtag.server.openapi import description
 from pawtag.server.problems import RETRY_AFTER_S, Problem
+from pawtag.server.server_state import Desk
 from pawtag.server.uploads import read_photo
-from pawtag.tagger import Tagger
 
 DESK = web.AppKey("desk", Desk)
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"

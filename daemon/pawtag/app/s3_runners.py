@@ -1,0 +1,80 @@
+"""What runs S3's sources: queues, pushed events, photos to tag again, and a bucket's listing."""
+
+import asyncio
+from dataclasses import dataclass
+
+from pawtag.pipeline.worker import Pipeline
+from pawtag.s3.listing_feed import ListingSupply, NamedSupply
+from pawtag.s3.object_source import ObjectSource
+from pawtag.s3.push_inbox import Inbox
+from pawtag.s3.queue_source import QueueSource
+from pawtag.s3.resync import Sweep
+
+
+@dataclass(frozen=True, slots=True)
+class QueueWork:
+    """A queue's source and the pipeline that works it off."""
+
+    source: QueueSource
+    pipeline: Pipeline
+
+    @property
+    def waiting(self) -> int:
+        """About how many messages the queue holds."""
+        return self.source.waiting
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Receive and tag."""
+        async with self.source.open():
+            await self.pipeline.run(stop)
+
+
+@dataclass(frozen=True, slots=True)
+class PushWork:
+    """The events that a store pushes, and what sweeps find, with the pipeline that works them off."""
+
+    source: ObjectSource
+    pipeline: Pipeline
+    inbox: Inbox
+    sweep: Sweep
+
+    @property
+    def waiting(self) -> int:
+        """How many photos are known to wait."""
+        return len(self.inbox)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Take in and tag."""
+        async with self.inbox.opened():
+            sweeping = asyncio.create_task(self.sweep.run(self.source.tell), name="sweep")
+            try:
+                await self.pipeline.run(stop)
+            finally:
+                sweeping.cancel()
+                await asyncio.gather(sweeping, return_exceptions=True)
+
+
+@dataclass(frozen=True, slots=True)
+class RenewalWork:
+    """Photos that are to be looked at once more, and the pipeline that does."""
+
+    pipeline: Pipeline
+    supply: NamedSupply
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for their turn."""
+        return len(self.supply)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Tag them."""
+        await self.pipeline.run(stop)
+
+
+@dataclass(frozen=True, slots=True)
+class ScanWork:
+    """A bucket's listing and the pipeline that brings it up to date."""
+
+    source: ObjectSource
+    pipeline: Pipeline
+    supply: ListingSupply

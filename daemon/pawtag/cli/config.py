@@ -1,0 +1,53 @@
+"""pawtag config: what the settings are, whether they are right, and what they may be."""
+
+import argparse
+import json
+from typing import Any
+
+from pawtag.config import Settings
+from pawtag.config.labels_file import load_labels
+from pawtag.domain.records import TagRecord
+
+ACTIONS = {
+    "show": "print the settings in force, as TOML",
+    "check": "say whether the settings and the labels are right",
+    "schema": "print the JSON Schema of the settings, or with --record of a record",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `config`."""
+    actions = "; ".join(f"{name}: {what}" for name, what in ACTIONS.items())
+    parser.add_argument("action", choices=ACTIONS, help=actions)
+    parser.add_argument("--record", action="store_true", help="schema: that of a record, as in a sidecar")
+
+
+def execute(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Print what was asked for; wrong settings were refused before this is reached."""
+    if arguments.action == "schema":
+        print(json.dumps(record_schema() if arguments.record else Settings.model_json_schema(), indent=2))
+    elif arguments.action == "check":
+        found = load_labels(settings.labels.file)
+        count = sum(len(group.labels) for group in found.groups.values())
+        print(f"The settings are right, and so are the labels: {count} in {len(found.groups)} groups.")
+    else:
+        print(as_toml(settings))
+    return 0
+
+
+def record_schema() -> dict[str, Any]:
+    """The JSON Schema of a record, as a sidecar and `?detail=record` hold it."""
+    return TagRecord.model_json_schema(by_alias=True, mode="serialization")
+
+
+def as_toml(settings: Settings) -> str:
+    """The settings as TOML; those without a value as comments, secrets as stars."""
+    lines = []
+    for section, values in settings.model_dump(mode="json").items():
+        lines += ["", f"[{section}]", *(_line(name, value) for name, value in values.items())]
+    return "\n".join(lines[1:])
+
+
+def _line(name: str, value: Any) -> str:
+    # Strings, numbers, booleans and lists of strings are written in JSON as they are in TOML.
+    return f"# {name} =" if value is None else f"{name} = {json.dumps(value, ensure_ascii=False)}"

@@ -1,0 +1,47 @@
+"""pawtag run: the daemon."""
+
+import argparse
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from pawtag import log
+from pawtag.app.daemon import serve
+from pawtag.config import Settings
+
+INTERRUPTED = 130
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `run`."""
+    parser.add_argument("--watch", type=Path, metavar="DIR", help="the folder to watch (default: ./photos)")
+    parser.add_argument("--host", help="the address to answer on (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="the port to answer on (default: 7860)")
+
+
+def overrides(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """What the command line says of the settings."""
+    return {"folder": {"path": arguments.watch}, "server": {"host": arguments.host, "port": arguments.port}}
+
+
+def execute(_: argparse.Namespace, settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT; 0 then."""
+    log.set_up(settings.log)
+    asyncio.run(_serve(settings))
+    return 0
+
+
+async def _serve(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def interrupt() -> None:
+        if stop.is_set():
+            os._exit(INTERRUPTED)  # asked twice: at once
+        stop.set()
+
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    await serve(settings, stop)

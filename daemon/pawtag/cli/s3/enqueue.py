@@ -1,0 +1,54 @@
+"""pawtag s3 enqueue: puts an event for each photo that needs it into the queue, for as many daemons as serve it."""
+
+import argparse
+
+from tqdm import tqdm
+
+from pawtag.app import s3_wiring
+from pawtag.cli.s3.scan import add_common_arguments, begin, narrowed, told, with_wanted_model
+from pawtag.config import Settings
+from pawtag.domain.errors import ConfigError
+from pawtag.domain.freshness import Judge
+from pawtag.domain.records import now
+from pawtag.s3.address import parsed
+from pawtag.s3.enqueue import Teller
+from pawtag.state import ResumePoint
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `s3 enqueue`."""
+    parser.add_argument("uri", metavar="s3://BUCKET/PREFIX", help="what to bring up to date")
+    parser.add_argument("--queue-url", metavar="URL", help="the queue (default: the first of s3.queue_url)")
+    parser.add_argument(
+        "--inventory", metavar="s3://.../manifest.json", help="take the photos from an S3 Inventory, not from a listing"
+    )
+    parser.add_argument("--all", action="store_true", help="all photos, without looking at their tags")
+    add_common_arguments(parser)
+
+
+def execute(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Send them, ten at a time; goes on where it was killed."""
+    uri = parsed(arguments.uri)
+    url = arguments.queue_url or next(iter(settings.s3.queue_urls), None)
+    if url is None:
+        raise ConfigError("Which queue? Set s3.queue_url, or name it with --queue-url.")
+    settings = narrowed(settings, uri)
+    ours = with_wanted_model(settings).tagger.fingerprints
+    pages = s3_wiring.pages_of(settings, uri, arguments.storage_class, arguments.inventory)
+    judge = None if arguments.all else Judge(ours, now())
+    teller = Teller(s3_wiring.mailbox_of(settings, url), s3_wiring.objects_of(settings), judge, ours.by)
+    what = (arguments.uri, url, str(arguments.inventory), str(settings.s3.endpoint_url), ours.by, str(arguments.all))
+    checkpoint = ResumePoint(s3_wiring.state_of(settings), "enqueue", *what, *arguments.storage_class)
+    begin(checkpoint, anew=arguments.anew)
+    with tqdm(unit=" photos", disable=None, dynamic_ncols=True) as bar:
+        try:
+            count = teller.tell(pages, checkpoint, bar.update)
+        finally:
+            checkpoint.save()
+    print(f"{count['sent']} events were sent, {count['current']} photos need nothing")
+    if count["unseen"]:
+        print(f"{count['unseen']} of the photos sent could not be looked at here: run 'pawtag s3 check'")
+    if passed_over := told(count):
+        print(passed_over)
+    checkpoint.forget()
+    return 0

@@ -1,0 +1,70 @@
+"""pawtag tag: tags files now and prints what was found."""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+from pawtag import log
+from pawtag.config import Settings
+from pawtag.config.labels_file import load_labels
+from pawtag.domain.errors import GoneError, PermanentError, TemporaryError
+from pawtag.domain.records import PhotoFacts, Source, TagRecord
+from pawtag.folder.walk import read
+from pawtag.inference import model_loader
+from pawtag.inference.tagger import Tagger, facts
+from pawtag.pipeline.recording import failed, summary, tagged
+
+STDIN = "-"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `tag`."""
+    parser.add_argument("files", nargs="+", metavar="FILE", help="photos to tag; - reads one from standard input")
+    parser.add_argument("--json", action="store_true", help="print one record a line, in the order given")
+
+
+def execute(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Tag and print each file in the order given; 1 when one of them failed."""
+    log.set_up(settings.log)
+    loaded = model_loader.load_model(settings, load_labels(settings.labels.file))
+    return asyncio.run(_tag_all(arguments.files, settings, loaded.tagger, as_json=arguments.json))
+
+
+async def _tag_all(names: list[str], settings: Settings, tagger: Tagger, *, as_json: bool) -> int:
+    code = 0
+    async with tagger.running():
+        ahead = asyncio.Semaphore(settings.limits.in_hand)
+        tasks = [asyncio.create_task(_record(name, settings, tagger, ahead), name=f"tag {name!r}") for name in names]
+        for name, task in zip(names, tasks, strict=True):
+            record = await task
+            code = max(code, int(record.status == "failed"))
+            print(_line(name, record, as_json=as_json), flush=True)
+    return code
+
+
+def _line(name: str, record: TagRecord, *, as_json: bool) -> str:
+    shown = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return json.dumps(record.document(), ensure_ascii=False) if as_json else f"{shown}: {summary(record)}"
+
+
+async def _record(name: str, settings: Settings, tagger: Tagger, ahead: asyncio.Semaphore) -> TagRecord:
+    base = None if name == STDIN else os.fsencode(Path(name).name).decode("utf-8", "replace")
+    photo, source = PhotoFacts(name=base), Source(kind="request")
+    async with ahead:
+        try:
+            data = await asyncio.to_thread(_bytes, name, settings.limits.max_file_bytes)
+            photo = facts(data, base)
+            return tagged(await tagger.tag(data), base, tagger.fingerprints, source)
+        except PermanentError as error:
+            return failed(error, photo, tagger.fingerprints, source)
+        except (GoneError, TemporaryError) as error:
+            return failed(PermanentError("unreadable", str(error)), photo, tagger.fingerprints, source)
+
+
+def _bytes(name: str, limit: int) -> bytes:
+    if name == STDIN:
+        return sys.stdin.buffer.read(limit + 1)
+    return read(os.path.realpath(name), limit).data

@@ -1,0 +1,67 @@
+"""Reading labels.toml and the word files that it names."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from pawtag.domain.errors import ConfigError
+from pawtag.domain.labels import NONE, Group, Labels
+
+PACKAGED = Path(__file__).parent.parent / "defaults" / "labels.toml"
+
+
+def load_labels(path: Path | None) -> Labels:
+    """Read labels.toml and the word files beside it (the packaged default without a path).
+
+    Raises ConfigError that names the file and the place in it.
+    """
+    path = path or PACKAGED
+    try:
+        document = tomllib.loads(path.read_text("utf-8"))
+        _read_word_files(document, path.parent)
+        labels = Labels.model_validate(document)
+    except FileNotFoundError as error:
+        raise ConfigError(f"The labels file {error.filename} does not exist.") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"The labels file {path} cannot be read: {error}.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"The labels file {path} is wrong at '{place}': {first['msg']}.") from error
+    _check(labels, path)
+    return labels
+
+
+def _read_word_files(document: dict[str, Any], folder: Path) -> None:
+    """Put the words of `labels.none = "everyday.txt"` where the file's name stands."""
+    groups = document.get("groups")
+    for group in groups.values() if isinstance(groups, dict) else ():
+        labels = group.get("labels") if isinstance(group, dict) else None
+        for label, words in labels.items() if isinstance(labels, dict) else ():
+            if isinstance(words, str) and isinstance(labels, dict):
+                lines = (folder / words).read_text("utf-8").splitlines()
+                labels[label] = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def _check(labels: Labels, path: Path) -> None:
+    for name, group in labels.groups.items():
+        place = f"The labels file {path} is wrong at 'groups.{name}"
+        if unknown := set(group.thresholds) - set(group.labels):
+            raise ConfigError(f"{place}.thresholds': {min(unknown)!r} is no label of this group.")
+        for template in group.templates or labels.templates:
+            if "{}" not in template:
+                raise ConfigError(f"{place}': the template {template!r} has no {{}} for the word.")
+        if group.subject_group:
+            _check_subjects(labels, name, group, place)
+
+
+def _check_subjects(labels: Labels, name: str, group: Group, place: str) -> None:
+    earlier = list(labels.groups)[: list(labels.groups).index(name)]
+    if group.subject_group not in earlier:
+        raise ConfigError(f"{place}.asked_for': {group.subject_group!r} is no group that stands above this one.")
+    known = labels.groups[group.subject_group].labels
+    for subject in group.subjects:
+        if subject not in known or subject == NONE:
+            raise ConfigError(f"{place}.asked_for': {subject!r} is no label of {group.subject_group!r}.")

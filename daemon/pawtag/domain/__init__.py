@@ -1,0 +1,1 @@
+"""Values, decisions and ports. Pure: no file, no network, no clock."""

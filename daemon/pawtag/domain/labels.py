@@ -1,0 +1,106 @@
+"""Labels: groups, their words and the prompts made of them. Pure."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pawtag.domain.records import Scores, Tag
+
+NONE = "none"
+SCORE_DIGITS = 4
+
+Threshold = Annotated[float, Field(ge=0, le=1)]
+Words = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
+# A prompt set: the group's name, and the label that it is asked about (None where it is asked of every photo).
+PromptSet = tuple[str, str | None]
+
+
+class Group(BaseModel):
+    """One question to the model: its labels, each with its words, compete for a share of 1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    labels: Annotated[dict[str, Words], Field(min_length=1)]
+    many: bool = False
+    asked_for: Annotated[dict[str, tuple[str, ...]], Field(max_length=1)] = {}
+    templates: Words | None = None
+    thresholds: dict[str, Threshold] = {}
+
+    @property
+    def subject_group(self) -> str | None:
+        """The group whose best tag this one is asked about."""
+        return next(iter(self.asked_for), None)
+
+    @property
+    def subjects(self) -> tuple[str | None, ...]:
+        """The labels that this group is asked about; (None,) where it is asked of every photo."""
+        return self.asked_for[self.subject_group] if self.subject_group else (None,)
+
+
+class Labels(BaseModel):
+    """All groups, in the order of the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    templates: Words
+    groups: Annotated[dict[str, Group], Field(min_length=1)]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """12 hex digits that change with anything but comments and layout."""
+        return fingerprint(self.model_dump(mode="json"))
+
+    def prompt_sets(self) -> Iterator[tuple[PromptSet, list[list[str]]]]:
+        """Each prompt set with its prompts: a list for each word, in the order of labels and words."""
+        for name, group in self.groups.items():
+            for subject in group.subjects:
+                words = [word for words in group.labels.values() for word in words]
+                yield (name, subject), [self._prompts(group, word, subject) for word in words]
+
+    def _prompts(self, group: Group, word: str, subject: str | None) -> list[str]:
+        templates = group.templates or self.templates
+        marks = {f"{{{group.subject_group}}}": subject} if subject else {}
+        return [_filled(template, {"{}": word, **marks}) for template in templates]
+
+
+def _filled(template: str, marks: dict[str, str]) -> str:
+    for mark, word in marks.items():
+        template = template.replace(mark, word)
+    return template
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """From which score on a label is a tag; `temperature` divides the model's own logits.
+
+    `labels` holds those of single labels, where the model's measurement asked for another.
+    """
+
+    tag: float = 0.5
+    also: float = 0.25
+    temperature: float = 1.0
+    labels: Mapping[str, float] = field(default_factory=dict)
+
+    def of(self, label: str) -> float:
+        """The threshold of one label."""
+        return self.labels.get(label, self.tag)
+
+
+def fingerprint(document: Any) -> str:
+    """12 hex digits of a JSON document, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def ranked_labels(scores: Scores, tags: tuple[Tag, ...], min_score: float) -> list[dict[str, Any]]:
+    """The HTTP view: every label but `none` at or above `min_score`, best first, groups mixed."""
+    tagged = {(tag.group, tag.label): tag.score for tag in tags}
+    found = {(group, label): score for group, shares in scores.items() for label, score in shares.items()} | tagged
+    rows = [
+        {"label": label, "score": score, "group": group, "tagged": (group, label) in tagged}
+        for (group, label), score in found.items()
+        if label != NONE and score >= min_score
+    ]
+    return sorted(rows, key=lambda row: -row["score"])

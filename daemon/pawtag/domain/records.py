@@ -1,0 +1,236 @@
+"""The frozen values that travel between the stages, and the one document that each photo gets."""
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from pawtag import __version__
+from pawtag.domain.errors import ErrorCode
+
+SCHEMA = "pawtag.record/1"
+# The group that decides whether a photo shows a pet.
+PET_GROUP = "species"
+
+Floats = NDArray[np.float32]
+Scores = dict[str, dict[str, float]]
+Corrections = dict[str, list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoRef:
+    """One version of one photo: where it is, and what tells this version from others."""
+
+    uri: str
+    size_bytes: int
+    mtime_ns: int
+    etag: str | None = None
+    """Of an object: the content's; None where only the object itself can tell."""
+    version_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A hint that a photo may need tagging. `receipt` is its source's own; `attempt` counts from 0."""
+
+    ref: PhotoRef
+    receipt: object = None
+    attempt: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """A photo's bytes, with the version that they really are."""
+
+    ref: PhotoRef
+    data: bytes
+    is_fresh: bool = False
+    """Whether it changed so lately that it may not be finished."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An upright picture: `rgb` (H, W, 3) uint8, maybe reduced; `width` and `height` of the original."""
+
+    rgb: NDArray[np.uint8]
+    width: int
+    height: int
+    format: str
+
+
+@dataclass(frozen=True, slots=True)
+class Patches:
+    """A picture's own shape kept, in at most `most` squares of `side` pixels (SigLIP 2 NaFlex)."""
+
+    side: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class PixelSpec:
+    """How a model wants its input.
+
+    `resize`: shorter side in pixels, (height, width) that the picture is squashed to, or patches; `crop`:
+    (height, width) of the middle that is kept, None for all; `resample`: Pillow's number of the
+    filter; `mean` and `std` apply to values between 0 and 1.
+    """
+
+    resize: int | tuple[int, int] | Patches
+    crop: tuple[int, int] | None
+    resample: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    @property
+    def shorter_side(self) -> int:
+        """The resized picture's shorter side (of a squashed one, the longer: it must suffice both ways)."""
+        if isinstance(self.resize, Patches):
+            return math.isqrt(self.resize.most) * self.resize.side
+        return self.resize if isinstance(self.resize, int) else max(self.resize)
+
+
+class Frozen(BaseModel):
+    """A value that crosses the border: checked, frozen."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Tag(Frozen):
+    """A label that the photo got. `score` is its share within its group, 0 to 1."""
+
+    label: str
+    group: str
+    score: float
+
+
+class PhotoFacts(Frozen):
+    """What is known about the photo itself; what a failed one does not tell is null."""
+
+    name: str | None
+    bytes: int | None = None
+    sha256: str | None = None
+    width: int | None = None
+    height: int | None = None
+    format: str | None = None
+
+
+class ModelName(Frozen):
+    """The model that was used; under the fallback `wanted` names the one that was asked for."""
+
+    id: str
+    revision: str | None = None
+    fallback: bool = False
+    wanted: str | None = None
+
+
+class Source(Frozen):
+    """Where the photo came from; for a folder, the version that was read."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    kind: Literal["folder", "s3", "request"]
+    mtime_ns: int | None = None
+    uri: str | None = None
+    etag: str | None = None
+    version_id: str | None = None
+
+
+class Failure(Frozen):
+    """Why a photo could not be tagged."""
+
+    code: ErrorCode
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tagging:
+    """What the model said about one photo: `tags`, best first in each group, and every score."""
+
+    tags: tuple[Tag, ...]
+    scores: Scores
+    photo: PhotoFacts
+    has_pet: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprints:
+    """What a tagger is: the model's name, its labels, and both with all settings as one digest."""
+
+    model: ModelName
+    labels: str
+    by: str
+
+
+class TagRecord(Frozen):
+    """What a photo got: the sidecar, and what HTTP and the command line show of it."""
+
+    schema_: str = Field(SCHEMA, alias="schema")
+    status: Literal["tagged", "no-pet", "failed"]
+    photo: PhotoFacts
+    tags: tuple[Tag, ...]
+    scores: Scores
+    model: ModelName
+    labels: str
+    by: str
+    source: Source
+    corrected: Corrections | None = None
+    error: Failure | None = None
+    tagged_at: str
+    pawtag: str = __version__
+
+    def document(self) -> dict[str, Any]:
+        """The record as plain JSON values, its keys in the order of the schema."""
+        document = self.model_dump(mode="json", by_alias=True)
+        document["source"] = {name: value for name, value in document["source"].items() if value is not None}
+        return document
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What is already written for a photo: enough to tell whether it is current."""
+
+    size_bytes: int | None
+    mtime_ns: int | None
+    sha256: str | None
+    by: str
+    labels: str
+    model_id: str
+    fallback: bool
+    tagged_at: str
+    record: TagRecord | None = None
+    etag: str | None = None
+
+    @classmethod
+    def of(cls, record: TagRecord) -> Self:
+        """The stamp that a record is."""
+        return cls(
+            size_bytes=record.photo.bytes,
+            mtime_ns=record.source.mtime_ns,
+            sha256=record.photo.sha256,
+            by=record.by,
+            labels=record.labels,
+            model_id=record.model.id,
+            fallback=record.model.fallback,
+            tagged_at=record.tagged_at,
+            record=record,
+            etag=record.source.etag,
+        )
+
+    @property
+    def is_unreadable(self) -> bool:
+        """Whether the photo could not be read then: it may be readable now, and look the same."""
+        return bool(self.record and self.record.error and self.record.error.code == "unreadable")
+
+    def describes(self, ref: PhotoRef) -> bool:
+        """Whether this was written for that very version of the photo."""
+        if self.etag is not None:
+            return ref.etag in (None, self.etag)
+        return (self.size_bytes, self.mtime_ns) == (ref.size_bytes, ref.mtime_ns)
+
+
+def now() -> str:
+    """The time as records carry it, in UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

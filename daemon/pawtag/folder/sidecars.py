@@ -1,0 +1,113 @@
+"""Sidecars: a record beside each photo, which is also the photo's stamp. Nothing of anyone else's is touched."""
+
+import errno
+import os
+from pathlib import Path
+
+from pawtag.domain.document import LARGEST_BYTES, SUFFIXES, Found, encoded, fitted, found_in, merged, stamp_of
+from pawtag.domain.errors import GoneError, TemporaryError
+from pawtag.domain.records import PhotoRef, Stamp, TagRecord
+from pawtag.files import write_whole
+
+NOT_FOR_US = (errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP)
+WRITE_TRIES = 3
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Sidecars:
+    """The records of the photos below `root`, beside them or in the mirror tree `mirror`."""
+
+    def __init__(self, root: Path, mirror: Path | None = None) -> None:
+        """Nothing is read or written yet."""
+        self.root, self._mirror = root, mirror
+
+    @property
+    def home(self) -> Path:
+        """Where the sidecars are: the folder itself, or the mirror tree."""
+        return self._mirror or self.root
+
+    def photos_of(self, folder: Path) -> Path:
+        """The folder of the photos whose sidecars are in `folder`."""
+        return self.root / folder.relative_to(self.home)
+
+    def current(self, ref: PhotoRef) -> Stamp | None:
+        """What is written for the photo; None where that is nothing, broken, or not ours.
+
+        Raises TemporaryError where that cannot be told.
+        """
+        try:
+            looks = (look(path) for path in self._names(ref.uri))
+            ours = next((found for found in looks if found is not None and found.ours), None)
+        except OSError as error:
+            raise _explained(error, ref) from error
+        return stamp_of(ours.document) if ours and ours.document else None
+
+    def write(self, ref: PhotoRef, record: TagRecord) -> None:
+        """Write the record, keeping what a person corrected and keys that are not ours.
+
+        Raises GoneError where the photo is gone, TemporaryError where the place cannot be written.
+        """
+        if not os.path.lexists(ref.uri):
+            raise GoneError(f"{ref.uri} is gone.")
+        try:
+            for _ in range(WRITE_TRIES):
+                path, found = self._place(ref)
+                if _write(path, found, record, make_folder=self._mirror is not None):
+                    return
+        except OSError as error:
+            raise _explained(error, ref) from error
+        raise TemporaryError(f"The names for the sidecar of {ref.uri} are taken by files of others.", delay_s=60)
+
+    def _place(self, ref: PhotoRef) -> tuple[Path, Found | None]:
+        """Where our record stands; without one, the first name that is free."""
+        looks = [(path, look(path)) for path in self._names(ref.uri)]
+        ours = (each for each in looks if each[1] is not None and each[1].ours)
+        free = (each for each in looks if each[1] is None)
+        return next(ours, None) or next(free, looks[0])
+
+    def _names(self, uri: str) -> tuple[Path, Path]:
+        photo = Path(uri)
+        folder = self.home / photo.parent.relative_to(self.root)
+        first, second = SUFFIXES
+        return folder / fitted(photo.name, first), folder / fitted(photo.name, second)
+
+
+def _write(path: Path, found: Found | None, record: TagRecord, *, make_folder: bool) -> bool:
+    """Whether the record now stands there; False where the name is another's, or was taken meanwhile."""
+    if found is not None and not found.ours:
+        return False
+    content = encoded(merged(record, found.document if found else None))
+    if make_folder:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        write_whole(path, content, replace=found is not None)
+    except FileExistsError:
+        return False
+    return True
+
+
+def look(path: Path) -> Found | None:
+    """What stands there; None for nothing. Raises OSError where that cannot be told."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_BYTES)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        if error.errno in NOT_FOR_US:
+            return Found(ours=False)
+        raise
+    return found_in(content)
+
+
+def _explained(error: OSError, ref: PhotoRef) -> TemporaryError:
+    """The fault by folder, not by photo: it is said once for all of them."""
+    folder = os.path.dirname(error.filename or ref.uri)  # noqa: PTH120 - a name may be any bytes
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return TemporaryError(
+            f"The folder {folder} cannot be written ({error.strerror}); set sidecar.dir to one that can.",
+            delay_s=30,
+        )
+    if error.errno in NO_SPACE:
+        return TemporaryError(f"There is no space left for sidecars in {folder}.", delay_s=10)
+    return TemporaryError(f"Sidecars in {folder} cannot be read or written: {error.strerror}.", delay_s=5)

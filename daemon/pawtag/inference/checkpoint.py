@@ -1,0 +1,183 @@
+"""Which checkpoint folder serves: a folder, the hub client's cache, or the model that ships."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import constants, try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.file_download import repo_folder_name
+
+from pawtag.config import EMBEDDED, ModelSettings
+from pawtag.domain.errors import ConfigError, ModelError
+from pawtag.domain.labels import Thresholds
+from pawtag.domain.records import ModelName
+from pawtag.inference.hub.verify import is_genuine, named_digest, sha256
+
+EMBEDDED_FOLDER = Path(__file__).parent / EMBEDDED
+CALIBRATION, SELF_TEST = "calibration.json", "self_test.json"
+CONFIG, SAFETENSORS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+PICKLE = "pytorch_model.bin"
+PROCESSORS = ("preprocessor_config.json", "processor_config.json")
+TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model")
+PARTS = (
+    CONFIG,
+    *PROCESSORS,
+    *TOKENIZERS,
+    "merges.txt",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+DEFAULT_ID = "openai/clip-vit-base-patch32"
+PINNED_REVISIONS = {DEFAULT_ID: "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268"}
+# Pickled weights that may be loaded, by model and commit: SHA-256 as a public manifest of that commit gives it.
+PINNED_PICKLES = {
+    (DEFAULT_ID, PINNED_REVISIONS[DEFAULT_ID]): "a63082132ba4f97a80bea76823f544493bffa8082296d62d71581a4feff1576f"
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A folder that transformers can load, and the name that its records carry."""
+
+    folder: Path
+    name: ModelName
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """The names of the files that hold the weights, an index first."""
+        return weights_in(self.folder) or (PICKLE,)
+
+    @property
+    def is_pickled(self) -> bool:
+        """Whether the weights are a pinned pickle."""
+        return self.weights == (PICKLE,)
+
+    @property
+    def is_from_hub(self) -> bool:
+        """Whether it lies in the hub client's cache, where it can be mended by downloading."""
+        return self.folder.is_relative_to(constants.HF_HUB_CACHE)
+
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of each file that decides the embeddings: weights, configuration, tokenizer, preprocessing.
+
+        Raises ModelError for one that is not what the hub said it is, and for pickled weights that are not pinned.
+        """
+        names = [name for name in (*PARTS, *self.weights) if (self.folder / name).is_file()]
+        return {name: self._digest(name) for name in sorted(names)}
+
+    def _digest(self, name: str) -> str:
+        path = self.folder / name
+        promised, found = named_digest(path), sha256(path)
+        if promised is not None and promised != found and not is_genuine(path, promised):
+            raise ModelError(f"The file {path} is damaged: it is not what the hub serves.")
+        if name == PICKLE and not is_pinned(self.name.id, self.name.revision, found):
+            raise ModelError(f"The weights {path} are pickled and not pinned by their digest; they are not loaded.")
+        return found
+
+    def calibration(self) -> Thresholds | None:
+        """The thresholds and temperature that were measured for this model; None where nobody has."""
+        try:
+            document = json.loads((self.folder / CALIBRATION).read_text("utf-8"))
+            return Thresholds(**document)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError) as error:
+            raise ModelError(f"The model's {self.folder / CALIBRATION} cannot be read: {error}.") from error
+
+
+def combined(digests: dict[str, str]) -> str:
+    """One digest of several files."""
+    return hashlib.sha256("".join(f"{name} {digest}\n" for name, digest in digests.items()).encode()).hexdigest()
+
+
+def find(settings: ModelSettings) -> Checkpoint | None:
+    """The wanted checkpoint as it lies on this machine, without the network; None where it does not.
+
+    Raises ConfigError for a folder that is no checkpoint, and for what can be no hub id.
+    """
+    if settings.id == EMBEDDED:
+        return Checkpoint(EMBEDDED_FOLDER, ModelName(id=EMBEDDED))
+    folder = Path(settings.id).expanduser()
+    if folder.is_dir():
+        return Checkpoint(_checked(folder), ModelName(id=settings.id, revision=settings.revision))
+    if settings.id.startswith((".", "~", "/")):
+        raise ConfigError(f"The model folder {settings.id} does not exist.")
+    cached = _cached(settings.id, wanted_revision(settings))
+    return Checkpoint(cached, ModelName(id=settings.id, revision=cached.name)) if cached else None
+
+
+def stand_in(settings: ModelSettings) -> Checkpoint:
+    """The model that ships, in the wanted one's place."""
+    return Checkpoint(EMBEDDED_FOLDER, ModelName(id=EMBEDDED, fallback=True, wanted=settings.id))
+
+
+def wanted_revision(settings: ModelSettings) -> str | None:
+    """The revision to ask for; None for the hub's newest."""
+    return settings.revision or PINNED_REVISIONS.get(settings.id)
+
+
+def is_pinned(model_id: str, revision: str | None, digest: str) -> bool:
+    """Whether the code names this very file of pickled weights."""
+    return PINNED_PICKLES.get((model_id, revision or "")) == digest
+
+
+def shards(index: bytes) -> list[str]:
+    """The files that an index of weights names. Raises ModelError for what is no index."""
+    try:
+        names = set(json.loads(index)["weight_map"].values())
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ModelError(f"The model's {INDEX} is no index of weights.") from error
+    if any(not isinstance(name, str) or "/" in name or not name.endswith(".safetensors") for name in names):
+        raise ModelError(f"The model's {INDEX} names files that are no safetensors beside it.")
+    return sorted(names)
+
+
+def weights_in(folder: Path) -> tuple[str, ...]:
+    """The files of safetensors, an index first; empty where they are not all there."""
+    if (folder / SAFETENSORS).is_file():
+        return (SAFETENSORS,)
+    if not (folder / INDEX).is_file():
+        return ()
+    names = shards((folder / INDEX).read_bytes())
+    return (INDEX, *names) if all((folder / name).is_file() for name in names) else ()
+
+
+def _lacking(folder: Path) -> str | None:
+    """What keeps a folder from being a checkpoint; None where nothing is missing."""
+    if not (folder / CONFIG).is_file():
+        return CONFIG
+    if not any((folder / name).is_file() for name in PROCESSORS):
+        return PROCESSORS[0]
+    if not any((folder / name).is_file() for name in TOKENIZERS):
+        return "tokenizer's files"
+    if weights_in(folder) or (_is_pinned_snapshot(folder) and (folder / PICKLE).is_file()):
+        return None
+    return f"weights as safetensors ({SAFETENSORS})"
+
+
+def _is_pinned_snapshot(folder: Path) -> bool:
+    """Whether this is a commit, in the hub's cache, of which pickled weights are pinned."""
+    named = {(repo_folder_name(repo_id=model_id, repo_type="model"), commit) for model_id, commit in PINNED_PICKLES}
+    return (folder.parent.parent.name, folder.name) in named
+
+
+def _checked(folder: Path) -> Path:
+    if lacking := _lacking(folder):
+        raise ConfigError(f"The folder {folder} is no checkpoint: it has no {lacking}.")
+    return folder
+
+
+def _cached(model_id: str, revision: str | None) -> Path | None:
+    """The folder of the hub client's cache that holds the whole model."""
+    try:
+        config: Any = try_to_load_from_cache(model_id, CONFIG, revision=revision)
+    except HFValidationError as error:
+        raise ConfigError(f"The model {model_id!r} is neither a folder nor a hub id such as {DEFAULT_ID}.") from error
+    if not isinstance(config, str):
+        return None
+    folder = Path(config).parent
+    return folder if _lacking(folder) is None else None

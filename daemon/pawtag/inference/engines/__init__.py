@@ -1,0 +1,1 @@
+"""Engines: each runs an image-text model with one library."""

@@ -1,0 +1,167 @@
+"""How well a model does on labelled photos, and which threshold and temperature would suit it. Pure but for the CSV."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from pawtag.domain.errors import ConfigError
+from pawtag.domain.labels import NONE, Thresholds
+from pawtag.domain.ports import Model
+from pawtag.domain.records import PET_GROUP, Floats
+from pawtag.inference.scoring import Answer, Vocabulary, answer
+
+COAT_GROUP = "coat"
+BINS = 5
+FEWEST = 20
+TEMPERATURES = tuple(float(value) for value in np.geomspace(0.25, 8, 41))
+CANDIDATES = tuple(float(value) for value in np.linspace(0.05, 0.99, 95))
+LEAST_SHARE = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What a person says of one photo; `species` is `none` where it shows no pet, `coat` may be empty."""
+
+    file: str
+    species: str
+    coat: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A labelled photo as the model sees it: its unit vector (D,)."""
+
+    truth: Truth
+    embedding: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A labelled photo, and what the model says of it; `coat`: the coat's logits, asked about the true species."""
+
+    truth: Truth
+    found: Answer
+    coat: dict[str, float]
+
+    @property
+    def tags(self) -> list[str]:
+        """The species tags."""
+        return [tag.label for tag in self.found.tags if tag.group == PET_GROUP]
+
+    @property
+    def is_right(self) -> bool:
+        """The first species tag is the truth; no tag is right where there is no pet."""
+        return self.tags[:1] == ([] if self.truth.species == NONE else [self.truth.species])
+
+    @property
+    def best(self) -> str:
+        """The best answer, `none` included."""
+        return _best(self.found.scores[PET_GROUP])
+
+    @property
+    def best_pet(self) -> str:
+        """The best of the labels that are pets."""
+        return _best({label: score for label, score in self.found.scores[PET_GROUP].items() if label != NONE})
+
+
+def read_truths(path: Path, vocabulary: Vocabulary) -> list[Truth]:
+    """The rows of a CSV with the columns file, species and, if wished, coat. Raises ConfigError."""
+    try:
+        rows = list(csv.DictReader(path.read_text("utf-8-sig").splitlines()))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"The labelled photos {path} cannot be read: {error}.") from error
+    if not rows or not {"file", PET_GROUP} <= set(rows[0]):
+        raise ConfigError(f"The labelled photos {path} need a first line with the columns file and {PET_GROUP}.")
+    known = vocabulary.labels.groups.get(PET_GROUP)
+    allowed = {NONE, *(known.labels if known else ())}
+    for number, row in enumerate(rows, 2):
+        if row[PET_GROUP] not in allowed:
+            raise ConfigError(f"{path}, line {number}: {row[PET_GROUP]!r} is none of {', '.join(sorted(allowed))}.")
+    return [Truth(row["file"], row[PET_GROUP], row.get(COAT_GROUP) or "") for row in rows]
+
+
+def judge(seen: Sequence[Seen], vocabulary: Vocabulary, model: Model, thresholds: Thresholds) -> list[Judged]:
+    """What the model says of each photo."""
+    return [
+        Judged(
+            photo.truth,
+            answer(photo.embedding, vocabulary, model, thresholds),
+            _coat(photo, vocabulary, model),
+        )
+        for photo in seen
+    ]
+
+
+def table(photos: Sequence[Judged]) -> dict[str, str]:
+    """The numbers, for people."""
+    pets = [photo for photo in photos if photo.truth.species != NONE]
+    others = [photo for photo in photos if photo.truth.species == NONE]
+    coated = [photo for photo in pets if photo.coat and photo.truth.coat in ("long-hair", "short-hair")]
+    medium = [photo for photo in pets if photo.coat and photo.truth.coat == "medium-hair"]
+    return {
+        "species, the best of all pets": _of(sum(photo.best_pet == photo.truth.species for photo in pets), len(pets)),
+        "pets tagged right": _of(sum(photo.is_right for photo in pets), len(pets)),
+        "no pet, called a pet": _of(sum(bool(photo.tags) for photo in others), len(others)),
+        "coat, long against short": _of(sum(_longer(photo) == photo.truth.coat for photo in coated), len(coated)),
+        "medium coats called medium": _of(sum(_best(photo.coat) == photo.truth.coat for photo in medium), len(medium)),
+        "expected calibration error": f"{calibration_error(photos):.3f}",
+    }
+
+
+def calibration_error(photos: Sequence[Judged]) -> float:
+    """Expected calibration error of the best answer's score, in bins of equal mass (Nixon et al. 2019)."""
+    scores = np.array([max(photo.found.scores[PET_GROUP].values()) for photo in photos])
+    hits = np.array([photo.best == photo.truth.species for photo in photos])
+    bins = np.array_split(np.argsort(scores), min(BINS, len(photos)))
+    return float(sum(abs(scores[each].mean() - hits[each].mean()) * len(each) for each in bins) / len(photos))
+
+
+def proposal(seen: Sequence[Seen], vocabulary: Vocabulary, model: Model, now: Thresholds) -> Thresholds:
+    """The temperature of the least negative log-likelihood (Guo et al. 2017), and the threshold of the most right.
+
+    Of equally good thresholds the middle one. Raises ConfigError for fewer than 20 photos, or only pets, or none.
+    """
+    pets = sum(photo.truth.species != NONE for photo in seen)
+    if len(seen) < FEWEST or pets in (0, len(seen)):
+        raise ConfigError(f"A proposal needs at least {FEWEST} photos, some with a pet and some without.")
+    cooled = [replace(now, temperature=value) for value in TEMPERATURES]
+    losses = [_loss(judge(seen, vocabulary, model, each)) for each in cooled]
+    best = replace(cooled[int(np.argmin(losses))], tag=0.0)
+    photos = judge(seen, vocabulary, model, best)
+    rights = [sum(_is_right_from(photo, threshold) for photo in photos) for threshold in CANDIDATES]
+    good = [threshold for threshold, count in zip(CANDIDATES, rights, strict=True) if count == max(rights)]
+    tag = round(good[len(good) // 2], 2)
+    return replace(best, tag=tag, also=min(tag, now.also), temperature=round(best.temperature, 3))
+
+
+def _loss(photos: Sequence[Judged]) -> float:
+    shares = [photo.found.scores[PET_GROUP].get(photo.truth.species, 0.0) for photo in photos]
+    return float(-np.log(np.maximum(shares, LEAST_SHARE)).mean())
+
+
+def _is_right_from(photo: Judged, threshold: float) -> bool:
+    tag = photo.best if photo.best != NONE and max(photo.found.scores[PET_GROUP].values()) >= threshold else NONE
+    return tag == photo.truth.species
+
+
+def _coat(photo: Seen, vocabulary: Vocabulary, model: Model) -> dict[str, float]:
+    vectors = vocabulary.vectors.get((COAT_GROUP, photo.truth.species))
+    group = vocabulary.labels.groups.get(COAT_GROUP)
+    if vectors is None or group is None or any(len(words) > 1 for words in group.labels.values()):
+        return {}
+    return dict(zip(group.labels, (model.scale * (vectors @ photo.embedding)).tolist(), strict=True))
+
+
+def _longer(photo: Judged) -> str:
+    return _best({coat: logit for coat, logit in photo.coat.items() if coat in ("long-hair", "short-hair")})
+
+
+def _best(scores: dict[str, float]) -> str:
+    return max(scores, key=lambda label: scores[label], default="")
+
+
+def _of(count: int, total: int) -> str:
+    return f"{count} of {total}" + (f" ({100 * count / total:.1f} %)" if total else "")

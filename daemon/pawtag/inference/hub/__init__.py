@@ -1,0 +1,1 @@
+"""The model hub: what it holds, its download, its verification."""

@@ -1,0 +1,94 @@
+"""From settings to a tagger: the checkpoint found, loaded, verified, its labels embedded."""
+
+import logging
+from dataclasses import asdict, dataclass, replace
+
+from pawtag.config import Settings
+from pawtag.domain.errors import ModelError
+from pawtag.domain.labels import Labels, Thresholds, fingerprint
+from pawtag.domain.ports import Model
+from pawtag.domain.records import Fingerprints
+from pawtag.inference import self_test, text_cache
+from pawtag.inference.checkpoint import Checkpoint, find, stand_in
+from pawtag.inference.scoring import prompts, word_vectors
+from pawtag.inference.tagger import Tagger
+from pawtag.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+# Counts up where the pixels that a model is given change: old records then become stale.
+PREPROCESSING = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A tagger and what an operator wants to know of its model."""
+
+    tagger: Tagger
+    checkpoint: Checkpoint
+    model: Model
+    calibrated: bool
+
+
+def load_model(settings: Settings, labels: Labels, metrics: Metrics | None = None) -> Loaded:
+    """The wanted model where it is on this machine, else the one that ships: seconds, in the calling thread.
+
+    Raises ModelError for a model that is damaged, or that is not here and has no fallback; ConfigError.
+    """
+    checkpoint = find(settings.model)
+    if checkpoint is None:
+        return open_checkpoint(settings, labels, _stand_in(settings), metrics)
+    try:
+        return open_checkpoint(settings, labels, checkpoint, metrics)
+    except ModelError as error:
+        # What lies in the hub's cache can be downloaded again; a folder of the user's own is his to mend.
+        if not checkpoint.is_from_hub or settings.model.fallback == "none":
+            raise
+        log.error("%s The embedded model serves in its place.", error)  # noqa: TRY400 - the sentence says it all
+        return open_checkpoint(settings, labels, stand_in(settings.model), metrics)
+
+
+def open_checkpoint(
+    settings: Settings, labels: Labels, checkpoint: Checkpoint, metrics: Metrics | None = None
+) -> Loaded:
+    """Load and verify one checkpoint, and embed the labels' prompts. Raises ModelError, ConfigError."""
+    from pawtag.inference.engines.torch import TorchModel
+
+    model = TorchModel(checkpoint, settings.model.device, settings.limits.threads)
+    self_test.verify(model, checkpoint, settings.model.cache_dir)
+    vocabulary = word_vectors(labels, text_cache.embeddings(model, prompts(labels), settings.model.cache_dir))
+    measured = _measured(settings, checkpoint)
+    thresholds = _thresholds(settings, measured)
+    names = fingerprints(checkpoint, model.digest, labels, thresholds)
+    tagger = Tagger(model, vocabulary, thresholds, fingerprints=names, limits=settings.limits, metrics=metrics)
+    return Loaded(tagger, checkpoint, model, calibrated=measured is not None)
+
+
+def fingerprints(checkpoint: Checkpoint, digest: str, labels: Labels, thresholds: Thresholds) -> Fingerprints:
+    """What makes a record stale, as digests."""
+    name = checkpoint.name
+    by = fingerprint([name.id, name.revision, digest, labels.fingerprint, asdict(thresholds), PREPROCESSING])
+    return Fingerprints(name, labels.fingerprint, by)
+
+
+def _stand_in(settings: Settings) -> Checkpoint:
+    if settings.model.fallback == "none":
+        raise ModelError(
+            f"The model {settings.model.id} is not on this machine, and model.fallback is 'none'; "
+            "'pawtag model pull' downloads it."
+        )
+    return stand_in(settings.model)
+
+
+def _measured(settings: Settings, checkpoint: Checkpoint) -> Thresholds | None:
+    """What was measured for this model: by the user (the settings), else by whoever made it; None: by nobody."""
+    shipped, own = checkpoint.calibration(), settings.model
+    if checkpoint.name.fallback or own.threshold is None or own.temperature is None:
+        return shipped
+    base = shipped or Thresholds()
+    return replace(base, tag=own.threshold, also=min(own.threshold, base.also), temperature=own.temperature)
+
+
+def _thresholds(settings: Settings, measured: Thresholds | None) -> Thresholds:
+    thresholds, own = measured or Thresholds(), settings.labels.tag_threshold
+    return thresholds if own is None else Thresholds(own, min(own, thresholds.also), thresholds.temperature)

@@ -1,0 +1,70 @@
+"""What a checkpoint's image processor does, as pawtag's own PixelSpec."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pawtag.domain.errors import ModelError
+from pawtag.domain.records import Floats, Patches, PixelSpec
+
+BYTE = 255
+
+
+def pixel_spec(processor: dict[str, Any]) -> PixelSpec:
+    """The input that the processor makes. Raises ModelError for steps that pawtag does not know."""
+    if processor.get("do_pad") or not processor.get("do_resize", True):
+        step = "padding" if processor.get("do_pad") else "no resizing"
+        raise ModelError(f"The model's image processor has a step that pawtag does not know: {step}.")
+    crop = processor.get("crop_size") if processor.get("do_center_crop") else None
+    mean, std = _normalisation(processor)
+    return PixelSpec(
+        resize=_resize(processor),
+        crop=(crop["height"], crop["width"]) if crop else None,
+        resample=int(processor.get("resample", 3)),
+        mean=mean,
+        std=std,
+    )
+
+
+def _resize(processor: dict[str, Any]) -> int | tuple[int, int] | Patches:
+    if "max_num_patches" in processor:
+        return Patches(processor["patch_size"], processor["max_num_patches"])
+    size = processor["size"]
+    return size.get("shortest_edge") or (size["height"], size["width"])
+
+
+def _normalisation(processor: dict[str, Any]) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Mean and deviation that do in one step, on values from 0 to 1, what the processor does in up to three.
+
+    It scales bytes by `rescale_factor` and, with `rescale_offset`, takes 1 away; normalises; and, with EfficientNet's
+    `include_top`, divides by the deviation once more.
+    """
+    factor = BYTE * processor.get("rescale_factor", 1 / BYTE) if processor.get("do_rescale", True) else BYTE
+    offset = 1.0 if processor.get("rescale_offset") else 0.0
+    normalises = processor.get("do_normalize", True)
+    means = processor["image_mean"] if normalises else [0.0] * 3
+    stds = processor["image_std"] if normalises else [1.0] * 3
+    again = processor["image_std"] if processor.get("include_top") else [1.0] * 3
+    mean = [(value + offset) / factor for value in means]
+    std = [first * second / factor for first, second in zip(stds, again, strict=True)]
+    return (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
+
+
+def patched(batch: Sequence[Floats], patches: Patches) -> dict[str, NDArray[Any]]:
+    """NaFlex's input for pictures (3, H, W) of any shapes.
+
+    `pixel_values` (N, most, side * side * 3), `pixel_attention_mask` (N, most), `spatial_shapes` (N, 2).
+    """
+    values = np.zeros((len(batch), patches.most, patches.side**2 * 3), np.float32)
+    mask = np.zeros((len(batch), patches.most), np.int64)
+    shapes = np.zeros((len(batch), 2), np.int64)
+    for number, pixels in enumerate(batch):
+        rows, columns = pixels.shape[1] // patches.side, pixels.shape[2] // patches.side
+        cells = pixels.reshape(3, rows, patches.side, columns, patches.side).transpose(1, 3, 2, 4, 0)
+        count = rows * columns
+        values[number, :count] = cells.reshape(count, -1)
+        mask[number, :count] = 1
+        shapes[number] = rows, columns
+    return {"pixel_values": values, "pixel_attention_mask": mask, "spatial_shapes": shapes}

@@ -1,0 +1,101 @@
+"""From an embedding to scores, and from scores to tags. Pure."""
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from pawtag.domain.errors import PermanentError
+from pawtag.domain.labels import NONE, SCORE_DIGITS, Group, Labels, PromptSet, Thresholds
+from pawtag.domain.ports import Model
+from pawtag.domain.records import Floats, Scores, Tag
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """The labels as a model sees them: for each prompt set the word vectors (words, D)."""
+
+    labels: Labels
+    vectors: dict[PromptSet, Floats]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model says of one embedding."""
+
+    tags: tuple[Tag, ...]
+    scores: Scores
+
+
+def word_vectors(labels: Labels, embeddings: Floats) -> Vocabulary:
+    """Each word's vector: the mean of its prompts' unit vectors, normalised again.
+
+    `embeddings` (N, D) are those of all prompts, in the order of `prompts(labels)`.
+    """
+    vectors, position = {}, 0
+    for key, words in labels.prompt_sets():
+        means = []
+        for word_prompts in words:
+            means.append(embeddings[position : position + len(word_prompts)].mean(0))
+            position += len(word_prompts)
+        stacked = np.stack(means)
+        vectors[key] = stacked / np.linalg.norm(stacked, axis=1, keepdims=True)
+    return Vocabulary(labels, vectors)
+
+
+def prompts(labels: Labels) -> list[str]:
+    """Every prompt of every word, in the order that `word_vectors` expects."""
+    return [prompt for _, words in labels.prompt_sets() for word_prompts in words for prompt in word_prompts]
+
+
+def answer(embedding: Floats, vocabulary: Vocabulary, model: Model, thresholds: Thresholds) -> Answer:
+    """Scores and tags of every group that is asked, in the order of the groups."""
+    tags: list[Tag] = []
+    scores: Scores = {}
+    for name, group in vocabulary.labels.groups.items():
+        subject = _subject(group, tags)
+        if subject is None and group.subject_group:
+            continue
+        logits = model.scale * (vocabulary.vectors[name, subject] @ embedding) + model.bias
+        values = shares(logits, [len(words) for words in group.labels.values()], thresholds.temperature)
+        if not np.isfinite(values).all():
+            raise PermanentError("bad-score", "The model's scores for this photo are not numbers.")
+        scores[name] = {
+            label: round(float(value), SCORE_DIGITS) for label, value in zip(group.labels, values, strict=True)
+        }
+        tags += choose(name, group, scores[name], thresholds)
+    return Answer(tuple(tags), scores)
+
+
+def _subject(group: Group, tags: list[Tag]) -> str | None:
+    """The best tag that the group is asked about."""
+    found = (tag.label for tag in tags if tag.group == group.subject_group and tag.label in group.subjects)
+    return next(found, None)
+
+
+def shares(logits: Floats, word_counts: list[int], temperature: float) -> Floats:
+    """Scores (labels,) that add up to 1, from the model's own logit (words,) of each word.
+
+    A label's logit is the log of the sum of exp over its words, less half the logarithm of their
+    number, so that a long list of words neither wins by its length nor loses by its mean.
+    """
+    bounds = np.cumsum([0, *word_counts]).tolist()
+    scaled = logits.astype(np.float64) / temperature
+    label_logits = np.array(
+        [np.logaddexp.reduce(scaled[first:last]) - 0.5 * math.log(last - first) for first, last in pairwise(bounds)]
+    )
+    odds = np.exp(label_logits - label_logits.max())
+    return np.asarray(odds / odds.sum(), np.float32)
+
+
+def choose(name: str, group: Group, scores: dict[str, float], thresholds: Thresholds) -> list[Tag]:
+    """The tags of one group, best first; empty where the best label is `none` or below its threshold."""
+    ranked = sorted(scores, key=lambda label: -scores[label])
+    best = ranked[0]
+    if best == NONE or scores[best] < group.thresholds.get(best, thresholds.of(best)):
+        return []
+    chosen = [best]
+    if group.many:
+        chosen += [label for label in ranked[1:] if label != NONE and scores[label] >= thresholds.also]
+    return [Tag(label=label, group=name, score=scores[label]) for label in chosen]

@@ -1,0 +1,94 @@
+"""Bytes to tags: the one way to tag, for folder, bucket, HTTP and command line."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+
+from pawtag.config import LimitSettings
+from pawtag.domain.labels import Thresholds
+from pawtag.domain.ports import Model
+from pawtag.domain.records import PET_GROUP, Fingerprints, Floats, PhotoFacts, Tag, Tagging
+from pawtag.images import ImageLimits, decode, prepare
+from pawtag.inference.batcher import Batcher
+from pawtag.inference.scoring import Vocabulary, answer
+from pawtag.metrics import Metrics
+
+
+def facts(data: bytes, name: str | None = None) -> PhotoFacts:
+    """What can be said of any bytes, picture or not."""
+    return PhotoFacts(name=name, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+
+class Tagger:
+    """A loaded model with its vocabulary, thresholds and limits."""
+
+    def __init__(
+        self,
+        model: Model,
+        vocabulary: Vocabulary,
+        thresholds: Thresholds,
+        *,
+        fingerprints: Fingerprints,
+        limits: LimitSettings,
+        metrics: Metrics | None = None,
+    ) -> None:
+        """Open with `running`, which keeps the batcher at work."""
+        self.metrics = metrics or Metrics()
+        self.fingerprints = fingerprints
+        self._model, self.vocabulary, self.thresholds = model, vocabulary, thresholds
+        self._limits = ImageLimits(limits.max_file_bytes, limits.max_pixels)
+        self._batcher = Batcher(model.embed, limits.batch_size, limits.batch_wait_s, self.metrics)
+        # A person's photo is decoded by threads that the backlog cannot fill.
+        self._urgent_threads = ThreadPoolExecutor(limits.threads, thread_name_prefix="decode-urgent")
+        self._threads = ThreadPoolExecutor(limits.threads, thread_name_prefix="decode")
+        self._in_hand = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Tagger"]:
+        """The tagger, answering until the context ends; what is in hand by then is answered, what comes before waits."""
+        batching = asyncio.create_task(self._batcher.run(), name="batcher")
+        try:
+            yield self
+            await self._idle.wait()
+        finally:
+            batching.cancel()
+            await asyncio.gather(batching, return_exceptions=True)
+            for threads in (self._urgent_threads, self._threads):
+                threads.shutdown(wait=False, cancel_futures=True)
+
+    async def tag(self, data: bytes, *, urgent: bool = False) -> Tagging:
+        """Tag one photo. Raises PermanentError for one that cannot be tagged, TemporaryError for a passing fault."""
+        with self._holding():
+            threads = self._urgent_threads if urgent else self._threads
+            photo, pixels = await asyncio.get_running_loop().run_in_executor(threads, self._prepare, data)
+            embedding = await self._batcher.embed(pixels, urgent=urgent)
+        found = answer(embedding, self.vocabulary, self._model, self.thresholds)
+        return Tagging(found.tags, found.scores, photo, self._has_pet(found.tags))
+
+    @contextmanager
+    def _holding(self) -> Iterator[None]:
+        self._in_hand += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._in_hand -= 1
+            if not self._in_hand:
+                self._idle.set()
+
+    def _prepare(self, data: bytes) -> tuple[PhotoFacts, Floats]:
+        spec = self._model.spec
+        with self.metrics.stage("decode"):
+            image = decode(data, self._limits, spec.shorter_side)
+            pixels = prepare(image, spec)
+        known = {"width": image.width, "height": image.height, "format": image.format}
+        return facts(data).model_copy(update=known), pixels
+
+    def _has_pet(self, tags: tuple[Tag, ...]) -> bool:
+        """A species reached its threshold; with labels of one's own that have no species, any tag will do."""
+        own_groups = PET_GROUP not in self.vocabulary.labels.groups
+        return any(own_groups or tag.group == PET_GROUP for tag in tags)

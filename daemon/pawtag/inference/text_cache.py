@@ -1,0 +1,52 @@
+"""Text embeddings, computed once for a model and its prompts, and kept on disk."""
+
+import hashlib
+import io
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pawtag.domain.ports import Model
+from pawtag.domain.records import Floats
+from pawtag.files import write_whole
+
+log = logging.getLogger(__name__)
+DIGEST_BYTES = 32
+
+
+def embeddings(model: Model, prompts: Sequence[str], cache: Path) -> Floats:
+    """Unit vectors (N, D) of `prompts`, from `cache` where they are whole there, else from the model."""
+    key = hashlib.sha256(json.dumps([model.digest, *prompts]).encode()).hexdigest()
+    path = cache / "text" / f"{key}.bin"
+    found = _read(path, len(prompts))
+    if found is None:
+        found = model.embed_text(prompts)
+        _keep(path, found)
+    return found
+
+
+def _read(path: Path, count: int) -> Floats | None:
+    """What was kept; None where it is absent or broken."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    digest, body = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
+    if hashlib.sha256(body).digest() != digest:
+        log.warning("The text embeddings kept in %s are broken; they are made again.", path)
+        return None
+    found = np.load(io.BytesIO(body), allow_pickle=False)
+    return found if found.ndim == 2 and len(found) == count else None  # noqa: PLR2004
+
+
+def _keep(path: Path, found: Floats) -> None:
+    body = io.BytesIO()
+    np.save(body, found, allow_pickle=False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, hashlib.sha256(body.getvalue()).digest() + body.getvalue())
+    except OSError as error:
+        log.warning("Text embeddings cannot be kept in %s (%s); set model.cache_dir.", path.parent, error.strerror)

@@ -1,0 +1,44 @@
+"""Records: what the tagger says of a photo, or why it cannot be tagged."""
+
+from pawtag.domain.errors import PermanentError
+from pawtag.domain.records import Failure, Fingerprints, PhotoFacts, Source, Tagging, TagRecord, now
+
+
+def tagged(tagging: Tagging, name: str | None, ours: Fingerprints, source: Source) -> TagRecord:
+    """The record of a photo that the model has seen."""
+    return TagRecord(
+        schema="pawtag.record/1",
+        status="tagged" if tagging.has_pet else "no-pet",
+        photo=tagging.photo.model_copy(update={"name": name}),
+        tags=tagging.tags,
+        scores=tagging.scores,
+        source=source,
+        tagged_at=now(),
+        **_by(ours),
+    )
+
+
+def failed(error: PermanentError, photo: PhotoFacts, ours: Fingerprints, source: Source) -> TagRecord:
+    """The record of a photo that cannot be tagged."""
+    return TagRecord(
+        schema="pawtag.record/1",
+        status="failed",
+        photo=photo,
+        tags=(),
+        scores={},
+        source=source,
+        error=Failure(code=error.code, message=str(error)),
+        tagged_at=now(),
+        **_by(ours),
+    )
+
+
+def summary(record: TagRecord) -> str:
+    """A record in a few words, for people."""
+    if record.error:
+        return f"failed, {record.error.code}: {record.error.message}"
+    return ", ".join(f"{tag.label} {tag.score:.2f}" for tag in record.tags) or "no pet"
+
+
+def _by(ours: Fingerprints) -> dict[str, object]:
+    return {"model": ours.model, "labels": ours.labels, "by": ours.by}

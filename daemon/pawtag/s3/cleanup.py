@@ -1,0 +1,57 @@
+"""Taking back what pawtag wrote into a bucket: our tags, and our records beside photos. Nothing else."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pawtag.domain.document import SUFFIXES
+from pawtag.domain.errors import GoneError, PermanentError, TemporaryError
+from pawtag.domain.records import PhotoRef
+from pawtag.s3.address import place
+from pawtag.s3.client import explained
+from pawtag.s3.listing import Listing, ref_of
+from pawtag.s3.object_sidecars import Beside
+from pawtag.s3.object_tags import Tagging
+from pawtag.s3.tag_encoding import is_ours
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Something of ours: tags on an object, or an object, or one that could not be read; `holds_yours`: a correction, or another program's keys."""
+
+    ref: PhotoRef
+    kind: Literal["tags", "record", "unread"]
+    holds_yours: bool = False
+
+
+def traces(listing: Listing, tagging: Tagging, beside: Beside, of: str = "") -> Iterator[Trace]:
+    """All that is ours below the listing's prefix, a stream. One request an object. Raises what they raise.
+
+    `of`: of records, only those of photos whose address begins so.
+    """
+    for entry in listing.entries():
+        ref = ref_of(listing.bucket, entry)
+        try:
+            if ref.uri.endswith(SUFFIXES):
+                found = beside.look(ref.uri).found
+                if found and found.ours and (found.source_uri or "").startswith(of):
+                    yield Trace(ref, "record", found.holds_yours)
+            elif any(is_ours(name) for name in tagging.of(ref)):
+                yield Trace(ref, "tags")
+        except GoneError:
+            continue
+        except (PermanentError, TemporaryError) as error:
+            log.warning("%s", error)
+            yield Trace(ref, "unread")
+
+
+def remove(trace: Trace, client: Any, tagging: Tagging) -> bool:
+    """Take it back; False where the store refuses. Objects are deleted one by one: Ceph 16's gateway dies of many at once."""
+    if trace.kind == "tags":
+        return tagging.remove(trace.ref)
+    with explained(trace.ref.uri):
+        client.delete_object(**place(trace.ref.uri))
+    return True

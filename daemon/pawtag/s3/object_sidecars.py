@@ -1,0 +1,111 @@
+"""Records as objects beside their photos: written on a condition, so that nobody else's object is overwritten."""
+
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from pawtag.config import S3Settings
+from pawtag.domain.corrections import corrected
+from pawtag.domain.document import LARGEST_BYTES, SUFFIXES, Found, encoded, fitted, found_in, merged, stamp_of
+from pawtag.domain.errors import GoneError, TemporaryError
+from pawtag.domain.records import PhotoRef, Stamp, TagRecord
+from pawtag.s3.address import place, uri_of
+from pawtag.s3.client import MISSING, code_of, explained
+
+LONGEST_KEY_BYTES = 1024
+LOST_RACE = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412"})
+TAKEN_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where a photo's record is, or may be written: then `etag` is None."""
+
+    uri: str
+    found: Found | None = None
+    etag: str | None = None
+
+    @property
+    def stamp(self) -> Stamp | None:
+        """The stamp that the record is; None for one of another content, which only its ETag tells."""
+        document = self.found.document if self.found else None
+        stamp = stamp_of(document) if document else None
+        return stamp if stamp and stamp.etag else None
+
+    def corrected(self, record: TagRecord) -> TagRecord:
+        """`record` as a person has corrected what is there."""
+        document = self.found.document if self.found else None
+        return corrected(record, document.get("corrected") if document else None)
+
+
+class Beside:
+    """The sidecar objects of a bucket. Every method may be called from any thread."""
+
+    def __init__(self, client: Any, settings: S3Settings) -> None:
+        """`client`: boto3's for S3."""
+        self._client, self._settings = client, settings
+
+    def find(self, ref: PhotoRef) -> Spot:
+        """Where the photo's record is, or the first name that is free. Raises TemporaryError where all are taken."""
+        for uri in self.names(ref.uri):
+            spot = self.look(uri)
+            if spot.found is None or (spot.found.ours and self._is_of(spot.found, ref)):
+                return spot
+        raise TemporaryError(f"The names for the record of {ref.uri} are taken by objects of others.", TAKEN_S)
+
+    def look(self, uri: str) -> Spot:
+        """What stands under that name."""
+        try:
+            with explained(uri):
+                answer = self._client.get_object(**place(uri))
+        except GoneError:
+            return Spot(uri)
+        return Spot(uri, found_in(_read(answer, uri)), answer["ETag"])
+
+    def write(self, spot: Spot, record: TagRecord) -> None:
+        """Write the record there, unless somebody was there first. Raises TemporaryError then."""
+        content = encoded(merged(record, spot.found.document if spot.found else None))
+        conditions = _unchanged(spot.etag) if spot.etag else [{"IfNoneMatch": "*"}]
+        if not any(self._put(spot.uri, content, condition) for condition in conditions):
+            raise TemporaryError(f"{spot.uri} was written by another at the same moment.")
+
+    def names(self, uri: str) -> tuple[str, ...]:
+        """The two addresses that the record of a photo may have."""
+        photo = place(uri)
+        bucket, key = self._settings.sidecar_bucket or photo["Bucket"], self._settings.sidecar_prefix + photo["Key"]
+        return tuple(uri_of(bucket, fitted(key, suffix, LONGEST_KEY_BYTES)) for suffix in SUFFIXES)
+
+    def _is_of(self, found: Found, ref: PhotoRef) -> bool:
+        """In a bucket for records those of another bucket's photo may have the same name."""
+        return self._settings.sidecar_bucket is None or found.source_uri in (None, ref.uri)
+
+    def _put(self, uri: str, content: bytes, condition: dict[str, str]) -> bool:
+        with explained(uri):
+            try:
+                self._client.put_object(**place(uri), Body=content, ContentType="application/json", **condition)
+            except ClientError as error:
+                # Gone where `If-Match` was asked: somebody removed it, and the photo is still there.
+                if code_of(error) in LOST_RACE | MISSING:
+                    return False
+                raise
+        return True
+
+
+def _read(answer: dict[str, Any], uri: str) -> bytes:
+    """Its beginning, whole: one that was cut short on the way would be taken for a broken one of ours."""
+    expected = min(answer["ContentLength"], LARGEST_BYTES)
+    try:
+        with closing(answer["Body"]) as body:
+            content: bytes = body.read(LARGEST_BYTES)
+    except (OSError, BotoCoreError) as error:
+        raise TemporaryError(f"{uri} could not be read: {error}.") from error
+    if len(content) != expected:
+        raise TemporaryError(f"{uri} was cut off: {len(content)} of {expected} bytes came.")
+    return content
+
+
+def _unchanged(etag: str) -> list[dict[str, str]]:
+    """The ways to say that it must still be that content: Ceph 16 knows its own ETag only without the quotes."""
+    return [{"IfMatch": etag}, {"IfMatch": etag.strip('"')}]

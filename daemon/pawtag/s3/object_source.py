@@ -1,0 +1,142 @@
+"""Photos that are told of one by one, by a listing or by pushes, as a source: tried again within the process."""
+
+import asyncio
+import heapq
+import itertools
+import logging
+import time
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from typing import Any, Protocol
+
+from pawtag.domain.errors import PawtagError
+from pawtag.domain.ports import SourceState
+from pawtag.domain.records import Event, Payload, PhotoRef, Source
+from pawtag.s3.objects import Objects
+
+log = logging.getLogger(__name__)
+
+# Photos that wait for another try: beyond that, no new ones are taken.
+MOST_WAITING = 100_000
+# Who gives up at all waits at most so long for a photo, and ends where the first so many all fail: a person is waiting.
+LONGEST_PAUSE_S, HOPELESS = 30.0, 50
+
+
+class Supply(Protocol):
+    """What an ObjectSource works off."""
+
+    def take(self) -> Coroutine[Any, Any, Sequence[PhotoRef] | None]:
+        """The next photos, as soon as there are some; None for the end. Raises PawtagError."""
+
+    def finished(self, ref: PhotoRef) -> None:
+        """A photo that was taken is dealt with."""
+
+
+class ObjectSource:
+    """The photos of a supply; see ports.PhotoSource. Lives on the event loop."""
+
+    def __init__(self, name: str, supply: Supply, objects: Objects, *, tries: int | None = None) -> None:
+        """`tries`: how often each photo is tried; None: for ever."""
+        self._supply, self._objects, self._tries = supply, objects, tries
+        self._again: list[tuple[float, int, Event]] = []
+        self._count = itertools.count()
+        self._in_hand = 0
+        self._moved = asyncio.Event()
+        self._failures = self._successes = 0
+        self.given_up = 0
+        self.has_ended = False
+        """Whether the supply was worked off to its end."""
+        self.state = SourceState(name, "running")
+
+    async def events(self, stop: asyncio.Event) -> AsyncIterator[Event]:
+        """Events until `stop` is set, or until the supply has ended and all of it is dealt with, or given up.
+
+        Raises PawtagError where the supply fails.
+        """
+        stopping = asyncio.create_task(stop.wait(), name="supply-stop")
+        taking: asyncio.Task[Sequence[PhotoRef] | None] | None = None
+        try:
+            while not stop.is_set():
+                while not stop.is_set() and (event := self._due()):
+                    yield self._taken(event)
+                if (self.has_ended and not self._again and not self._in_hand) or self._is_hopeless():
+                    self.given_up += len(self._again)
+                    return
+                if not self.has_ended and taking is None and len(self._again) < MOST_WAITING:
+                    taking = asyncio.create_task(self._take(), name="supply")
+                await self._wait({stopping, taking} if taking else {stopping})
+                if taking and taking.done():
+                    refs, taking = taking.result(), None
+                    self.has_ended = refs is None
+                    for ref in refs or ():
+                        if stop.is_set():
+                            return
+                        yield self._taken(Event(ref))
+        finally:
+            for task in filter(None, (stopping, taking)):
+                task.cancel()
+
+    def origin(self, ref: PhotoRef) -> Source:
+        """What a record says of the object."""
+        return self._objects.origin(ref)
+
+    async def read(self, event: Event) -> Payload:
+        """The object's bytes as they are now."""
+        return await asyncio.to_thread(self._objects.read, event.ref)
+
+    async def done(self, event: Event) -> None:
+        """The object has its record, or is owed none."""
+        self._successes += 1
+        self._let_go(event)
+        self._supply.finished(event.ref)
+
+    async def retry(self, event: Event, delay_s: float) -> None:
+        """Hand it out again after the delay, unless it has been tried often enough."""
+        self._failures += 1
+        self._let_go(event)
+        if self._tries is not None:
+            delay_s = min(delay_s, LONGEST_PAUSE_S)
+            if event.attempt + 1 >= self._tries:
+                self.given_up += 1  # and not finished: who goes on later begins before it
+                return
+        again = Event(event.ref, event.receipt, event.attempt + 1)
+        heapq.heappush(self._again, (time.monotonic() + delay_s, next(self._count), again))
+
+    async def reject(self, event: Event, reason: str) -> None:
+        """The event can never be dealt with."""
+        log.error("%s is left alone: %s", event.ref.uri, reason)
+        await self.done(event)
+
+    def tell(self, fault: PawtagError | None) -> None:
+        """Let /readyz know of a fault in the supply, or of its end."""
+        if fault and self.state.state == "running":
+            log.error("%s", fault)
+        self.state = SourceState(self.state.name, "degraded" if fault else "running", str(fault) if fault else None)
+
+    async def _take(self) -> Sequence[PhotoRef] | None:
+        await asyncio.to_thread(self._objects.probe)
+        return await self._supply.take()
+
+    def _taken(self, event: Event) -> Event:
+        self._in_hand += 1
+        return event
+
+    def _let_go(self, event: Event) -> None:
+        self._objects.close(event.ref)
+        self._in_hand -= 1
+        self._moved.set()
+
+    def _is_hopeless(self) -> bool:
+        return self._tries is not None and not self._successes and self._failures >= HOPELESS
+
+    def _due(self) -> Event | None:
+        if self._again and self._again[0][0] <= time.monotonic():
+            return heapq.heappop(self._again)[2]
+        return None
+
+    async def _wait(self, tasks: set[asyncio.Task[object]]) -> None:
+        """Until a task is done, a photo was let go, or one is due again."""
+        self._moved.clear()
+        moving = asyncio.create_task(self._moved.wait(), name="supply-moved")
+        due_s = max(0.0, self._again[0][0] - time.monotonic()) if self._again else None
+        await asyncio.wait({*tasks, moving}, timeout=due_s, return_when=asyncio.FIRST_COMPLETED)
+        moving.cancel()

@@ -1,0 +1,243 @@
+"""SQS as a source of photos: polled, kept hidden from others while in hand, acknowledged in batches."""
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Any
+
+from pawtag.config import S3Settings
+from pawtag.domain.errors import PawtagError
+from pawtag.domain.ports import SourceState
+from pawtag.domain.records import Event, Payload, PhotoRef, Source
+from pawtag.s3.address import photos_at
+from pawtag.s3.in_flight import Letters
+from pawtag.s3.messages import MessageError, ObjectHint, read
+from pawtag.s3.objects import Objects
+from pawtag.s3.sqs_queue import AT_ONCE, Mailbox, Message
+
+log = logging.getLogger(__name__)
+
+POLL_S = 20
+ACK_PAUSE_S = 0.5
+LAST_WORDS_S = 2.0
+FOR_ANOTHER_S, FOR_ANOTHER_AT_MOST_S = 15.0, 3600.0  # each time is a receive: fifty last two days
+ASK_PAUSE_S = 30.0
+FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
+# Where the queue has no rule of its own: of what cannot be read, and of what fails for hours.
+MOST_RECEIVES_GARBLED, MOST_RECEIVES = 5, 50
+MOST_NAMED, MOST_UNDELETED = 100, 10_000
+
+
+class QueueSource:
+    """The photos that one queue's messages tell of; see ports.PhotoSource. Lives on the event loop."""
+
+    def __init__(self, mailbox: Mailbox, objects: Objects, settings: S3Settings, by: str) -> None:
+        """`by`: what this daemon's records are signed with. Nothing is received before `events`."""
+        self._mailbox, self._objects, self._settings, self._by = mailbox, objects, settings, by
+        self._threads = ThreadPoolExecutor(settings.concurrency + 2, thread_name_prefix="queue")
+        self._letters = Letters(self._give_back)
+        self._last_words: set[asyncio.Future[Any]] = set()
+        self._ended = threading.Event()
+        self._has_redrive: bool | None = None
+        self._named: set[str] = set()
+        self.waiting = 0
+        self.state = SourceState(f"queue {mailbox.url}", "running")
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator["QueueSource"]:
+        """The source, its messages kept hidden and acknowledged until the context ends."""
+        hidden_s = self._settings.visibility_s / 3
+        chores = {self._keep_hidden: hidden_s, self._acknowledge: ACK_PAUSE_S, self._ask: ASK_PAUSE_S}
+        keeping = [asyncio.create_task(_always(*chore), name=f"queue-{chore[0].__name__}") for chore in chores.items()]
+        try:
+            yield self
+        finally:
+            for task in keeping:
+                task.cancel()
+            await asyncio.gather(*keeping, return_exceptions=True)
+            with suppress(TimeoutError):  # what is not said comes again
+                async with asyncio.timeout(LAST_WORDS_S):
+                    await self._acknowledge()
+                    await asyncio.gather(*self._last_words, return_exceptions=True)
+            self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def events(self, stop: asyncio.Event) -> AsyncIterator[Event]:
+        """An event for each object that is told of, until `stop` is set. No more is received than is asked for."""
+        stopping = asyncio.create_task(stop.wait(), name="queue-stop")
+        wait_s = FIRST_WAIT_S
+        waiting: deque[Event] = deque()
+        try:
+            while not stop.is_set():
+                receiving = self._call(self._receive)
+                await asyncio.wait({receiving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                if not receiving.done():
+                    self._ended.set()  # before anything may still come
+                    receiving.cancel()
+                    return
+                try:
+                    messages, wait_s = receiving.result(), FIRST_WAIT_S
+                    self._find()
+                except Exception as error:  # no surprise of the queue's ends the daemon
+                    self._lose(error)
+                    await asyncio.wait({stopping}, timeout=wait_s)
+                    wait_s = min(LONGEST_WAIT_S, 2 * wait_s)
+                    continue
+                # All of them before the first: from now on they are kept hidden, however long their turn takes to come.
+                waiting.extend(event for message in messages for event in self._opened(message))
+                while waiting and not stop.is_set():
+                    yield waiting.popleft()
+        finally:
+            for event in waiting:
+                self._finish(event, 0)
+            self._ended.set()
+            stopping.cancel()
+
+    def origin(self, ref: PhotoRef) -> Source:
+        """What a record says of the object."""
+        return self._objects.origin(ref)
+
+    async def read(self, event: Event) -> Payload:
+        """The object's bytes as they are now."""
+        payload: Payload = await self._call(self._objects.read, event.ref)
+        return payload
+
+    async def done(self, event: Event) -> None:
+        """The object has its record, or is owed none."""
+        self._finish(event, None)
+
+    async def retry(self, event: Event, delay_s: float) -> None:
+        """Give the message back: it comes again after the delay, to whoever receives it."""
+        self._finish(event, delay_s)
+
+    async def reject(self, event: Event, reason: str) -> None:
+        """The event can never be dealt with."""
+        log.error("%s is left alone: %s", event.ref.uri, reason)
+        await self.done(event)
+
+    def _opened(self, message: Message) -> list[Event]:
+        """The events of one message."""
+        try:
+            hints = read(message.body)
+            refs = self._refs(hints)
+        except MessageError as error:
+            self._put_aside(message, str(error), MOST_RECEIVES_GARBLED)
+            return []
+        if any(hint.by not in (None, self._by) for hint in hints):
+            self._leave_to_another(message)
+            return []
+        # Who received it before may have been another, whom it was not meant for.
+        if not any(hint.by for hint in hints) and self._put_aside(message, "It has failed too often.", MOST_RECEIVES):
+            return []
+        return self._letters.open(message, refs)
+
+    def _refs(self, hints: list[ObjectHint]) -> dict[str, int]:
+        """The photos that the hints may mean and their sizes: where a key leaves doubt, both are looked at.
+
+        Raises MessageError for another bucket's alone: another daemon's, or s3.bucket is a slip of the pen.
+        """
+        if hints and not any(self._settings.bucket in (None, hint.bucket) for hint in hints):
+            raise MessageError(f"It tells of the bucket {hints[0].bucket!r}, and s3.bucket is another.")
+        return {
+            uri: hint.size_bytes or 0
+            for hint in hints
+            for uri in photos_at(hint.bucket, (hint.key, hint.other_key), self._settings)
+        }
+
+    def _put_aside(self, message: Message, reason: str, most_receives: int) -> bool:
+        """Leave a message to the queue's dead-letter rule; without one it goes to the local dead letters in time."""
+        is_over = self._has_redrive is False and message.receives >= most_receives
+        if is_over:
+            self._say_to_queue(self._bury, message, reason)
+        elif most_receives == MOST_RECEIVES_GARBLED:
+            self._say_once(f"Messages of {self._mailbox.url} are left to come again: {reason}")
+        return is_over
+
+    def _bury(self, message: Message, reason: str) -> None:
+        with suppress(PawtagError):  # it comes again
+            self._mailbox.bury(message, reason)
+
+    def _leave_to_another(self, message: Message) -> None:
+        self._say_once(f"Messages of {self._mailbox.url} are meant for daemons with another model or labels.")
+        self._give_back(message.receipt, min(FOR_ANOTHER_S * 2**message.receives, FOR_ANOTHER_AT_MOST_S))
+
+    def _say_once(self, what: str) -> None:
+        if what not in self._named and len(self._named) < MOST_NAMED:
+            self._named.add(what)
+            log.warning("%s", what)
+
+    def _give_back(self, receipt: str, delay_s: float) -> None:
+        self._say_to_queue(self._mailbox.hide, receipt, delay_s)
+
+    def _say_to_queue(self, call: Callable[..., None], *arguments: Any) -> None:
+        """What nobody waits for, but the end."""
+        saying = self._call(call, *arguments)
+        self._last_words.add(saying)
+        saying.add_done_callback(self._last_words.discard)
+
+    def _finish(self, event: Event, delay_s: float | None) -> None:
+        self._objects.close(event.ref)
+        self._letters.finish(event, delay_s)
+
+    def _receive(self) -> list[Message]:
+        """In a thread. What comes after the end is given back at once; a lost queue is to be found soon."""
+        self._objects.probe()
+        if self._has_redrive is None:
+            with suppress(PawtagError):  # who may not ask leaves all to the queue's own rule
+                _, self._has_redrive = self._mailbox.ask()
+        messages = self._mailbox.receive(0 if self.state.state == "lost" else POLL_S)
+        if not self._ended.is_set():
+            return messages
+        for message in messages:
+            self._mailbox.hide(message.receipt, 0)
+        return []
+
+    async def _keep_hidden(self) -> None:
+        """Extend what is in hand long before it would be handed to others."""
+        hidden = self._letters.hidden
+        for letter in list(hidden):
+            if letter in hidden:  # and was not given back meanwhile
+                await self._call(self._mailbox.hide, letter.receipt, self._settings.visibility_s)
+
+    async def _ask(self) -> None:
+        with suppress(PawtagError):  # the polling names what is wrong with the queue
+            self.waiting, self._has_redrive = await self._call(self._mailbox.ask)
+
+    async def _acknowledge(self) -> None:
+        """Delete what is done, ten at a time; what does not get through is tried again the next time."""
+        done = self._letters.done
+        for _ in range(0, len(done), AT_ONCE):
+            some = done[:AT_ONCE]
+            del done[:AT_ONCE]
+            try:
+                done += await self._call(self._mailbox.delete, some)
+            except PawtagError as error:
+                done += some[: MOST_UNDELETED - len(done)]
+                self._say_once(f"{error} Messages that are done cannot be deleted now; they may come again.")
+                return
+
+    def _call(self, function: Any, *arguments: Any) -> asyncio.Future[Any]:
+        return asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *arguments))
+
+    def _lose(self, error: Exception) -> None:
+        if self.state.state != "lost":
+            log.error("%s", error)
+        self.state = SourceState(self.state.name, "lost", str(error))
+
+    def _find(self) -> None:
+        if self.state.state == "lost":
+            log.info("%s answers again", self._mailbox.url)
+        self.state = SourceState(self.state.name, "running")
+
+
+async def _always(chore: Callable[[], Awaitable[None]], every_s: float) -> None:
+    while True:
+        try:
+            await chore()
+        except Exception:  # the others go on, and so does this one
+            log.exception("Unexpected error at the queue")
+        await asyncio.sleep(every_s)

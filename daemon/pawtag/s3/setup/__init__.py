@@ -1,0 +1,1 @@
+"""Set-up of a bucket: queue, notification, permissions, and the checks that they work."""
