@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pawtag.config import load_settings
 from pawtag.config.labels_file import load_labels
-from pawtag.domain.records import Fingerprints, PhotoFacts, Source, Tag, Tagging
+from pawtag.domain.records import PhotoInfo, SourceInfo, Tag, TaggerIdentity, Tagging
 from pawtag.inference.model_loader import load_model
 from pawtag.pipeline.recording import tagged
 
@@ -28,7 +28,7 @@ TAGGING = Tagging(
         "species": dict.fromkeys(["cat", "dog", "hamster", "rabbit", "bird", "fish", "turtle", "snake", "none"], 0.1),
         "coat": {"long-hair": 0.1, "medium-hair": 0.07, "short-hair": 0.83},
     },
-    photo=PhotoFacts(name=None, bytes=8, sha256="0" * 64, width=640, height=480, format="JPEG"),
+    photo=PhotoInfo(name=None, bytes=8, sha256="0" * 64, width=640, height=480, format="JPEG"),
     has_pet=True,
 )
 
@@ -41,28 +41,28 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as home:
         empty, full = Path(home, "empty"), Path(home, "full")
         empty.mkdir()
-        fill(full, given.photos, fingerprints())
+        fill(full, given.photos, identity())
         for folder in (empty, full):
             took_s, resident_mib, said = scan(folder)
             print(f"{folder.name}: {took_s:.1f} s, {resident_mib:.0f} MiB at most; {said}")
     return 0
 
 
-def fingerprints() -> Fingerprints:
+def identity() -> TaggerIdentity:
     """Those of the model that ships, with the labels that ship."""
-    return load_model(load_settings(overrides={"model": {"id": "embedded"}}), load_labels(None)).tagger.fingerprints
+    return load_model(load_settings(overrides={"model": {"id": "embedded"}}), load_labels(None)).tagger.identity
 
 
-def fill(folder: Path, count: int, ours: Fingerprints) -> None:
+def fill(folder: Path, count: int, ours: TaggerIdentity) -> None:
     """Photos of a few bytes, each with a current sidecar, a thousand a folder."""
     for number in range(count):
         photo = folder / f"{number // A_FOLDER:04}" / f"{number}.jpg"
         photo.parent.mkdir(parents=True, exist_ok=True)
         photo.write_bytes(b"no photo")
         os.utime(photo, (1, 1))
-        source = Source(kind="folder", mtime_ns=1_000_000_000)
+        source = SourceInfo(kind="folder", mtime_ns=1_000_000_000)
         record = tagged(TAGGING, photo.name, ours, source)
-        photo.with_name(photo.name + ".json").write_text(json.dumps(record.document(), indent=1))
+        photo.with_name(photo.name + ".json").write_text(json.dumps(record.to_document(), indent=1))
 
 
 def scan(folder: Path) -> tuple[float, float, str]:

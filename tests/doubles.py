@@ -14,17 +14,17 @@ from pawtag.domain.labels import Labels, Thresholds
 from pawtag.domain.ports import SourceState
 from pawtag.domain.records import (
     Event,
-    Fingerprints,
     Floats,
-    ModelName,
+    ModelInfo,
     Payload,
     PhotoRef,
     PixelSpec,
-    Source,
+    SourceInfo,
     Stamp,
+    TaggerIdentity,
     TagRecord,
 )
-from pawtag.inference.scoring import prompts, word_vectors
+from pawtag.inference.scoring import embed_words, list_prompts
 from pawtag.inference.tagger import Tagger
 
 COLOURS = Labels.model_validate(
@@ -70,13 +70,13 @@ class SlowModel(ColourModel):
 
 
 def colour_tagger(
-    model: ColourModel | None = None, *, by: str = "colours", name: ModelName | None = None, **limits
+    model: ColourModel | None = None, *, by: str = "colours", name: ModelInfo | None = None, **limits
 ) -> Tagger:
     """A real tagger around the double."""
     model = model or ColourModel()
-    names = Fingerprints(name or ModelName(id="colours"), COLOURS.fingerprint, by)
-    vocabulary = word_vectors(COLOURS, model.embed_text(prompts(COLOURS)))
-    return Tagger(model, vocabulary, Thresholds(), fingerprints=names, limits=LimitSettings(**limits))
+    names = TaggerIdentity(name or ModelInfo(id="colours"), COLOURS.fingerprint, by)
+    vocabulary = embed_words(COLOURS, model.embed_text(list_prompts(COLOURS)))
+    return Tagger(model, vocabulary, Thresholds(), identity=names, limits=LimitSettings(**limits))
 
 
 class MemorySource:
@@ -106,8 +106,8 @@ class MemorySource:
                 getting.cancel()
         stopping.cancel()
 
-    def origin(self, ref: PhotoRef) -> Source:
-        return Source(kind="folder", mtime_ns=ref.mtime_ns)
+    def origin(self, ref: PhotoRef) -> SourceInfo:
+        return SourceInfo(kind="folder", mtime_ns=ref.mtime_ns)
 
     async def read(self, event: Event) -> Payload:
         if event.ref.uri not in self.photos:
@@ -141,7 +141,7 @@ class MemorySink:
         if record is None:
             return None
         version = self.versions[ref.uri]
-        return replace(Stamp.of(record), size_bytes=version.size_bytes, mtime_ns=version.mtime_ns)
+        return replace(Stamp.from_record(record), size_bytes=version.size_bytes, mtime_ns=version.mtime_ns)
 
     def write(self, ref: PhotoRef, record: TagRecord) -> None:
         if self.faults:

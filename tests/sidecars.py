@@ -1,6 +1,6 @@
 """Photos with records, for tests of what is written beside them."""
 
-from pawtag.domain.records import ModelName, PhotoFacts, Source, Tag, TagRecord
+from pawtag.domain.records import ModelInfo, PhotoInfo, SourceInfo, Tag, TagRecord
 from pawtag.folder.walk import sighting
 from pictures import plain
 
@@ -15,13 +15,13 @@ def record_for(ref, **changes) -> TagRecord:
     values = {
         "schema": "pawtag.record/1",
         "status": "tagged",
-        "photo": PhotoFacts(name="mimi.jpg", bytes=ref.size_bytes, sha256="0" * 64),
+        "photo": PhotoInfo(name="mimi.jpg", bytes=ref.size_bytes, sha256="0" * 64),
         "tags": (Tag(label="cat", group="species", score=0.9),),
         "scores": {"species": {"cat": 0.9, "dog": 0.1}},
-        "model": ModelName(id="m"),
+        "model": ModelInfo(id="m"),
         "labels": "l",
         "by": "b",
-        "source": Source(kind="folder", mtime_ns=ref.mtime_ns),
+        "source": SourceInfo(kind="folder", mtime_ns=ref.mtime_ns),
         "tagged_at": "2026-11-23T12:00:00Z",
     }
     return TagRecord(**(values | changes))

@@ -13,7 +13,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from pawtag.domain.records import ModelName
+from pawtag.domain.records import ModelInfo
 
 STAGE_BUCKETS_S = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
@@ -73,7 +73,7 @@ class Metrics:
         """A request was answered."""
         self._requests.labels(route, str(status)).inc()
 
-    def model(self, name: ModelName, engine: str) -> None:
+    def model(self, name: ModelInfo, engine: str) -> None:
         """Tell which model tags from now on."""
         self._model.clear()
         self._model.labels(name.id, name.revision or "", str(name.fallback).lower(), engine).set(1)

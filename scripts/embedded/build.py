@@ -20,7 +20,7 @@ import picture
 import text
 import vision
 from pawtag.domain.labels import Thresholds
-from pawtag.domain.records import ModelName
+from pawtag.domain.records import ModelInfo
 from pawtag.inference import self_test
 from pawtag.inference.checkpoint import CALIBRATION, SELF_TEST, Checkpoint
 from pawtag.inference.engines.torch import TorchModel
@@ -55,7 +55,7 @@ def finish(folder: Path) -> None:
     """Add what pawtag wants to know of the checkpoint: its thresholds, and the answer that it must give."""
     picture.draw(Path(self_test.__file__).parent / self_test.PICTURE)
     (folder / CALIBRATION).write_text(json.dumps(asdict(THRESHOLDS)) + "\n")
-    model = TorchModel(Checkpoint(folder, ModelName(id="embedded")), "cpu", 1)
+    model = TorchModel(Checkpoint(folder, ModelInfo(id="embedded")), "cpu", 1)
     (folder / SELF_TEST).write_text(self_test.document(self_test.answers(model)) + "\n")
     (folder / "model.safetensors").chmod(0o644)
 

@@ -12,7 +12,7 @@ from doubles import ColourModel, MemorySink, MemorySource, colour_tagger
 from pawtag.app.s3_wiring import queue_works, scan_work
 from pawtag.config import FolderSettings
 from pawtag.domain.errors import GoneError
-from pawtag.domain.records import ModelName, PhotoFacts, PhotoRef, Source, TagRecord
+from pawtag.domain.records import ModelInfo, PhotoInfo, PhotoRef, SourceInfo, TagRecord
 from pawtag.folder.sidecars import Sidecars
 from pawtag.folder.source import FolderSource
 from pawtag.inference.checkpoint import Checkpoint
@@ -27,13 +27,13 @@ def record(ref: PhotoRef, **changes) -> TagRecord:
     values = {
         "schema": "pawtag.record/1",
         "status": "no-pet",
-        "photo": PhotoFacts(name="a.png", bytes=ref.size_bytes),
+        "photo": PhotoInfo(name="a.png", bytes=ref.size_bytes),
         "tags": (),
         "scores": {},
-        "model": ModelName(id="m"),
+        "model": ModelInfo(id="m"),
         "labels": "l",
         "by": "b",
-        "source": Source(kind="folder", mtime_ns=ref.mtime_ns),
+        "source": SourceInfo(kind="folder", mtime_ns=ref.mtime_ns),
         "tagged_at": "2026-11-23T12:00:00Z",
     }
     return TagRecord(**(values | changes))
@@ -136,7 +136,7 @@ def test_a_sink_remembers_what_it_was_given(sink, ref):
     stamp = sink.current(ref)
     assert stamp.describes(ref)
     assert not stamp.describes(PhotoRef(ref.uri, ref.size_bytes, ref.mtime_ns + 1))
-    assert stamp.record.document() == record(ref).document()
+    assert stamp.record.to_document() == record(ref).to_document()
 
 
 def test_writing_twice_is_writing_once(sink, ref):
@@ -157,7 +157,7 @@ def model(request, tmp_path_factory):
     from pawtag.inference.engines.torch import TorchModel
 
     folder = tiny_clip(tmp_path_factory.mktemp("tiny"))
-    return TorchModel(Checkpoint(folder, ModelName(id="tiny")), "cpu", 1)
+    return TorchModel(Checkpoint(folder, ModelInfo(id="tiny")), "cpu", 1)
 
 
 def inputs(model, count: int) -> list[np.ndarray]:

@@ -12,7 +12,7 @@ from buckets import ODD_KEYS, REGION, address, put, scan, settings_for, sidecar,
 from pawtag.__main__ import main
 from pawtag.app.s3_wiring import mailbox_of, objects_of
 from pawtag.domain.errors import GoneError, TemporaryError
-from pawtag.domain.records import ModelName, PhotoFacts, PhotoRef, Source, TagRecord
+from pawtag.domain.records import ModelInfo, PhotoInfo, PhotoRef, SourceInfo, TagRecord
 from pawtag.s3.address import uri_of
 from pictures import GREEN, RED, plain
 from process import daemon
@@ -30,13 +30,13 @@ def record(species: str) -> TagRecord:
     return TagRecord(
         schema="pawtag.record/1",
         status="no-pet",
-        photo=PhotoFacts(name="a.png", bytes=1),
+        photo=PhotoInfo(name="a.png", bytes=1),
         tags=(),
         scores={},
-        model=ModelName(id=species),
+        model=ModelInfo(id=species),
         labels="l",
         by="b",
-        source=Source(kind="s3", uri="s3://b/a.png"),
+        source=SourceInfo(kind="s3", uri="s3://b/a.png"),
         tagged_at="2026-11-24T12:00:00Z",
     )
 

@@ -25,7 +25,7 @@ from buckets import (  # noqa: F401 - fixtures
 from doubles import ColourModel, SlowModel, colour_tagger
 from faultproxy import FaultProxy
 from pawtag.app.s3_wiring import renewal_works
-from pawtag.domain.records import ModelName
+from pawtag.domain.records import ModelInfo
 from pictures import BLUE, GREEN, RED, plain
 
 
@@ -148,7 +148,7 @@ async def test_a_fallback_leaves_the_tags_of_others_alone(store):
     async with working(store):
         await until(lambda: "pawtag:by" in tags(store, "a.png"))
     before = tags(store, "a.png")
-    fallback = ModelName(id="embedded", fallback=True, wanted="colours")
+    fallback = ModelInfo(id="embedded", fallback=True, wanted="colours")
     async with working(store, name=fallback) as at_work:
         store.sqs.send_message(QueueUrl=store.url, MessageBody=json.dumps({"Records": [event("a.png")]}))
         await until(lambda: waiting(store) == 0)
@@ -225,7 +225,7 @@ async def test_S16_four_daemons_share_a_queue(store):
 
 async def test_what_the_fallback_tagged_is_tagged_again(store):
     """By the model that takes over from it: the messages are gone by then."""
-    fallback = ModelName(id="embedded", fallback=True, wanted="colours")
+    fallback = ModelInfo(id="embedded", fallback=True, wanted="colours")
     async with working(store, name=fallback):
         put(store, "a.png", plain(RED))
         await until(lambda: waiting(store) == 0)

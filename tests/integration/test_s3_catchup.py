@@ -15,7 +15,7 @@ from faultproxy import Answer, FaultProxy, denied, once
 from pawtag.__main__ import main
 from pawtag.app.s3_wiring import mailbox_of, objects_of, pages_of
 from pawtag.domain.errors import ConfigError, TemporaryError
-from pawtag.domain.freshness import Judge
+from pawtag.domain.freshness import FreshnessPolicy
 from pawtag.domain.records import now
 from pawtag.s3.cost_estimate import Estimate
 from pawtag.s3.enqueue import Teller
@@ -60,8 +60,8 @@ async def test_S13_a_scan_passes_over_colder_classes(store, tmp_path):
 
 def enqueue(store, state, manifest=None, judge_by: str | None = None):
     settings = settings_for(store, state=state, queue_url=store.url)
-    ours = colour_tagger().fingerprints
-    judge = Judge(ours, now()) if judge_by is None else None
+    ours = colour_tagger().identity
+    judge = FreshnessPolicy(ours, now()) if judge_by is None else None
     teller = Teller(mailbox_of(settings, store.url), objects_of(settings), judge, ours.by)
     pages = pages_of(settings, (BUCKET, ""), (), manifest)
     return teller.tell(pages, ResumePoint(state, "enqueue", str(manifest)), lambda *_: None)

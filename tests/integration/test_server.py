@@ -13,7 +13,7 @@ import pytest
 from doubles import COLOURS, ColourModel, SlowModel, colour_tagger
 from pawtag.config import Settings
 from pawtag.domain.errors import PawtagError
-from pawtag.domain.ports import Progress, SourceState
+from pawtag.domain.ports import DownloadProgress, SourceState
 from pawtag.server import Desk, serving
 from pictures import BLUE, GREEN, RED, plain
 
@@ -472,7 +472,7 @@ async def test_a_change_of_the_model_loses_no_request():
 async def test_readyz_shows_how_far_the_download_is():
     """While the wanted model is on its way; the reason says so where nothing serves meanwhile."""
     async with server(ready=False) as (session, desk):
-        desk.download = lambda: Progress("org/model", 120_000_000, 605_000_000)
+        desk.download = lambda: DownloadProgress("org/model", 120_000_000, 605_000_000)
         async with session.get("/readyz") as response:
             document = await response.json()
     assert document["reason"] == "the model is being downloaded: 120 of 605 MB"

@@ -2,21 +2,21 @@
 
 import pytest
 
-from pawtag.domain.corrections import corrected
-from pawtag.domain.records import Failure, ModelName, PhotoFacts, Source, Tag, TagRecord
+from pawtag.domain.corrections import apply_corrections
+from pawtag.domain.records import Failure, ModelInfo, PhotoInfo, SourceInfo, Tag, TagRecord
 
 
 def record(**changes) -> TagRecord:
     values = {
         "schema": "pawtag.record/1",
         "status": "tagged",
-        "photo": PhotoFacts(name="a.jpg"),
+        "photo": PhotoInfo(name="a.jpg"),
         "tags": (Tag(label="cat", group="species", score=0.9), Tag(label="long-hair", group="coat", score=0.8)),
         "scores": {"species": {"cat": 0.9, "dog": 0.1}, "coat": {"long-hair": 0.8, "short-hair": 0.2}},
-        "model": ModelName(id="m"),
+        "model": ModelInfo(id="m"),
         "labels": "l",
         "by": "b",
-        "source": Source(kind="folder"),
+        "source": SourceInfo(kind="folder"),
         "tagged_at": "2026-11-23T12:00:00Z",
     }
     return TagRecord(**(values | changes))
@@ -24,28 +24,28 @@ def record(**changes) -> TagRecord:
 
 def test_a_corrected_group_has_those_tags_and_no_others():
     """The labels that a person wrote, with score 1; other groups keep theirs."""
-    found = corrected(record(), {"species": ["dog", "rabbit"]})
+    found = apply_corrections(record(), {"species": ["dog", "rabbit"]})
     assert [(tag.label, tag.score) for tag in found.tags] == [("dog", 1.0), ("rabbit", 1.0), ("long-hair", 0.8)]
     assert found.corrected == {"species": ["dog", "rabbit"]}
 
 
 def test_no_pet_after_all():
     """An empty list means that there is none."""
-    assert corrected(record(), {"species": [], "coat": []}).status == "no-pet"
+    assert apply_corrections(record(), {"species": [], "coat": []}).status == "no-pet"
 
 
 def test_a_pet_after_all():
     """A label makes a photo without pet a tagged one."""
-    assert corrected(record(status="no-pet", tags=()), {"species": ["cat"]}).status == "tagged"
+    assert apply_corrections(record(status="no-pet", tags=()), {"species": ["cat"]}).status == "tagged"
 
 
 @pytest.mark.parametrize("nonsense", [None, "dog", 5, {"species": 5}, [1]])
 def test_nonsense_changes_nothing(nonsense):
     """What is no correction is left out of account."""
-    assert corrected(record(), nonsense) == record()
+    assert apply_corrections(record(), nonsense) == record()
 
 
 def test_a_failed_photo_stays_failed():
     """A correction does not make a broken file readable."""
     failed = record(status="failed", tags=(), scores={}, error=Failure(code="truncated", message="cut"))
-    assert corrected(failed, {"species": ["cat"]}).status == "failed"
+    assert apply_corrections(failed, {"species": ["cat"]}).status == "failed"

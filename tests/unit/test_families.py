@@ -11,12 +11,12 @@ from transformers import AutoImageProcessor, AutoModelForZeroShotImageClassifica
 from families import FAMILIES, checkpoint_of, letters
 from pawtag.domain.errors import ConfigError, ModelError
 from pawtag.domain.labels import Labels, Thresholds
-from pawtag.domain.records import ModelName
+from pawtag.domain.records import ModelInfo
 from pawtag.images import ImageLimits, decode, prepare
 from pawtag.inference.checkpoint import Checkpoint
 from pawtag.inference.engines import torch as torch_engine
 from pawtag.inference.engines.torch import TorchModel
-from pawtag.inference.scoring import answer, prompts, word_vectors
+from pawtag.inference.scoring import embed_words, list_prompts, score_labels
 
 TEXTS = ["a photo of a cat", "a dog", "some other thing"]
 # The family's own way to prepare prompts, as its processor or its paper has it.
@@ -30,7 +30,7 @@ def family(request, tmp_path_factory):
 
 
 def loaded(folder) -> TorchModel:
-    return TorchModel(Checkpoint(folder, ModelName(id="tiny")), "cpu", 1)
+    return TorchModel(Checkpoint(folder, ModelInfo(id="tiny")), "cpu", 1)
 
 
 def reference(name, folder, pictures, texts):
@@ -69,8 +69,8 @@ def test_shares_follow_the_labels_for_every_family(family):
     labels = Labels.model_validate(
         {"templates": ["a {}"], "groups": {"species": {"labels": {"cat": ["cat", "kitten"], "none": ["sea"]}}}}
     )
-    vocabulary = word_vectors(labels, model.embed_text(prompts(labels)))
-    found = answer(model.embed_text(["a cat"])[0], vocabulary, model, Thresholds())
+    vocabulary = embed_words(labels, model.embed_text(list_prompts(labels)))
+    found = score_labels(model.embed_text(["a cat"])[0], vocabulary, model, Thresholds())
     assert sum(found.scores["species"].values()) == pytest.approx(1, abs=1e-3)
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from pawtag.config.labels_file import PACKAGED, load_labels
 from pawtag.domain.errors import ConfigError
-from pawtag.domain.labels import Group, Thresholds, ranked_labels
-from pawtag.inference.scoring import choose, shares
+from pawtag.domain.labels import Group, Thresholds, rank_labels
+from pawtag.inference.scoring import choose_tags, softmax_labels
 
 ROOT = Path(__file__).parents[2]
 MINIMAL = 'templates = ["a photo of a {}"]\n[groups.species]\nlabels.cat = ["cat"]\nlabels.dog = ["dog", "puppy"]\n'
@@ -94,7 +94,7 @@ def test_a_wrong_file_is_named_with_the_place(tmp_path, text, said):
 
 def test_shares_follow_the_formula_and_add_up_to_one():
     """log sum exp over a label's words, less half the logarithm of their number, then softmax."""
-    found = shares(np.array([2.0, 1.0, 3.0], np.float32), [1, 2], temperature=1.0)
+    found = softmax_labels(np.array([2.0, 1.0, 3.0], np.float32), [1, 2], temperature=1.0)
     first, second = 2.0, math.log(math.e**1 + math.e**3) - 0.5 * math.log(2)
     assert found.sum() == pytest.approx(1)
     assert found[0] == pytest.approx(1 / (1 + math.exp(second - first)), abs=1e-6)
@@ -102,7 +102,7 @@ def test_shares_follow_the_formula_and_add_up_to_one():
 
 def test_huge_logits_do_not_overflow():
     """Logits of a hundred, as CLIP's, give finite shares."""
-    assert np.isfinite(shares(np.array([1000.0, -1000.0, 990.0], np.float32), [1, 1, 1], 1.0)).all()
+    assert np.isfinite(softmax_labels(np.array([1000.0, -1000.0, 990.0], np.float32), [1, 1, 1], 1.0)).all()
 
 
 @pytest.mark.parametrize(
@@ -118,14 +118,14 @@ def test_huge_logits_do_not_overflow():
 def test_the_best_label_is_a_tag_at_its_threshold(scores, tags):
     """`none` is never a tag, further labels need 0.25, and a label's own threshold holds."""
     group = Group(labels={"cat": ["cat"], "dog": ["dog"], "none": ["x"]}, many=True, thresholds={"dog": 0.6})
-    assert [tag.label for tag in choose("species", group, scores, Thresholds())] == tags
+    assert [tag.label for tag in choose_tags("species", group, scores, Thresholds())] == tags
 
 
 def test_the_list_for_http_mixes_groups_best_first_without_none():
     """Labels below min_score and `none` are left out; `tagged` says which are tags."""
     scores = {"species": {"cat": 0.9, "dog": 0.005, "none": 0.095}, "coat": {"long-hair": 0.95}}
     group = Group(labels={"cat": ["cat"], "dog": ["dog"], "none": ["x"]})
-    rows = ranked_labels(scores, tuple(choose("species", group, scores["species"], Thresholds())), 0.01)
+    rows = rank_labels(scores, tuple(choose_tags("species", group, scores["species"], Thresholds())), 0.01)
     assert [(row["label"], row["tagged"]) for row in rows] == [("long-hair", False), ("cat", True)]
 
 
@@ -133,5 +133,5 @@ def test_a_models_own_threshold_of_a_label_holds_unless_the_labels_file_has_one(
     """What was measured for a model applies to it; what a user wrote wins."""
     measured, scores = Thresholds(labels={"dog": 0.9}), {"dog": 0.8, "cat": 0.2}
     labels = {"cat": ["cat"], "dog": ["dog"]}
-    assert choose("species", Group(labels=labels), scores, measured) == []
-    assert choose("species", Group(labels=labels, thresholds={"dog": 0.7}), scores, measured)
+    assert choose_tags("species", Group(labels=labels), scores, measured) == []
+    assert choose_tags("species", Group(labels=labels, thresholds={"dog": 0.7}), scores, measured)

@@ -7,10 +7,10 @@ from doubles import COLOURS, ColourModel
 from pawtag.domain.errors import ConfigError
 from pawtag.domain.labels import Thresholds
 from pawtag.inference.evaluation import FEWEST, Seen, Truth, calibration_error, judge, proposal, read_truths, table
-from pawtag.inference.scoring import prompts, word_vectors
+from pawtag.inference.scoring import embed_words, list_prompts
 
 MODEL = ColourModel()
-VOCABULARY = word_vectors(COLOURS, MODEL.embed_text(prompts(COLOURS)))
+VOCABULARY = embed_words(COLOURS, MODEL.embed_text(list_prompts(COLOURS)))
 RED, GREEN, BLUE = np.eye(3, dtype=np.float32)
 
 

@@ -2,7 +2,7 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from pawtag.domain.records import ModelName
+from pawtag.domain.records import ModelInfo
 from pawtag.metrics import Metrics
 
 
@@ -31,8 +31,8 @@ def test_photos_are_counted_by_source_and_status():
 def test_there_is_one_model_at_a_time():
     """After a change the old one is gone from the metrics."""
     metrics = Metrics()
-    metrics.model(ModelName(id="embedded", fallback=True, wanted="x"), "torch")
-    metrics.model(ModelName(id="x", revision="abc"), "torch")
+    metrics.model(ModelInfo(id="embedded", fallback=True, wanted="x"), "torch")
+    metrics.model(ModelInfo(id="x", revision="abc"), "torch")
     models = [name for name in values(metrics) if name.startswith("pawtag_model_info")]
     assert models == ["pawtag_model_info engine=torch fallback=false id=x revision=abc"]
 

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 from doubles import ColourModel
 from pawtag.config import ModelSettings, Settings
 from pawtag.domain.errors import ConfigError, ModelError
-from pawtag.domain.records import ModelName
+from pawtag.domain.records import ModelInfo
 from pawtag.inference import self_test, text_cache
 from pawtag.inference.checkpoint import DEFAULT_ID, EMBEDDED_FOLDER, PINNED_REVISIONS, Checkpoint, find, stand_in
 from pawtag.inference.engines.torch import TorchModel
@@ -32,7 +32,7 @@ def folder(whole, tmp_path):
 
 
 def loaded(folder) -> TorchModel:
-    return TorchModel(Checkpoint(folder, ModelName(id="tiny")), "cpu", 1)
+    return TorchModel(Checkpoint(folder, ModelInfo(id="tiny")), "cpu", 1)
 
 
 def with_tensors(folder, change):
@@ -52,12 +52,12 @@ def test_without_the_wanted_model_the_embedded_one_serves(monkeypatch, tmp_path)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     assert find(ModelSettings()) is None
     assert stand_in(ModelSettings()).folder == EMBEDDED_FOLDER
-    assert stand_in(ModelSettings()).name == ModelName(id="embedded", fallback=True, wanted=DEFAULT_ID)
+    assert stand_in(ModelSettings()).name == ModelInfo(id="embedded", fallback=True, wanted=DEFAULT_ID)
 
 
 def test_the_embedded_model_can_be_chosen_outright():
     """Then it is no fallback."""
-    assert find(ModelSettings(id="embedded")).name == ModelName(id="embedded")
+    assert find(ModelSettings(id="embedded")).name == ModelInfo(id="embedded")
 
 
 def test_without_a_fallback_an_absent_model_is_an_error(monkeypatch, tmp_path, labels):
@@ -74,7 +74,7 @@ def test_a_model_in_the_hubs_cache_is_taken_from_there(monkeypatch, tmp_path, fo
     shutil.copytree(folder, snapshot)
     found = find(ModelSettings())
     assert found.folder == snapshot
-    assert found.name == ModelName(id=DEFAULT_ID, revision=PINNED_REVISIONS[DEFAULT_ID])
+    assert found.name == ModelInfo(id=DEFAULT_ID, revision=PINNED_REVISIONS[DEFAULT_ID])
 
 
 @pytest.mark.parametrize("wrong", ["./absent", "/absent/folder", "no/such/model/id", "with spaces in it"])
@@ -158,12 +158,12 @@ def test_not_a_number_in_the_weights_is_refused(folder, tmp_path):
 
     with_tensors(folder, spoil)
     with pytest.raises(ModelError, match="not finite"):
-        self_test.verify(loaded(folder), Checkpoint(folder, ModelName(id="tiny")), tmp_path)
+        self_test.verify(loaded(folder), Checkpoint(folder, ModelInfo(id="tiny")), tmp_path)
 
 
 def test_another_answer_than_the_stored_one_is_refused(folder, tmp_path):
     """The first start keeps the answer, the next compares it."""
-    checkpoint, model = Checkpoint(folder, ModelName(id="tiny")), loaded(folder)
+    checkpoint, model = Checkpoint(folder, ModelInfo(id="tiny")), loaded(folder)
     self_test.verify(model, checkpoint, tmp_path)
     self_test.verify(model, checkpoint, tmp_path)
     kept = next((tmp_path / "self-tests").iterdir())

@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 
 from doubles import MemorySink, MemorySource, colour_tagger
 from pawtag.domain.errors import GoneError, TemporaryError
-from pawtag.domain.freshness import Judge
-from pawtag.domain.records import Event, ModelName
+from pawtag.domain.freshness import FreshnessPolicy
+from pawtag.domain.records import Event, ModelInfo
 from pawtag.pipeline.worker import Pipeline
 from pictures import BLUE, GREEN, RED, plain
 
@@ -18,7 +18,7 @@ async def working(source, sink, **tagger_options):
     """A pipeline at work over doubles."""
     async with colour_tagger(**tagger_options).running() as tagger:
         pipeline, stop = (
-            Pipeline(source, sink, tagger, judge=Judge(tagger.fingerprints, START), in_hand=4),
+            Pipeline(source, sink, tagger, judge=FreshnessPolicy(tagger.identity, START), in_hand=4),
             asyncio.Event(),
         )
         task = asyncio.create_task(pipeline.run(stop))
@@ -135,7 +135,7 @@ async def test_a_rival_daemon_is_named_once(caplog):
 
 async def test_a_fallback_says_so_in_the_record():
     """The record names the model that was used and the one that was wanted."""
-    _, sink = await worked_off({"a.png": plain()}, name=ModelName(id="embedded", fallback=True, wanted="org/model"))
+    _, sink = await worked_off({"a.png": plain()}, name=ModelInfo(id="embedded", fallback=True, wanted="org/model"))
     assert sink.records["a.png"].model.wanted == "org/model"
 
 

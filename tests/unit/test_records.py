@@ -7,11 +7,11 @@ import jsonschema
 
 from pawtag.cli.config import record_schema
 from pawtag.domain.errors import PermanentError
-from pawtag.domain.records import Fingerprints, ModelName, PhotoFacts, Source, Tag, Tagging
+from pawtag.domain.records import ModelInfo, PhotoInfo, SourceInfo, Tag, TaggerIdentity, Tagging
 from pawtag.pipeline.recording import failed, summary, tagged
 
 ROOT = Path(__file__).parents[2]
-OURS = Fingerprints(ModelName(id="m"), "0123456789ab", "ba9876543210")
+OURS = TaggerIdentity(ModelInfo(id="m"), "0123456789ab", "ba9876543210")
 KEYS = "schema status photo tags scores model labels by source corrected error tagged_at pawtag".split()
 
 
@@ -22,9 +22,9 @@ def test_the_schema_in_docs_is_the_one_in_force():
 
 def test_a_tagged_photos_document_has_the_keys_of_the_contract_in_order():
     """And it fits the schema."""
-    photo = PhotoFacts(name=None, bytes=1, sha256="0", width=1, height=1, format="PNG")
+    photo = PhotoInfo(name=None, bytes=1, sha256="0", width=1, height=1, format="PNG")
     tagging = Tagging((Tag(label="cat", group="species", score=0.9),), {"species": {"cat": 0.9}}, photo, has_pet=True)
-    document = tagged(tagging, "a.png", OURS, Source(kind="folder", mtime_ns=5)).document()
+    document = tagged(tagging, "a.png", OURS, SourceInfo(kind="folder", mtime_ns=5)).to_document()
     assert list(document) == KEYS
     assert document["source"] == {"kind": "folder", "mtime_ns": 5}
     assert document["photo"]["name"] == "a.png"
@@ -33,8 +33,8 @@ def test_a_tagged_photos_document_has_the_keys_of_the_contract_in_order():
 
 def test_a_failed_photos_document_says_why():
     """What it does not tell is null; there are no tags and no scores."""
-    record = failed(PermanentError("truncated", "Cut."), PhotoFacts(name="a.png"), OURS, Source(kind="request"))
-    document = record.document()
+    record = failed(PermanentError("truncated", "Cut."), PhotoInfo(name="a.png"), OURS, SourceInfo(kind="request"))
+    document = record.to_document()
     assert (document["status"], document["tags"], document["scores"]) == ("failed", [], {})
     assert document["error"] == {"code": "truncated", "message": "Cut."}
     assert document["photo"]["width"] is None

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pawtag.domain.document import fitted
+from pawtag.domain.document import truncate_name
 from pawtag.domain.errors import GoneError, TemporaryError
 from pawtag.files import is_temporary, write_whole
 from pawtag.folder.sidecars import Sidecars
@@ -77,11 +77,11 @@ def test_corrections_and_foreign_keys_stay(tmp_path):
 
 def test_a_name_without_room_is_cut_with_a_digest():
     """255 bytes is all that a name may have; two long names do not meet."""
-    first, second = fitted("ü" * 125 + "a.jpg", ".json"), fitted("ü" * 125 + "b.jpg", ".json")
+    first, second = truncate_name("ü" * 125 + "a.jpg", ".json"), truncate_name("ü" * 125 + "b.jpg", ".json")
     assert first != second
     assert len(first.encode()) <= 255
     assert first.endswith(".json")
-    assert fitted("short.jpg", ".json") == "short.jpg.json"
+    assert truncate_name("short.jpg", ".json") == "short.jpg.json"
 
 
 def test_a_photo_with_the_longest_name_gets_its_record(tmp_path):

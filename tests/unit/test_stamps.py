@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from pawtag.domain.freshness import Judge
-from pawtag.domain.records import Fingerprints, ModelName, PhotoRef, Stamp
+from pawtag.domain.freshness import FreshnessPolicy
+from pawtag.domain.records import ModelInfo, PhotoRef, Stamp, TaggerIdentity
 
 START = "2026-11-23T12:00:00Z"
 REF = PhotoRef("a.jpg", 10, 20)
-OURS = Fingerprints(ModelName(id="wanted/model"), "labels", "ours")
-FALLBACK = Fingerprints(ModelName(id="embedded", fallback=True, wanted="wanted/model"), "labels", "small")
+OURS = TaggerIdentity(ModelInfo(id="wanted/model"), "labels", "ours")
+FALLBACK = TaggerIdentity(ModelInfo(id="embedded", fallback=True, wanted="wanted/model"), "labels", "small")
 STAMP = Stamp(10, 20, "digest", "ours", "labels", "wanted/model", fallback=False, tagged_at="2026-11-22T12:00:00Z")
 
 
@@ -27,12 +27,12 @@ STAMP = Stamp(10, 20, "digest", "ours", "labels", "wanted/model", fallback=False
 )
 def test_a_photo_is_current_when_version_and_fingerprint_are(stamp, current):
     """Another size, time, model or label set makes it stale."""
-    assert Judge(OURS, START).is_current(stamp, REF) is current
+    assert FreshnessPolicy(OURS, START).is_current(stamp, REF) is current
 
 
 def test_a_fallback_never_replaces_the_wanted_models_record():
     """To the fallback, the wanted model's record with the same labels is current; with other labels not."""
-    judge = Judge(FALLBACK, START)
+    judge = FreshnessPolicy(FALLBACK, START)
     assert judge.is_current(STAMP, REF)
     assert not judge.is_current(replace(STAMP, labels="others"), REF)
     assert not judge.is_current(replace(STAMP, model_id="third/model"), REF)
@@ -40,7 +40,7 @@ def test_a_fallback_never_replaces_the_wanted_models_record():
 
 def test_two_daemons_do_not_tag_to_and_fro():
     """What another daemon wrote since our start is left, unless the photo has changed."""
-    judge, rival = Judge(OURS, START), replace(STAMP, by="theirs", tagged_at="2026-11-23T12:00:01Z")
+    judge, rival = FreshnessPolicy(OURS, START), replace(STAMP, by="theirs", tagged_at="2026-11-23T12:00:01Z")
     assert judge.is_current(rival, REF)
-    assert judge.is_rival(rival)
+    assert judge.written_by_peer(rival)
     assert not judge.is_current(rival, PhotoRef("a.jpg", 11, 20))

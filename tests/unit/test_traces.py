@@ -17,7 +17,7 @@ OURS = {"schema": "pawtag.record/1"}
 def found(sidecars) -> dict[str, tuple[bool, bool]]:
     """Each trace's path below the root, with whether it is an orphan and whether it holds a person's words."""
     return {
-        os.path.relpath(trace.path, sidecars.home): (trace.is_orphan, trace.holds_yours)
+        os.path.relpath(trace.path, sidecars.home): (trace.is_orphan, trace.has_user_content)
         for trace in traces(sidecars, SETTINGS)
     }
 

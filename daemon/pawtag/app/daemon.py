@@ -105,7 +105,7 @@ class _Daemon:
         asyncio.get_running_loop().set_default_executor(threads)
         for work in works:
             self.desk.metrics.watch_depth(work.pipeline.state.name, partial(getattr, work, "waiting"))
-            if tagger.fingerprints.model.fallback:
+            if tagger.identity.model.fallback:
                 work.pipeline.on_record = self._note
         self.desk.events = pushes[0].inbox.accept if pushes else None
         return works

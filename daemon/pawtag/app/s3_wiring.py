@@ -7,7 +7,7 @@ from pathlib import Path
 from pawtag.app.s3_runners import PushWork, QueueWork, RenewalWork, ScanWork
 from pawtag.config import Settings
 from pawtag.domain.errors import ConfigError
-from pawtag.domain.freshness import Judge
+from pawtag.domain.freshness import FreshnessPolicy
 from pawtag.domain.ports import PhotoSource
 from pawtag.domain.records import now
 from pawtag.images import ImageLimits
@@ -37,7 +37,7 @@ def queue_works(settings: Settings, tagger: Tagger) -> list[QueueWork]:
     for url in settings.s3.queue_urls:
         mailbox = mailbox_of(settings, url)
         objects = objects_of(settings)
-        source = QueueSource(mailbox, objects, settings.s3, tagger.fingerprints.by)
+        source = QueueSource(mailbox, objects, settings.s3, tagger.identity.by)
         works.append(QueueWork(source, _pipeline(settings, source, objects, tagger)))
     return works
 
@@ -110,7 +110,7 @@ def state_of(settings: Settings) -> Path:
 
 
 def _pipeline(settings: Settings, source: PhotoSource, objects: Objects, tagger: Tagger) -> Pipeline:
-    judge = Judge(tagger.fingerprints, now())
+    judge = FreshnessPolicy(tagger.identity, now())
     return Pipeline(source, objects, tagger, judge=judge, in_hand=settings.s3.concurrency)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from pawtag.app.runner import FolderWork
 from pawtag.config import Settings
 from pawtag.domain.errors import ConfigError, PawtagError
-from pawtag.domain.freshness import Judge
+from pawtag.domain.freshness import FreshnessPolicy
 from pawtag.domain.records import PhotoRef, now
 from pawtag.folder.sidecars import Sidecars
 from pawtag.folder.source import FolderSource
@@ -37,9 +37,9 @@ def folder_of(settings: Settings) -> Path | None:
 
 def folder_work(settings: Settings, root: Path, tagger: Tagger, *, verify: bool = False) -> FolderWork:
     """The folder's part of the daemon, not yet running. With `verify` photos are compared by their content."""
-    sidecars, judge = sidecars_of(settings, root), Judge(tagger.fingerprints, now())
+    sidecars, judge = sidecars_of(settings, root), FreshnessPolicy(tagger.identity, now())
     needs = partial(_needs, judge, sidecars, verify_up_to=settings.limits.max_file_bytes if verify else None)
-    judge = replace(judge, trusts_times=not verify)
+    judge = replace(judge, trusts_mtime=not verify)
     skipped = tagger.metrics.skipped
     source = FolderSource(root, settings.folder, needs, max_bytes=settings.limits.max_file_bytes, skipped=skipped)
     pipeline = Pipeline(source, sidecars, tagger, judge=judge, in_hand=settings.limits.in_hand)
@@ -54,7 +54,7 @@ def sidecars_of(settings: Settings, root: Path) -> Sidecars:
     return Sidecars(root, mirror)
 
 
-def _needs(judge: Judge, sidecars: Sidecars, ref: PhotoRef, *, verify_up_to: int | None) -> bool:
+def _needs(judge: FreshnessPolicy, sidecars: Sidecars, ref: PhotoRef, *, verify_up_to: int | None) -> bool:
     """Whether a photo is owed a record; with `verify_up_to`, files of up to so many bytes are read and compared."""
     try:
         stamp = sidecars.current(ref)

@@ -42,7 +42,7 @@ def take_back(found: Iterable[Trace], sidecars: Sidecars, *, dry_run: bool, your
     """Remove what was found, or with `dry_run` name it, and say how many there were."""
     removed = left = failed = 0
     for trace in found:
-        if trace.holds_yours and not yours:
+        if trace.has_user_content and not yours:
             left += 1
         elif dry_run or remove(trace, sidecars):
             removed += 1

@@ -79,7 +79,7 @@ def _advance(bar: "tqdm[None]", pull: Pull, count: int) -> None:
 
 
 def _show(loaded: Loaded, *, as_json: bool) -> None:
-    names, spec = loaded.tagger.fingerprints, loaded.model.spec
+    names, spec = loaded.tagger.identity, loaded.model.spec
     shown = {
         **names.model.model_dump(),
         "engine": loaded.model.engine,

@@ -11,7 +11,7 @@ from pawtag import log
 from pawtag.config import Settings
 from pawtag.config.labels_file import load_labels
 from pawtag.domain.errors import GoneError, PermanentError, TemporaryError
-from pawtag.domain.records import PhotoFacts, Source, TagRecord
+from pawtag.domain.records import PhotoInfo, SourceInfo, TagRecord
 from pawtag.folder.walk import read
 from pawtag.inference import model_loader
 from pawtag.inference.tagger import Tagger, facts
@@ -47,21 +47,21 @@ async def _tag_all(names: list[str], settings: Settings, tagger: Tagger, *, as_j
 
 def _line(name: str, record: TagRecord, *, as_json: bool) -> str:
     shown = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return json.dumps(record.document(), ensure_ascii=False) if as_json else f"{shown}: {summary(record)}"
+    return json.dumps(record.to_document(), ensure_ascii=False) if as_json else f"{shown}: {summary(record)}"
 
 
 async def _record(name: str, settings: Settings, tagger: Tagger, ahead: asyncio.Semaphore) -> TagRecord:
     base = None if name == STDIN else os.fsencode(Path(name).name).decode("utf-8", "replace")
-    photo, source = PhotoFacts(name=base), Source(kind="request")
+    photo, source = PhotoInfo(name=base), SourceInfo(kind="request")
     async with ahead:
         try:
             data = await asyncio.to_thread(_bytes, name, settings.limits.max_file_bytes)
             photo = facts(data, base)
-            return tagged(await tagger.tag(data), base, tagger.fingerprints, source)
+            return tagged(await tagger.tag(data), base, tagger.identity, source)
         except PermanentError as error:
-            return failed(error, photo, tagger.fingerprints, source)
+            return failed(error, photo, tagger.identity, source)
         except (GoneError, TemporaryError) as error:
-            return failed(PermanentError("unreadable", str(error)), photo, tagger.fingerprints, source)
+            return failed(PermanentError("unreadable", str(error)), photo, tagger.identity, source)
 
 
 def _bytes(name: str, limit: int) -> bytes:

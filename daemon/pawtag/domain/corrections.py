@@ -7,9 +7,9 @@ from pawtag.domain.records import PET_GROUP, Corrections, Tag, TagRecord
 CORRECTIONS: TypeAdapter[Corrections] = TypeAdapter(Corrections)
 
 
-def corrected(record: TagRecord, corrections: object) -> TagRecord:
+def apply_corrections(record: TagRecord, corrections: object) -> TagRecord:
     """`record` with the tags of the corrected groups replaced; anything that is no correction changes nothing."""
-    by_group = understood(corrections)
+    by_group = parse_corrections(corrections)
     if by_group is None:
         return record
     groups = list(dict.fromkeys([*record.scores, *by_group]))
@@ -20,7 +20,7 @@ def corrected(record: TagRecord, corrections: object) -> TagRecord:
     return record.model_copy(update={"tags": tags, "status": status, "corrected": by_group})
 
 
-def understood(corrections: object) -> Corrections | None:
+def parse_corrections(corrections: object) -> Corrections | None:
     """What a person wrote, `{"species": "dog"}` as `{"species": ["dog"]}`; None for what is no correction."""
     if not isinstance(corrections, dict):
         return None

@@ -8,26 +8,26 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pawtag.domain.corrections import corrected, understood
+from pawtag.domain.corrections import apply_corrections, parse_corrections
 from pawtag.domain.records import SCHEMA, Stamp, TagRecord
 
-OURS = SCHEMA.split("/")[0]
-LARGEST_BYTES = 16 * 1024 * 1024
-LONGEST_NAME_BYTES = 255
+SCHEMA_NAME = SCHEMA.split("/")[0]
+MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
+MAX_NAME_BYTES = 255
 # The second where a file of another program has the first.
 SUFFIXES = (".json", ".pawtag.json")
 OUR_KEYS = frozenset(field.alias or name for name, field in TagRecord.model_fields.items() if name != "corrected")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class StoredDocument:
     """What stands under a record's name. `document` is None for a broken one of ours, and for what is not ours."""
 
     ours: bool
     document: dict[str, Any] | None = None
 
     @property
-    def holds_yours(self) -> bool:
+    def has_user_content(self) -> bool:
         """Whether a person's correction is in it, or another program's key."""
         document = self.document or {}
         return document.get("corrected") is not None or not set(document) <= OUR_KEYS | {"corrected"}
@@ -39,26 +39,26 @@ class Found:
         return source.get("uri") if isinstance(source, dict) else None
 
 
-def found_in(content: bytes) -> Found:
+def parse_document(content: bytes) -> StoredDocument:
     """What `content` is: a record of ours, also one that was cut short, or another program's."""
     try:
         document = json.loads(content)
     except (ValueError, RecursionError):
-        return Found(ours=_began_as_ours(content))
-    ours = isinstance(document, dict) and str(document.get("schema", "")).startswith(OURS + "/")
-    return Found(ours, document if ours else None)
+        return StoredDocument(ours=_began_as_ours(content))
+    ours = isinstance(document, dict) and str(document.get("schema", "")).startswith(SCHEMA_NAME + "/")
+    return StoredDocument(ours, document if ours else None)
 
 
-def merged(record: TagRecord, old: dict[str, Any] | None) -> dict[str, Any]:
+def merge_record(record: TagRecord, old: dict[str, Any] | None) -> dict[str, Any]:
     """The record's document with the corrections of the old one, and with its keys that are not ours."""
     old = old or {}
-    document = corrected(record, old.get("corrected")).document()
+    document = apply_corrections(record, old.get("corrected")).to_document()
     if document["corrected"] is None and old.get("corrected") is not None:
         document["corrected"] = old["corrected"]  # a slip of the pen is the user's, to be mended and not lost
     return document | {key: value for key, value in old.items() if key not in document}
 
 
-def encoded(document: dict[str, Any]) -> bytes:
+def encode_document(document: dict[str, Any]) -> bytes:
     """UTF-8; a string that is none (half an emoji in another program's key) as escapes."""
     try:
         return (json.dumps(document, ensure_ascii=False, indent=1) + "\n").encode()
@@ -66,18 +66,18 @@ def encoded(document: dict[str, Any]) -> bytes:
         return (json.dumps(document, indent=1) + "\n").encode()
 
 
-def stamp_of(document: dict[str, Any]) -> Stamp | None:
+def parse_stamp(document: dict[str, Any]) -> Stamp | None:
     """The stamp that the document is; None where it is broken, or a person has corrected it since."""
     try:
-        record = TagRecord.model_validate(document | {"corrected": understood(document.get("corrected"))})
+        record = TagRecord.model_validate(document | {"corrected": parse_corrections(document.get("corrected"))})
     except ValidationError:
         return None
-    if corrected(record, record.corrected) != record:
+    if apply_corrections(record, record.corrected) != record:
         return None  # the tags are to follow
-    return Stamp.of(record)
+    return Stamp.from_record(record)
 
 
-def fitted(name: str, suffix: str, longest_bytes: int = LONGEST_NAME_BYTES) -> str:
+def truncate_name(name: str, suffix: str, longest_bytes: int = MAX_NAME_BYTES) -> str:
     """`name` with `suffix`; where that is too long, cut, with `~` and 12 hex digits of its digest."""
     whole = os.fsencode(name)
     if len(whole) + len(suffix) <= longest_bytes:
@@ -89,4 +89,4 @@ def fitted(name: str, suffix: str, longest_bytes: int = LONGEST_NAME_BYTES) -> s
 
 def _began_as_ours(content: bytes) -> bool:
     """A record that was cut short or damaged still begins as pawtag writes it."""
-    return b"".join(content[:100].split()).startswith(b'{"schema":"' + OURS.encode())
+    return b"".join(content[:100].split()).startswith(b'{"schema":"' + SCHEMA_NAME.encode())

@@ -51,7 +51,7 @@ class Labels(BaseModel):
     @cached_property
     def fingerprint(self) -> str:
         """12 hex digits that change with anything but comments and layout."""
-        return fingerprint(self.model_dump(mode="json"))
+        return digest_json(self.model_dump(mode="json"))
 
     def prompt_sets(self) -> Iterator[tuple[PromptSet, list[list[str]]]]:
         """Each prompt set with its prompts: a list for each word, in the order of labels and words."""
@@ -89,12 +89,12 @@ class Thresholds:
         return self.labels.get(label, self.tag)
 
 
-def fingerprint(document: Any) -> str:
+def digest_json(document: Any) -> str:
     """12 hex digits of a JSON document, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def ranked_labels(scores: Scores, tags: tuple[Tag, ...], min_score: float) -> list[dict[str, Any]]:
+def rank_labels(scores: Scores, tags: tuple[Tag, ...], min_score: float) -> list[dict[str, Any]]:
     """The HTTP view: every label but `none` at or above `min_score`, best first, groups mixed."""
     tagged = {(tag.group, tag.label): tag.score for tag in tags}
     found = {(group, label): score for group, shares in scores.items() for label, score in shares.items()} | tagged

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from pawtag.domain.records import Event, Floats, Payload, PhotoRef, PixelSpec, Source, Stamp, TagRecord
+from pawtag.domain.records import Event, Floats, Payload, PhotoRef, PixelSpec, SourceInfo, Stamp, TagRecord
 
 MB = 1_000_000
 
@@ -20,7 +20,7 @@ class SourceState:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class DownloadProgress:
     """How far a download is. `reason` says why it waits, or that it has been given up."""
 
     model_id: str
@@ -44,7 +44,7 @@ class PhotoSource(Protocol):
     def events(self, stop: asyncio.Event) -> AsyncIterator[Event]:
         """Events until `stop` is set."""
 
-    def origin(self, ref: PhotoRef) -> Source:
+    def origin(self, ref: PhotoRef) -> SourceInfo:
         """What a record says of where the photo came from."""
 
     async def read(self, event: Event) -> Payload:
@@ -76,7 +76,7 @@ class Sink(Protocol):
         """
 
 
-class Model(Protocol):
+class Engine(Protocol):
     """An image-text model that is loaded. Its calls block."""
 
     @property

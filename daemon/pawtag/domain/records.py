@@ -93,13 +93,13 @@ class PixelSpec:
         return self.resize if isinstance(self.resize, int) else max(self.resize)
 
 
-class Frozen(BaseModel):
+class FrozenModel(BaseModel):
     """A value that crosses the border: checked, frozen."""
 
     model_config = ConfigDict(frozen=True)
 
 
-class Tag(Frozen):
+class Tag(FrozenModel):
     """A label that the photo got. `score` is its share within its group, 0 to 1."""
 
     label: str
@@ -107,7 +107,7 @@ class Tag(Frozen):
     score: float
 
 
-class PhotoFacts(Frozen):
+class PhotoInfo(FrozenModel):
     """What is known about the photo itself; what a failed one does not tell is null."""
 
     name: str | None
@@ -118,7 +118,7 @@ class PhotoFacts(Frozen):
     format: str | None = None
 
 
-class ModelName(Frozen):
+class ModelInfo(FrozenModel):
     """The model that was used; under the fallback `wanted` names the one that was asked for."""
 
     id: str
@@ -127,7 +127,7 @@ class ModelName(Frozen):
     wanted: str | None = None
 
 
-class Source(Frozen):
+class SourceInfo(FrozenModel):
     """Where the photo came from; for a folder, the version that was read."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -138,7 +138,7 @@ class Source(Frozen):
     version_id: str | None = None
 
 
-class Failure(Frozen):
+class Failure(FrozenModel):
     """Why a photo could not be tagged."""
 
     code: ErrorCode
@@ -151,37 +151,37 @@ class Tagging:
 
     tags: tuple[Tag, ...]
     scores: Scores
-    photo: PhotoFacts
+    photo: PhotoInfo
     has_pet: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Fingerprints:
+class TaggerIdentity:
     """What a tagger is: the model's name, its labels, and both with all settings as one digest."""
 
-    model: ModelName
+    model: ModelInfo
     labels: str
     by: str
 
 
-class TagRecord(Frozen):
+class TagRecord(FrozenModel):
     """What a photo got: the sidecar, and what HTTP and the command line show of it."""
 
     schema_: str = Field(SCHEMA, alias="schema")
     status: Literal["tagged", "no-pet", "failed"]
-    photo: PhotoFacts
+    photo: PhotoInfo
     tags: tuple[Tag, ...]
     scores: Scores
-    model: ModelName
+    model: ModelInfo
     labels: str
     by: str
-    source: Source
+    source: SourceInfo
     corrected: Corrections | None = None
     error: Failure | None = None
     tagged_at: str
     pawtag: str = __version__
 
-    def document(self) -> dict[str, Any]:
+    def to_document(self) -> dict[str, Any]:
         """The record as plain JSON values, its keys in the order of the schema."""
         document = self.model_dump(mode="json", by_alias=True)
         document["source"] = {name: value for name, value in document["source"].items() if value is not None}
@@ -204,7 +204,7 @@ class Stamp:
     etag: str | None = None
 
     @classmethod
-    def of(cls, record: TagRecord) -> Self:
+    def from_record(cls, record: TagRecord) -> Self:
         """The stamp that a record is."""
         return cls(
             size_bytes=record.photo.bytes,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pawtag.config import FolderSettings
-from pawtag.domain.document import SUFFIXES, fitted
+from pawtag.domain.document import SUFFIXES, truncate_name
 from pawtag.files import is_temporary
 from pawtag.folder.sidecars import Sidecars, look
 from pawtag.folder.walk import is_folder, is_photo_name
@@ -23,7 +23,7 @@ class Trace:
 
     path: Path
     is_orphan: bool
-    holds_yours: bool = False
+    has_user_content: bool = False
 
 
 def traces(sidecars: Sidecars, settings: FolderSettings) -> Iterator[Trace]:
@@ -64,7 +64,7 @@ def _names_of(folder: Path) -> frozenset[str]:
         names = [path.name for path in folder.iterdir()]
     except (FileNotFoundError, NotADirectoryError):
         return frozenset()
-    return frozenset(fitted(name, suffix) for name in names for suffix in SUFFIXES)
+    return frozenset(truncate_name(name, suffix) for name in names for suffix in SUFFIXES)
 
 
 def _trace(path: Path, wanted: frozenset[str], settings: FolderSettings) -> Trace | None:
@@ -78,7 +78,7 @@ def _trace(path: Path, wanted: frozenset[str], settings: FolderSettings) -> Trac
     is_sidecar = _is_for_a_photo(path.name, settings) or SHORTENED.search(path.name)
     if not is_sidecar and path.name not in _own_names(document):
         return None  # a record that somebody saved under a name of his own
-    return Trace(path, path.name not in wanted, found.holds_yours)
+    return Trace(path, path.name not in wanted, found.has_user_content)
 
 
 def _is_for_a_photo(name: str, settings: FolderSettings) -> bool:
@@ -89,4 +89,4 @@ def _is_for_a_photo(name: str, settings: FolderSettings) -> bool:
 def _own_names(document: dict[str, Any]) -> tuple[str, ...]:
     photo = document.get("photo")
     name = photo.get("name") if isinstance(photo, dict) else None
-    return tuple(fitted(name, suffix) for suffix in SUFFIXES) if isinstance(name, str) else ()
+    return tuple(truncate_name(name, suffix) for suffix in SUFFIXES) if isinstance(name, str) else ()

@@ -4,7 +4,16 @@ import errno
 import os
 from pathlib import Path
 
-from pawtag.domain.document import LARGEST_BYTES, SUFFIXES, Found, encoded, fitted, found_in, merged, stamp_of
+from pawtag.domain.document import (
+    MAX_DOCUMENT_BYTES,
+    SUFFIXES,
+    StoredDocument,
+    encode_document,
+    merge_record,
+    parse_document,
+    parse_stamp,
+    truncate_name,
+)
 from pawtag.domain.errors import GoneError, TemporaryError
 from pawtag.domain.records import PhotoRef, Stamp, TagRecord
 from pawtag.files import write_whole
@@ -40,7 +49,7 @@ class Sidecars:
             ours = next((found for found in looks if found is not None and found.ours), None)
         except OSError as error:
             raise _explained(error, ref) from error
-        return stamp_of(ours.document) if ours and ours.document else None
+        return parse_stamp(ours.document) if ours and ours.document else None
 
     def write(self, ref: PhotoRef, record: TagRecord) -> None:
         """Write the record, keeping what a person corrected and keys that are not ours.
@@ -58,7 +67,7 @@ class Sidecars:
             raise _explained(error, ref) from error
         raise TemporaryError(f"The names for the sidecar of {ref.uri} are taken by files of others.", delay_s=60)
 
-    def _place(self, ref: PhotoRef) -> tuple[Path, Found | None]:
+    def _place(self, ref: PhotoRef) -> tuple[Path, StoredDocument | None]:
         """Where our record stands; without one, the first name that is free."""
         looks = [(path, look(path)) for path in self._names(ref.uri)]
         ours = (each for each in looks if each[1] is not None and each[1].ours)
@@ -69,14 +78,14 @@ class Sidecars:
         photo = Path(uri)
         folder = self.home / photo.parent.relative_to(self.root)
         first, second = SUFFIXES
-        return folder / fitted(photo.name, first), folder / fitted(photo.name, second)
+        return folder / truncate_name(photo.name, first), folder / truncate_name(photo.name, second)
 
 
-def _write(path: Path, found: Found | None, record: TagRecord, *, make_folder: bool) -> bool:
+def _write(path: Path, found: StoredDocument | None, record: TagRecord, *, make_folder: bool) -> bool:
     """Whether the record now stands there; False where the name is another's, or was taken meanwhile."""
     if found is not None and not found.ours:
         return False
-    content = encoded(merged(record, found.document if found else None))
+    content = encode_document(merge_record(record, found.document if found else None))
     if make_folder:
         path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -86,18 +95,18 @@ def _write(path: Path, found: Found | None, record: TagRecord, *, make_folder: b
     return True
 
 
-def look(path: Path) -> Found | None:
+def look(path: Path) -> StoredDocument | None:
     """What stands there; None for nothing. Raises OSError where that cannot be told."""
     try:
         with path.open("rb") as file:
-            content = file.read(LARGEST_BYTES)
+            content = file.read(MAX_DOCUMENT_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         if error.errno in NOT_FOR_US:
-            return Found(ours=False)
+            return StoredDocument(ours=False)
         raise
-    return found_in(content)
+    return parse_document(content)
 
 
 def _explained(error: OSError, ref: PhotoRef) -> TemporaryError:

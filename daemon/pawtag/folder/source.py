@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pawtag.config import FolderSettings
 from pawtag.domain.ports import SourceState
-from pawtag.domain.records import Event, Payload, PhotoRef, Source
+from pawtag.domain.records import Event, Payload, PhotoRef, SourceInfo
 from pawtag.folder.backlog import Backlog
 from pawtag.folder.stability import Settling
 from pawtag.folder.walk import Sighting, read, sighting
@@ -101,9 +101,9 @@ class FolderSource:
         finally:
             stopping.cancel()
 
-    def origin(self, ref: PhotoRef) -> Source:
+    def origin(self, ref: PhotoRef) -> SourceInfo:
         """What a record says of the file: which version of it was read."""
-        return Source(kind="folder", mtime_ns=ref.mtime_ns)
+        return SourceInfo(kind="folder", mtime_ns=ref.mtime_ns)
 
     async def read(self, event: Event) -> Payload:
         """The photo's bytes as they are now; see `walk.read` for the errors."""

@@ -13,7 +13,7 @@ from huggingface_hub.file_download import repo_folder_name
 from pawtag.config import EMBEDDED, ModelSettings
 from pawtag.domain.errors import ConfigError, ModelError
 from pawtag.domain.labels import Thresholds
-from pawtag.domain.records import ModelName
+from pawtag.domain.records import ModelInfo
 from pawtag.inference.hub.verify import is_genuine, named_digest, sha256
 
 EMBEDDED_FOLDER = Path(__file__).parent / EMBEDDED
@@ -44,7 +44,7 @@ class Checkpoint:
     """A folder that transformers can load, and the name that its records carry."""
 
     folder: Path
-    name: ModelName
+    name: ModelInfo
 
     @property
     def weights(self) -> tuple[str, ...]:
@@ -100,19 +100,19 @@ def find(settings: ModelSettings) -> Checkpoint | None:
     Raises ConfigError for a folder that is no checkpoint, and for what can be no hub id.
     """
     if settings.id == EMBEDDED:
-        return Checkpoint(EMBEDDED_FOLDER, ModelName(id=EMBEDDED))
+        return Checkpoint(EMBEDDED_FOLDER, ModelInfo(id=EMBEDDED))
     folder = Path(settings.id).expanduser()
     if folder.is_dir():
-        return Checkpoint(_checked(folder), ModelName(id=settings.id, revision=settings.revision))
+        return Checkpoint(_checked(folder), ModelInfo(id=settings.id, revision=settings.revision))
     if settings.id.startswith((".", "~", "/")):
         raise ConfigError(f"The model folder {settings.id} does not exist.")
     cached = _cached(settings.id, wanted_revision(settings))
-    return Checkpoint(cached, ModelName(id=settings.id, revision=cached.name)) if cached else None
+    return Checkpoint(cached, ModelInfo(id=settings.id, revision=cached.name)) if cached else None
 
 
 def stand_in(settings: ModelSettings) -> Checkpoint:
     """The model that ships, in the wanted one's place."""
-    return Checkpoint(EMBEDDED_FOLDER, ModelName(id=EMBEDDED, fallback=True, wanted=settings.id))
+    return Checkpoint(EMBEDDED_FOLDER, ModelInfo(id=EMBEDDED, fallback=True, wanted=settings.id))
 
 
 def wanted_revision(settings: ModelSettings) -> str | None:

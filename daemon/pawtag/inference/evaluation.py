@@ -9,9 +9,9 @@ import numpy as np
 
 from pawtag.domain.errors import ConfigError
 from pawtag.domain.labels import NONE, Thresholds
-from pawtag.domain.ports import Model
+from pawtag.domain.ports import Engine
 from pawtag.domain.records import PET_GROUP, Floats
-from pawtag.inference.scoring import Answer, Vocabulary, answer
+from pawtag.inference.scoring import ScoredLabels, Vocabulary, score_labels
 
 COAT_GROUP = "coat"
 BINS = 5
@@ -43,7 +43,7 @@ class Judged:
     """A labelled photo, and what the model says of it; `coat`: the coat's logits, asked about the true species."""
 
     truth: Truth
-    found: Answer
+    found: ScoredLabels
     coat: dict[str, float]
 
     @property
@@ -83,12 +83,12 @@ def read_truths(path: Path, vocabulary: Vocabulary) -> list[Truth]:
     return [Truth(row["file"], row[PET_GROUP], row.get(COAT_GROUP) or "") for row in rows]
 
 
-def judge(seen: Sequence[Seen], vocabulary: Vocabulary, model: Model, thresholds: Thresholds) -> list[Judged]:
+def judge(seen: Sequence[Seen], vocabulary: Vocabulary, model: Engine, thresholds: Thresholds) -> list[Judged]:
     """What the model says of each photo."""
     return [
         Judged(
             photo.truth,
-            answer(photo.embedding, vocabulary, model, thresholds),
+            score_labels(photo.embedding, vocabulary, model, thresholds),
             _coat(photo, vocabulary, model),
         )
         for photo in seen
@@ -119,7 +119,7 @@ def calibration_error(photos: Sequence[Judged]) -> float:
     return float(sum(abs(scores[each].mean() - hits[each].mean()) * len(each) for each in bins) / len(photos))
 
 
-def proposal(seen: Sequence[Seen], vocabulary: Vocabulary, model: Model, now: Thresholds) -> Thresholds:
+def proposal(seen: Sequence[Seen], vocabulary: Vocabulary, model: Engine, now: Thresholds) -> Thresholds:
     """The temperature of the least negative log-likelihood (Guo et al. 2017), and the threshold of the most right.
 
     Of equally good thresholds the middle one. Raises ConfigError for fewer than 20 photos, or only pets, or none.
@@ -147,7 +147,7 @@ def _is_right_from(photo: Judged, threshold: float) -> bool:
     return tag == photo.truth.species
 
 
-def _coat(photo: Seen, vocabulary: Vocabulary, model: Model) -> dict[str, float]:
+def _coat(photo: Seen, vocabulary: Vocabulary, model: Engine) -> dict[str, float]:
     vectors = vocabulary.vectors.get((COAT_GROUP, photo.truth.species))
     group = vocabulary.labels.groups.get(COAT_GROUP)
     if vectors is None or group is None or any(len(words) > 1 for words in group.labels.values()):

@@ -5,12 +5,12 @@ from dataclasses import asdict, dataclass, replace
 
 from pawtag.config import Settings
 from pawtag.domain.errors import ModelError
-from pawtag.domain.labels import Labels, Thresholds, fingerprint
-from pawtag.domain.ports import Model
-from pawtag.domain.records import Fingerprints
+from pawtag.domain.labels import Labels, Thresholds, digest_json
+from pawtag.domain.ports import Engine
+from pawtag.domain.records import TaggerIdentity
 from pawtag.inference import self_test, text_cache
 from pawtag.inference.checkpoint import Checkpoint, find, stand_in
-from pawtag.inference.scoring import prompts, word_vectors
+from pawtag.inference.scoring import embed_words, list_prompts
 from pawtag.inference.tagger import Tagger
 from pawtag.metrics import Metrics
 
@@ -26,7 +26,7 @@ class Loaded:
 
     tagger: Tagger
     checkpoint: Checkpoint
-    model: Model
+    model: Engine
     calibrated: bool
 
 
@@ -56,19 +56,19 @@ def open_checkpoint(
 
     model = TorchModel(checkpoint, settings.model.device, settings.limits.threads)
     self_test.verify(model, checkpoint, settings.model.cache_dir)
-    vocabulary = word_vectors(labels, text_cache.embeddings(model, prompts(labels), settings.model.cache_dir))
+    vocabulary = embed_words(labels, text_cache.embeddings(model, list_prompts(labels), settings.model.cache_dir))
     measured = _measured(settings, checkpoint)
     thresholds = _thresholds(settings, measured)
-    names = fingerprints(checkpoint, model.digest, labels, thresholds)
-    tagger = Tagger(model, vocabulary, thresholds, fingerprints=names, limits=settings.limits, metrics=metrics)
+    identity = _identify(checkpoint, model.digest, labels, thresholds)
+    tagger = Tagger(model, vocabulary, thresholds, identity=identity, limits=settings.limits, metrics=metrics)
     return Loaded(tagger, checkpoint, model, calibrated=measured is not None)
 
 
-def fingerprints(checkpoint: Checkpoint, digest: str, labels: Labels, thresholds: Thresholds) -> Fingerprints:
+def _identify(checkpoint: Checkpoint, digest: str, labels: Labels, thresholds: Thresholds) -> TaggerIdentity:
     """What makes a record stale, as digests."""
     name = checkpoint.name
-    by = fingerprint([name.id, name.revision, digest, labels.fingerprint, asdict(thresholds), PREPROCESSING])
-    return Fingerprints(name, labels.fingerprint, by)
+    by = digest_json([name.id, name.revision, digest, labels.fingerprint, asdict(thresholds), PREPROCESSING])
+    return TaggerIdentity(name, labels.fingerprint, by)
 
 
 def _stand_in(settings: Settings) -> Checkpoint:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pawtag.config import Settings
 from pawtag.domain.errors import ModelError, PawtagError
 from pawtag.domain.labels import Labels
-from pawtag.domain.ports import Progress
+from pawtag.domain.ports import DownloadProgress
 from pawtag.inference.checkpoint import find, wanted_revision
 from pawtag.inference.hub.api import is_offline
 from pawtag.inference.hub.pull import Pull
@@ -34,7 +34,7 @@ class Succession:
         self._end: str | None = None
 
     @property
-    def progress(self) -> Progress | None:
+    def progress(self) -> DownloadProgress | None:
         """How far the download of the wanted model is; None where there is none."""
         if self._pull is None:
             return None

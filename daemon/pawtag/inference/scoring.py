@@ -8,7 +8,7 @@ import numpy as np
 
 from pawtag.domain.errors import PermanentError
 from pawtag.domain.labels import NONE, SCORE_DIGITS, Group, Labels, PromptSet, Thresholds
-from pawtag.domain.ports import Model
+from pawtag.domain.ports import Engine
 from pawtag.domain.records import Floats, Scores, Tag
 
 
@@ -21,14 +21,14 @@ class Vocabulary:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ScoredLabels:
     """What a model says of one embedding."""
 
     tags: tuple[Tag, ...]
     scores: Scores
 
 
-def word_vectors(labels: Labels, embeddings: Floats) -> Vocabulary:
+def embed_words(labels: Labels, embeddings: Floats) -> Vocabulary:
     """Each word's vector: the mean of its prompts' unit vectors, normalised again.
 
     `embeddings` (N, D) are those of all prompts, in the order of `prompts(labels)`.
@@ -44,12 +44,12 @@ def word_vectors(labels: Labels, embeddings: Floats) -> Vocabulary:
     return Vocabulary(labels, vectors)
 
 
-def prompts(labels: Labels) -> list[str]:
+def list_prompts(labels: Labels) -> list[str]:
     """Every prompt of every word, in the order that `word_vectors` expects."""
     return [prompt for _, words in labels.prompt_sets() for word_prompts in words for prompt in word_prompts]
 
 
-def answer(embedding: Floats, vocabulary: Vocabulary, model: Model, thresholds: Thresholds) -> Answer:
+def score_labels(embedding: Floats, vocabulary: Vocabulary, model: Engine, thresholds: Thresholds) -> ScoredLabels:
     """Scores and tags of every group that is asked, in the order of the groups."""
     tags: list[Tag] = []
     scores: Scores = {}
@@ -58,14 +58,14 @@ def answer(embedding: Floats, vocabulary: Vocabulary, model: Model, thresholds: 
         if subject is None and group.subject_group:
             continue
         logits = model.scale * (vocabulary.vectors[name, subject] @ embedding) + model.bias
-        values = shares(logits, [len(words) for words in group.labels.values()], thresholds.temperature)
+        values = softmax_labels(logits, [len(words) for words in group.labels.values()], thresholds.temperature)
         if not np.isfinite(values).all():
             raise PermanentError("bad-score", "The model's scores for this photo are not numbers.")
         scores[name] = {
             label: round(float(value), SCORE_DIGITS) for label, value in zip(group.labels, values, strict=True)
         }
-        tags += choose(name, group, scores[name], thresholds)
-    return Answer(tuple(tags), scores)
+        tags += choose_tags(name, group, scores[name], thresholds)
+    return ScoredLabels(tuple(tags), scores)
 
 
 def _subject(group: Group, tags: list[Tag]) -> str | None:
@@ -74,7 +74,7 @@ def _subject(group: Group, tags: list[Tag]) -> str | None:
     return next(found, None)
 
 
-def shares(logits: Floats, word_counts: list[int], temperature: float) -> Floats:
+def softmax_labels(logits: Floats, word_counts: list[int], temperature: float) -> Floats:
     """Scores (labels,) that add up to 1, from the model's own logit (words,) of each word.
 
     A label's logit is the log of the sum of exp over its words, less half the logarithm of their
@@ -89,7 +89,7 @@ def shares(logits: Floats, word_counts: list[int], temperature: float) -> Floats
     return np.asarray(odds / odds.sum(), np.float32)
 
 
-def choose(name: str, group: Group, scores: dict[str, float], thresholds: Thresholds) -> list[Tag]:
+def choose_tags(name: str, group: Group, scores: dict[str, float], thresholds: Thresholds) -> list[Tag]:
     """The tags of one group, best first; empty where the best label is `none` or below its threshold."""
     ranked = sorted(scores, key=lambda label: -scores[label])
     best = ranked[0]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pawtag.domain.errors import ModelError
-from pawtag.domain.ports import Model
+from pawtag.domain.ports import Engine
 from pawtag.domain.records import Floats
 from pawtag.files import write_whole
 from pawtag.images import ImageLimits, decode, prepare
@@ -18,7 +18,7 @@ PROMPT = "a photo of a cat"
 CLOSE_ENOUGH = 0.999  # a cosine: float32 on another processor agrees to 1e-5, half precision to 1e-4
 
 
-def verify(model: Model, checkpoint: Checkpoint, cache: Path) -> None:
+def verify(model: Engine, checkpoint: Checkpoint, cache: Path) -> None:
     """Compare the model's answers with those that it gave when it was built, or at its first start.
 
     What is kept is kept for the weights alone: beside another tokenizer or preprocessing they answer otherwise.
@@ -37,7 +37,7 @@ def verify(model: Model, checkpoint: Checkpoint, cache: Path) -> None:
     _keep(kept, found)
 
 
-def answers(model: Model) -> Floats:
+def answers(model: Engine) -> Floats:
     """The embeddings (2, D) of the picture that ships and of one prompt."""
     data = (files("pawtag.inference") / PICTURE).read_bytes()
     image = decode(data, ImageLimits(len(data), 1_000_000), 256)

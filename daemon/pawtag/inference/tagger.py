@@ -8,17 +8,17 @@ from contextlib import asynccontextmanager, contextmanager
 
 from pawtag.config import LimitSettings
 from pawtag.domain.labels import Thresholds
-from pawtag.domain.ports import Model
-from pawtag.domain.records import PET_GROUP, Fingerprints, Floats, PhotoFacts, Tag, Tagging
+from pawtag.domain.ports import Engine
+from pawtag.domain.records import PET_GROUP, Floats, PhotoInfo, Tag, TaggerIdentity, Tagging
 from pawtag.images import ImageLimits, decode, prepare
 from pawtag.inference.batcher import Batcher
-from pawtag.inference.scoring import Vocabulary, answer
+from pawtag.inference.scoring import Vocabulary, score_labels
 from pawtag.metrics import Metrics
 
 
-def facts(data: bytes, name: str | None = None) -> PhotoFacts:
+def facts(data: bytes, name: str | None = None) -> PhotoInfo:
     """What can be said of any bytes, picture or not."""
-    return PhotoFacts(name=name, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+    return PhotoInfo(name=name, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
 class Tagger:
@@ -26,17 +26,17 @@ class Tagger:
 
     def __init__(
         self,
-        model: Model,
+        model: Engine,
         vocabulary: Vocabulary,
         thresholds: Thresholds,
         *,
-        fingerprints: Fingerprints,
+        identity: TaggerIdentity,
         limits: LimitSettings,
         metrics: Metrics | None = None,
     ) -> None:
         """Open with `running`, which keeps the batcher at work."""
         self.metrics = metrics or Metrics()
-        self.fingerprints = fingerprints
+        self.identity = identity
         self._model, self.vocabulary, self.thresholds = model, vocabulary, thresholds
         self._limits = ImageLimits(limits.max_file_bytes, limits.max_pixels)
         self._batcher = Batcher(model.embed, limits.batch_size, limits.batch_wait_s, self.metrics)
@@ -66,7 +66,7 @@ class Tagger:
             threads = self._urgent_threads if urgent else self._threads
             photo, pixels = await asyncio.get_running_loop().run_in_executor(threads, self._prepare, data)
             embedding = await self._batcher.embed(pixels, urgent=urgent)
-        found = answer(embedding, self.vocabulary, self._model, self.thresholds)
+        found = score_labels(embedding, self.vocabulary, self._model, self.thresholds)
         return Tagging(found.tags, found.scores, photo, self._has_pet(found.tags))
 
     @contextmanager
@@ -80,7 +80,7 @@ class Tagger:
             if not self._in_hand:
                 self._idle.set()
 
-    def _prepare(self, data: bytes) -> tuple[PhotoFacts, Floats]:
+    def _prepare(self, data: bytes) -> tuple[PhotoInfo, Floats]:
         spec = self._model.spec
         with self.metrics.stage("decode"):
             image = decode(data, self._limits, spec.shorter_side)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pawtag.domain.ports import Model
+from pawtag.domain.ports import Engine
 from pawtag.domain.records import Floats
 from pawtag.files import write_whole
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 DIGEST_BYTES = 32
 
 
-def embeddings(model: Model, prompts: Sequence[str], cache: Path) -> Floats:
+def embeddings(model: Engine, prompts: Sequence[str], cache: Path) -> Floats:
     """Unit vectors (N, D) of `prompts`, from `cache` where they are whole there, else from the model."""
     key = hashlib.sha256(json.dumps([model.digest, *prompts]).encode()).hexdigest()
     path = cache / "text" / f"{key}.bin"

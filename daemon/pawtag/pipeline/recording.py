@@ -1,10 +1,10 @@
 """Records: what the tagger says of a photo, or why it cannot be tagged."""
 
 from pawtag.domain.errors import PermanentError
-from pawtag.domain.records import Failure, Fingerprints, PhotoFacts, Source, Tagging, TagRecord, now
+from pawtag.domain.records import Failure, PhotoInfo, SourceInfo, TaggerIdentity, Tagging, TagRecord, now
 
 
-def tagged(tagging: Tagging, name: str | None, ours: Fingerprints, source: Source) -> TagRecord:
+def tagged(tagging: Tagging, name: str | None, ours: TaggerIdentity, source: SourceInfo) -> TagRecord:
     """The record of a photo that the model has seen."""
     return TagRecord(
         schema="pawtag.record/1",
@@ -18,7 +18,7 @@ def tagged(tagging: Tagging, name: str | None, ours: Fingerprints, source: Sourc
     )
 
 
-def failed(error: PermanentError, photo: PhotoFacts, ours: Fingerprints, source: Source) -> TagRecord:
+def failed(error: PermanentError, photo: PhotoInfo, ours: TaggerIdentity, source: SourceInfo) -> TagRecord:
     """The record of a photo that cannot be tagged."""
     return TagRecord(
         schema="pawtag.record/1",
@@ -40,5 +40,5 @@ def summary(record: TagRecord) -> str:
     return ", ".join(f"{tag.label} {tag.score:.2f}" for tag in record.tags) or "no pet"
 
 
-def _by(ours: Fingerprints) -> dict[str, object]:
+def _by(ours: TaggerIdentity) -> dict[str, object]:
     return {"model": ours.model, "labels": ours.labels, "by": ours.by}

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from pawtag.domain.errors import GoneError, PermanentError, TemporaryError, UnfinishedError
-from pawtag.domain.freshness import Judge
+from pawtag.domain.freshness import FreshnessPolicy
 from pawtag.domain.ports import PhotoSource, Sink, SourceState
 from pawtag.domain.records import (
     Event,
     Payload,
-    PhotoFacts,
+    PhotoInfo,
     PhotoRef,
     Stamp,
     Tagging,
@@ -51,7 +51,9 @@ class Counts:
 class Pipeline:
     """Brings every photo that its source names up to date."""
 
-    def __init__(self, source: PhotoSource, sink: Sink, tagger: Tagger, *, judge: Judge, in_hand: int) -> None:
+    def __init__(
+        self, source: PhotoSource, sink: Sink, tagger: Tagger, *, judge: FreshnessPolicy, in_hand: int
+    ) -> None:
         """Work on up to `in_hand` photos at once."""
         self._source, self._sink, self._tagger, self._judge = source, sink, tagger, judge
         self._slots = asyncio.Semaphore(in_hand)
@@ -148,7 +150,7 @@ class Pipeline:
 
     async def _record(self, event: Event, stamp: Stamp | None) -> tuple[PhotoRef, TagRecord]:
         """The record that the photo is owed, and the version of the photo that it is for."""
-        ref, photo = event.ref, PhotoFacts(name=_name(event.ref.uri), bytes=event.ref.size_bytes)
+        ref, photo = event.ref, PhotoInfo(name=_name(event.ref.uri), bytes=event.ref.size_bytes)
         try:
             async with self._budget.share(ref.size_bytes):
                 with self._metrics.stage("read"):
@@ -159,8 +161,8 @@ class Pipeline:
                     return ref, stamp.record.model_copy(update={"source": self._source.origin(ref)})
                 tagging = await self._tag(payload)
         except PermanentError as error:
-            return ref, failed(error, photo, self._tagger.fingerprints, self._source.origin(ref))
-        return ref, tagged(tagging, photo.name, self._tagger.fingerprints, self._source.origin(ref))
+            return ref, failed(error, photo, self._tagger.identity, self._source.origin(ref))
+        return ref, tagged(tagging, photo.name, self._tagger.identity, self._source.origin(ref))
 
     async def _tag(self, payload: Payload) -> Tagging:
         try:
@@ -178,7 +180,12 @@ class Pipeline:
         self.on_record(ref, record)
 
     def _name_rival(self, stamp: Stamp | None, ref: PhotoRef) -> None:
-        if stamp and not self._rivals_named and self._judge.is_rival(stamp) and not self._judge.is_better(stamp):
+        if (
+            stamp
+            and not self._rivals_named
+            and self._judge.written_by_peer(stamp)
+            and not self._judge.is_from_wanted_model(stamp)
+        ):
             self._rivals_named = True
             log.warning(
                 "Another daemon, with another model or labels, writes here too (%s); its records are left.", ref.uri

@@ -24,7 +24,7 @@ class Trace:
 
     ref: PhotoRef
     kind: Literal["tags", "record", "unread"]
-    holds_yours: bool = False
+    has_user_content: bool = False
 
 
 def traces(listing: Listing, tagging: Tagging, beside: Beside, of: str = "") -> Iterator[Trace]:
@@ -38,7 +38,7 @@ def traces(listing: Listing, tagging: Tagging, beside: Beside, of: str = "") -> 
             if ref.uri.endswith(SUFFIXES):
                 found = beside.look(ref.uri).found
                 if found and found.ours and (found.source_uri or "").startswith(of):
-                    yield Trace(ref, "record", found.holds_yours)
+                    yield Trace(ref, "record", found.has_user_content)
             elif any(is_ours(name) for name in tagging.of(ref)):
                 yield Trace(ref, "tags")
         except GoneError:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pawtag.domain.errors import GoneError, PawtagError
-from pawtag.domain.freshness import Judge
+from pawtag.domain.freshness import FreshnessPolicy
 from pawtag.domain.records import PhotoRef
 from pawtag.s3.address import parsed
 from pawtag.s3.listing import Page
@@ -36,7 +36,7 @@ class Teller:
 
     mailbox: Mailbox
     objects: Objects
-    judge: Judge | None
+    judge: FreshnessPolicy | None
     by: str
 
     def tell(self, pages: Pages, checkpoint: ResumePoint, progress: Callable[[int], object]) -> Counter[str]:

@@ -7,8 +7,17 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from pawtag.config import S3Settings
-from pawtag.domain.corrections import corrected
-from pawtag.domain.document import LARGEST_BYTES, SUFFIXES, Found, encoded, fitted, found_in, merged, stamp_of
+from pawtag.domain.corrections import apply_corrections
+from pawtag.domain.document import (
+    MAX_DOCUMENT_BYTES,
+    SUFFIXES,
+    StoredDocument,
+    encode_document,
+    merge_record,
+    parse_document,
+    parse_stamp,
+    truncate_name,
+)
 from pawtag.domain.errors import GoneError, TemporaryError
 from pawtag.domain.records import PhotoRef, Stamp, TagRecord
 from pawtag.s3.address import place, uri_of
@@ -24,20 +33,20 @@ class Spot:
     """Where a photo's record is, or may be written: then `etag` is None."""
 
     uri: str
-    found: Found | None = None
+    found: StoredDocument | None = None
     etag: str | None = None
 
     @property
     def stamp(self) -> Stamp | None:
         """The stamp that the record is; None for one of another content, which only its ETag tells."""
         document = self.found.document if self.found else None
-        stamp = stamp_of(document) if document else None
+        stamp = parse_stamp(document) if document else None
         return stamp if stamp and stamp.etag else None
 
-    def corrected(self, record: TagRecord) -> TagRecord:
+    def apply_corrections(self, record: TagRecord) -> TagRecord:
         """`record` as a person has corrected what is there."""
         document = self.found.document if self.found else None
-        return corrected(record, document.get("corrected") if document else None)
+        return apply_corrections(record, document.get("corrected") if document else None)
 
 
 class Beside:
@@ -62,11 +71,11 @@ class Beside:
                 answer = self._client.get_object(**place(uri))
         except GoneError:
             return Spot(uri)
-        return Spot(uri, found_in(_read(answer, uri)), answer["ETag"])
+        return Spot(uri, parse_document(_read(answer, uri)), answer["ETag"])
 
     def write(self, spot: Spot, record: TagRecord) -> None:
         """Write the record there, unless somebody was there first. Raises TemporaryError then."""
-        content = encoded(merged(record, spot.found.document if spot.found else None))
+        content = encode_document(merge_record(record, spot.found.document if spot.found else None))
         conditions = _unchanged(spot.etag) if spot.etag else [{"IfNoneMatch": "*"}]
         if not any(self._put(spot.uri, content, condition) for condition in conditions):
             raise TemporaryError(f"{spot.uri} was written by another at the same moment.")
@@ -75,9 +84,9 @@ class Beside:
         """The two addresses that the record of a photo may have."""
         photo = place(uri)
         bucket, key = self._settings.sidecar_bucket or photo["Bucket"], self._settings.sidecar_prefix + photo["Key"]
-        return tuple(uri_of(bucket, fitted(key, suffix, LONGEST_KEY_BYTES)) for suffix in SUFFIXES)
+        return tuple(uri_of(bucket, truncate_name(key, suffix, LONGEST_KEY_BYTES)) for suffix in SUFFIXES)
 
-    def _is_of(self, found: Found, ref: PhotoRef) -> bool:
+    def _is_of(self, found: StoredDocument, ref: PhotoRef) -> bool:
         """In a bucket for records those of another bucket's photo may have the same name."""
         return self._settings.sidecar_bucket is None or found.source_uri in (None, ref.uri)
 
@@ -95,10 +104,10 @@ class Beside:
 
 def _read(answer: dict[str, Any], uri: str) -> bytes:
     """Its beginning, whole: one that was cut short on the way would be taken for a broken one of ours."""
-    expected = min(answer["ContentLength"], LARGEST_BYTES)
+    expected = min(answer["ContentLength"], MAX_DOCUMENT_BYTES)
     try:
         with closing(answer["Body"]) as body:
-            content: bytes = body.read(LARGEST_BYTES)
+            content: bytes = body.read(MAX_DOCUMENT_BYTES)
     except (OSError, BotoCoreError) as error:
         raise TemporaryError(f"{uri} could not be read: {error}.") from error
     if len(content) != expected:

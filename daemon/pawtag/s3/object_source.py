@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from pawtag.domain.errors import PawtagError
 from pawtag.domain.ports import SourceState
-from pawtag.domain.records import Event, Payload, PhotoRef, Source
+from pawtag.domain.records import Event, Payload, PhotoRef, SourceInfo
 from pawtag.s3.objects import Objects
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class ObjectSource:
             for task in filter(None, (stopping, taking)):
                 task.cancel()
 
-    def origin(self, ref: PhotoRef) -> Source:
+    def origin(self, ref: PhotoRef) -> SourceInfo:
         """What a record says of the object."""
         return self._objects.origin(ref)
 

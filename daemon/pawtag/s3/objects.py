@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError
 
 from pawtag.config import S3Settings
 from pawtag.domain.errors import PermanentError, TemporaryError
-from pawtag.domain.records import Payload, PhotoRef, Source, Stamp, TagRecord
+from pawtag.domain.records import Payload, PhotoRef, SourceInfo, Stamp, TagRecord
 from pawtag.images import ImageLimits, screen
 from pawtag.s3.address import place
 from pawtag.s3.client import explained
@@ -99,7 +99,7 @@ class Objects:
         now = opened.ref if opened else ref
         spot = (opened and opened.spot) or (self.beside.find(now) if self._settings.write != "tags" else None)
         if spot:
-            record = spot.corrected(record)
+            record = spot.apply_corrections(record)
         own = self._tags_of(record, now)
         there = opened.tags if opened and opened.is_fresh else own
         carries = self._writes_tags and self.tagging.write(now, own, there)
@@ -114,11 +114,11 @@ class Objects:
         if opened:
             opened.body.close()
 
-    def origin(self, ref: PhotoRef) -> Source:
+    def origin(self, ref: PhotoRef) -> SourceInfo:
         """What a record says of the object."""
         opened = self._of(ref)
         now = opened.ref if opened else ref
-        return Source(kind="s3", uri=now.uri, etag=now.etag, version_id=now.version_id)
+        return SourceInfo(kind="s3", uri=now.uri, etag=now.etag, version_id=now.version_id)
 
     @property
     def _writes_tags(self) -> bool:

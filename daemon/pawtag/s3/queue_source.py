@@ -13,7 +13,7 @@ from typing import Any
 from pawtag.config import S3Settings
 from pawtag.domain.errors import PawtagError
 from pawtag.domain.ports import SourceState
-from pawtag.domain.records import Event, Payload, PhotoRef, Source
+from pawtag.domain.records import Event, Payload, PhotoRef, SourceInfo
 from pawtag.s3.address import photos_at
 from pawtag.s3.in_flight import Letters
 from pawtag.s3.messages import MessageError, ObjectHint, read
@@ -97,7 +97,7 @@ class QueueSource:
             self._ended.set()
             stopping.cancel()
 
-    def origin(self, ref: PhotoRef) -> Source:
+    def origin(self, ref: PhotoRef) -> SourceInfo:
         """What a record says of the object."""
         return self._objects.origin(ref)
 

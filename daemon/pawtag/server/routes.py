@@ -5,8 +5,8 @@ import asyncio
 from aiohttp import web
 
 from pawtag.domain.errors import PermanentError
-from pawtag.domain.labels import NONE, ranked_labels
-from pawtag.domain.records import Source, Tagging
+from pawtag.domain.labels import NONE, rank_labels
+from pawtag.domain.records import SourceInfo, Tagging
 from pawtag.inference.tagger import Tagger
 from pawtag.pipeline.recording import tagged
 from pawtag.server.auth import EVENTS
@@ -35,9 +35,9 @@ async def tag(request: web.Request) -> web.Response:
         with desk.place():
             tagging = await _tagging(tagger, data)
     if detail == "record":
-        record = tagged(tagging, None, tagger.fingerprints, Source(kind="request"))
-        return web.json_response(record.document())
-    return web.json_response(ranked_labels(tagging.scores, tagging.tags, desk.settings.labels.min_score))
+        record = tagged(tagging, None, tagger.identity, SourceInfo(kind="request"))
+        return web.json_response(record.to_document())
+    return web.json_response(rank_labels(tagging.scores, tagging.tags, desk.settings.labels.min_score))
 
 
 @routes.post(EVENTS)

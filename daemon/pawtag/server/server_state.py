@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from pawtag.config import Settings
 from pawtag.domain.errors import OverloadedError
 from pawtag.domain.labels import Labels
-from pawtag.domain.ports import Progress, SourceState
+from pawtag.domain.ports import DownloadProgress, SourceState
 from pawtag.inference.tagger import Tagger
 from pawtag.metrics import Metrics
 
@@ -38,7 +38,7 @@ class Desk:
     engine: str = ""
     calibrated: bool = False
     loading: str = "the model is loading"
-    download: Callable[[], Progress | None] = lambda: None
+    download: Callable[[], DownloadProgress | None] = lambda: None
     sources: tuple[Work, ...] = ()
     events: Callable[[bytes], Awaitable[int]] | None = None
     """Takes in what a store pushes; None where no bucket is set."""
@@ -59,7 +59,7 @@ class Desk:
     def open(self, tagger: Tagger, engine: str, *sources: Work, calibrated: bool) -> None:
         """From now on photos are tagged by this model, which works off these sources too."""
         self.tagger, self.engine, self.calibrated, self.sources = tagger, engine, calibrated, sources
-        self.metrics.model(tagger.fingerprints.model, engine)
+        self.metrics.model(tagger.identity.model, engine)
 
     @contextmanager
     def holding(self) -> Iterator[Callable[[int], None]]:
@@ -110,5 +110,5 @@ class Desk:
     def _model(self) -> dict[str, Any] | None:
         if self.tagger is None:
             return None
-        name = self.tagger.fingerprints.model
+        name = self.tagger.identity.model
         return {**name.model_dump(), "engine": self.engine, "calibrated": self.calibrated}

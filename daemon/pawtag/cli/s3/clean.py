@@ -28,7 +28,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
             if trace.kind == "unread":
                 count["unread"] += 1
                 continue
-            if trace.holds_yours and not arguments.corrected:
+            if trace.has_user_content and not arguments.corrected:
                 count["left"] += 1
                 continue
             if arguments.dry_run:

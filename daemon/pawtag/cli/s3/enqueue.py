@@ -8,7 +8,7 @@ from pawtag.app import s3_wiring
 from pawtag.cli.s3.scan import add_common_arguments, begin, narrowed, told, with_wanted_model
 from pawtag.config import Settings
 from pawtag.domain.errors import ConfigError
-from pawtag.domain.freshness import Judge
+from pawtag.domain.freshness import FreshnessPolicy
 from pawtag.domain.records import now
 from pawtag.s3.address import parsed
 from pawtag.s3.enqueue import Teller
@@ -33,9 +33,9 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     if url is None:
         raise ConfigError("Which queue? Set s3.queue_url, or name it with --queue-url.")
     settings = narrowed(settings, uri)
-    ours = with_wanted_model(settings).tagger.fingerprints
+    ours = with_wanted_model(settings).tagger.identity
     pages = s3_wiring.pages_of(settings, uri, arguments.storage_class, arguments.inventory)
-    judge = None if arguments.all else Judge(ours, now())
+    judge = None if arguments.all else FreshnessPolicy(ours, now())
     teller = Teller(s3_wiring.mailbox_of(settings, url), s3_wiring.objects_of(settings), judge, ours.by)
     what = (arguments.uri, url, str(arguments.inventory), str(settings.s3.endpoint_url), ours.by, str(arguments.all))
     checkpoint = ResumePoint(s3_wiring.state_of(settings), "enqueue", *what, *arguments.storage_class)

@@ -51,7 +51,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
         _preview(listing, arguments, settings)
         return 0
     loaded = with_wanted_model(settings)
-    state, by = s3_wiring.state_of(settings), loaded.tagger.fingerprints.by
+    state, by = s3_wiring.state_of(settings), loaded.tagger.identity.by
     checkpoint = ResumePoint(state, "scan", arguments.uri, str(settings.s3.endpoint_url), by, *arguments.storage_class)
     begin(checkpoint, anew=arguments.anew)
     asyncio.run(_scan(settings, loaded, uri, arguments.storage_class, checkpoint))
@@ -69,7 +69,7 @@ def with_wanted_model(settings: Settings) -> model_loader.Loaded:
     What a fallback tags in a bucket stays so until another scan, and each tag written costs.
     """
     loaded = model_loader.load_model(settings, load_labels(settings.labels.file))
-    name = loaded.tagger.fingerprints.model
+    name = loaded.tagger.identity.model
     if name.fallback:
         raise ConfigError(
             f"The model {name.wanted} is not on this machine: run 'pawtag model pull' first, or say --model embedded."

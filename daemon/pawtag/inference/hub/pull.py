@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pawtag.domain.errors import ModelError, TemporaryError, UnreachableError
-from pawtag.domain.ports import MB, Progress
+from pawtag.domain.ports import MB, DownloadProgress
 from pawtag.inference.hub.api import Offer, ask
 from pawtag.inference.hub.download import Download
 
@@ -32,7 +32,7 @@ class Pull:
         self._cancelled = threading.Event()
         self._said_at_s = time.monotonic()
         self._failures = self._furthest_bytes = 0
-        self.progress = Progress(model_id)
+        self.progress = DownloadProgress(model_id)
         self.on_bytes: Callable[[int], None] = lambda _: None
 
     def cancel(self) -> None:
@@ -50,7 +50,7 @@ class Pull:
     def _fetch(self, offer: Offer) -> Path:
         if self.progress.total_bytes != offer.total_bytes:
             log.info("downloading %s, %.0f MB", self._model_id, offer.total_bytes / MB)
-        self.progress = Progress(self._model_id, 0, offer.total_bytes, self.progress.reason)
+        self.progress = DownloadProgress(self._model_id, 0, offer.total_bytes, self.progress.reason)
         folder = Download(offer, self._told).fetch()
         log.info("downloaded %s, %.0f MB", self._model_id, offer.total_bytes / MB)
         return folder
