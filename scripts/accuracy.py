@@ -17,9 +17,9 @@ from pawtag import config
 from pawtag.config.labels_file import load_labels
 from pawtag.domain.labels import PromptSet
 from pawtag.domain.records import Floats
-from pawtag.images import ImageLimits, decode, prepare
-from pawtag.inference.evaluation import Judged, Seen, judge, read_truths, table
-from pawtag.inference.model_loader import Loaded, load_model
+from pawtag.images import ImageLimits, decode, preprocess
+from pawtag.inference.evaluation import EmbeddedPhoto, Prediction, predict, read_labelled_photos, summarise
+from pawtag.inference.model_loader import LoadedModel, load_model
 from pawtag.inference.scoring import Vocabulary
 
 
@@ -33,29 +33,31 @@ def main() -> int:
     parser.add_argument("--misses", action="store_true", help="name the photos that came out wrong")
     given = parser.parse_args()
     photos = measure(given.folder, given.half, given.model, taught=given.taught)
-    print("\n".join(f"{name}: {value}" for name, value in table(photos).items()))
+    print("\n".join(f"{name}: {value}" for name, value in summarise(photos).items()))
     if given.misses:
         wrong = [photo for photo in photos if not photo.is_right]
-        print("\n".join(f"{photo.truth.file}: {photo.truth.species}, got {photo.tags}" for photo in wrong))
+        print("\n".join(f"{photo.expected.file}: {photo.expected.species}, got {photo.tags}" for photo in wrong))
     return 0
 
 
-def measure(folder: Path, half: str, model: str, *, taught: bool = False) -> list[Judged]:
+def measure(folder: Path, half: str, model: str, *, taught: bool = False) -> list[Prediction]:
     """The photos of the half, each with the model's answer."""
     settings = config.load_settings(overrides={"model": {"id": model}})
     loaded = load_model(settings, load_labels(settings.labels.file))
     vocabulary = loaded.tagger.vocabulary
     if taught:
         vocabulary = Vocabulary(vocabulary.labels, _taught_vectors(vocabulary))
-    truths = [truth for truth in read_truths(folder / "labels.csv", vocabulary) if half in ("all", _half(truth.file))]
-    seen = [Seen(truth, _embed(loaded, (folder / truth.file).read_bytes())) for truth in truths]
-    return judge(seen, vocabulary, loaded.model, loaded.tagger.thresholds)
+    truths = [
+        truth for truth in read_labelled_photos(folder / "labels.csv", vocabulary) if half in ("all", _half(truth.file))
+    ]
+    seen = [EmbeddedPhoto(truth, _embed(loaded, (folder / truth.file).read_bytes())) for truth in truths]
+    return predict(seen, vocabulary, loaded.engine, loaded.tagger.thresholds)
 
 
-def _embed(loaded: Loaded, data: bytes) -> Floats:
-    spec = loaded.model.spec
+def _embed(loaded: LoadedModel, data: bytes) -> Floats:
+    spec = loaded.engine.spec
     image = decode(data, ImageLimits(10**9, 10**9), spec.shorter_side)
-    return loaded.model.embed([prepare(image, spec)])[0]
+    return loaded.engine.embed([preprocess(image, spec)])[0]
 
 
 def _taught_vectors(vocabulary: Vocabulary) -> dict[PromptSet, Floats]:
@@ -67,7 +69,7 @@ def _taught_vectors(vocabulary: Vocabulary) -> dict[PromptSet, Floats]:
     known = {**lessons.classes, **lessons.kinds, **lessons.coats}
     vectors: dict[PromptSet, Floats] = {}
     for name, group in vocabulary.labels.groups.items():
-        for subject in group.subjects:
+        for subject in group.parent_labels:
             words = [f"{word} {subject}" if subject else word for words in group.labels.values() for word in words]
             vectors[name, subject] = np.stack([known.get(word.lower(), lessons.unknown).numpy() for word in words])
     return vectors

@@ -107,7 +107,7 @@ def settings_for(store, *, state=None, max_bytes=None, **own) -> Settings:
 async def working(store, model=None, name=None, **settings):
     """The queue's part of the daemon, at work; gives the work and the model."""
     model = model or ColourModel()
-    async with colour_tagger(model, name=name).running() as tagger:
+    async with colour_tagger(model, name=name).run() as tagger:
         (work,) = queue_works(settings_for(store, queue_url=store.url, **settings), tagger)
         stop = asyncio.Event()
         running = asyncio.create_task(work.run(stop))
@@ -123,7 +123,7 @@ async def scan(store, state, proxy=None, model=None, **own):
     at = SimpleNamespace(**vars(store) | {"address": proxy.address if proxy else store.address})
     settings = settings_for(at, state=state, bucket=store.bucket, **own)
     checkpoint = ResumePoint(state, "scan", store.bucket)
-    async with colour_tagger(model or ColourModel()).running() as tagger:
+    async with colour_tagger(model or ColourModel()).run() as tagger:
         work = scan_work(settings, tagger, (store.bucket, ""), (), checkpoint)
         await work.pipeline.run(asyncio.Event())
     checkpoint.save()
@@ -134,7 +134,7 @@ async def scan(store, state, proxy=None, model=None, **own):
 async def sweeping(store, state, **own):
     """The bucket's part of the daemon, at work."""
     model = ColourModel()
-    async with colour_tagger(model).running() as tagger:
+    async with colour_tagger(model).run() as tagger:
         (work,) = push_works(settings_for(store, state=state, bucket=store.bucket, **own), tagger)
         stop = asyncio.Event()
         running = asyncio.create_task(work.run(stop))

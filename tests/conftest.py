@@ -9,7 +9,7 @@ import pytest
 from pawtag.config import ModelSettings
 from pawtag.config.labels_file import load_labels
 from pawtag.domain.labels import Labels
-from pawtag.inference.checkpoint import Checkpoint, find
+from pawtag.inference.checkpoint import Checkpoint, find_checkpoint
 
 ROOT = Path(__file__).parent.parent
 PETS = Path(os.environ.get("PAWTAG_PETS", ROOT.parent / "shared" / "pets"))
@@ -38,12 +38,12 @@ def labels() -> Labels:
 @pytest.fixture(scope="session")
 def embedded_checkpoint() -> Checkpoint:
     """The checkpoint that ships."""
-    return find(ModelSettings(id="embedded"))
+    return find_checkpoint(ModelSettings(id="embedded"))
 
 
 @pytest.fixture(scope="session")
 def embedded(embedded_checkpoint):
     """The model that ships, loaded once."""
-    from pawtag.inference.engines.torch import TorchModel
+    from pawtag.inference.engines.torch import TorchEngine
 
-    return TorchModel(embedded_checkpoint, "cpu", os.cpu_count() or 1)
+    return TorchEngine(embedded_checkpoint, "cpu", os.cpu_count() or 1)

@@ -43,7 +43,7 @@ class ColourModel:
     spec = PixelSpec(resize=8, crop=(8, 8), resample=3, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     scale = 20.0
     bias = 0.0
-    engine = "colours"
+    description = "colours"
 
     def __init__(self) -> None:
         self.batches: list[int] = []

@@ -9,7 +9,7 @@ from pathlib import Path
 TEMPORARY_NAME = re.compile(r"\.pawtag-[0-9a-f]{12}\.tmp")
 
 
-def write_whole(path: Path, content: bytes, *, replace: bool = True) -> None:
+def write_atomically(path: Path, content: bytes, *, replace: bool = True) -> None:
     """Write `content` to `path` by way of a temporary file beside it, flushed to disk before the rename.
 
     With `replace` false, FileExistsError is raised where something stands there already. Mode as the
@@ -32,7 +32,7 @@ def write_whole(path: Path, content: bytes, *, replace: bool = True) -> None:
         raise
 
 
-def is_temporary(name: str) -> bool:
+def is_temporary_name(name: str) -> bool:
     """Whether a file's name is one that `write_whole` makes."""
     return TEMPORARY_NAME.fullmatch(name) is not None
 

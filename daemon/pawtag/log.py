@@ -40,7 +40,7 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(document)
 
 
-def set_up(settings: LogSettings) -> None:
+def configure_logging(settings: LogSettings) -> None:
     """Send pawtag's log to stderr, as the settings say, and quieten the libraries below it."""
     plain = settings.format == "plain" or (settings.format == "auto" and sys.stderr.isatty())
     if hasattr(sys.stderr, "reconfigure"):
@@ -58,6 +58,6 @@ def _one_line(message: str) -> str:
     return message.replace("\n", "\\n").replace("\r", "\\r")
 
 
-def printable(name: str) -> str:
+def escape_unprintable(name: str) -> str:
     """A file's name for a terminal: what a terminal would obey, or cannot show, as escapes."""
     return name if name.isprintable() else ascii(name)[1:-1]

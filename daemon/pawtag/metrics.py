@@ -42,26 +42,26 @@ class Metrics:
         self._requests = Counter("pawtag_requests", "Requests answered.", ["route", "status"], registry=own)
         self._download = Gauge("pawtag_download_bytes", "The wanted model's download.", ["part"], registry=own)
 
-    def exposition(self) -> bytes:
+    def render(self) -> bytes:
         """All of it in Prometheus' text format."""
         return generate_latest(self._registry)
 
-    def photo(self, source: str, status: str) -> None:
+    def count_photo(self, source: str, status: str) -> None:
         """A photo has its result."""
         self._photos.labels(source, status).inc()
         if status != "failed":
             self._success.set_to_current_time()
 
-    def skipped(self, reason: str, count: int = 1) -> None:
+    def count_skipped(self, reason: str, count: int = 1) -> None:
         """Something was owed no record."""
         self._skipped.labels(reason).inc(count)
 
-    def batch(self, size: int) -> None:
+    def observe_batch(self, size: int) -> None:
         """The model was given that many photos at once."""
         self._batch.observe(size)
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def time_stage(self, name: str) -> Iterator[None]:
         """Time what happens inside."""
         started_s = monotonic()
         try:
@@ -69,25 +69,25 @@ class Metrics:
         finally:
             self._stage.labels(name).observe(monotonic() - started_s)
 
-    def request(self, route: str, status: int) -> None:
+    def count_request(self, route: str, status: int) -> None:
         """A request was answered."""
         self._requests.labels(route, str(status)).inc()
 
-    def model(self, name: ModelInfo, engine: str) -> None:
+    def set_model(self, name: ModelInfo, engine: str) -> None:
         """Tell which model tags from now on."""
         self._model.clear()
         self._model.labels(name.id, name.revision or "", str(name.fallback).lower(), engine).set(1)
 
-    def watch_depth(self, source: str, waiting: Callable[[], float]) -> None:
+    def watch_pending(self, source: str, pending: Callable[[], float]) -> None:
         """Ask `waiting` for the queue's depth whenever it is wanted."""
-        self._depth.labels(source).set_function(waiting)
+        self._depth.labels(source).set_function(pending)
 
-    def watch(self, *, in_hand: Callable[[], float], ready: Callable[[], float]) -> None:
+    def watch(self, *, in_flight: Callable[[], float], ready: Callable[[], float]) -> None:
         """Ask these for what is in hand, and whether photos are tagged, whenever that is wanted."""
-        self._in_hand.set_function(in_hand)
+        self._in_hand.set_function(in_flight)
         self._ready.set_function(ready)
 
-    def downloading(self, done_bytes: Callable[[], float], total_bytes: Callable[[], float]) -> None:
+    def watch_download(self, done_bytes: Callable[[], float], total_bytes: Callable[[], float]) -> None:
         """Ask these how far the download is."""
         self._download.labels("done").set_function(done_bytes)
         self._download.labels("total").set_function(total_bytes)

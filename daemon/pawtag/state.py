@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from filelock import FileLock, Timeout
 
 from pawtag.domain.errors import ConfigError, PawtagError
-from pawtag.files import write_whole
+from pawtag.files import write_atomically
 
 ADDED, REMOVED = "+", "-"
 WORTH_COMPACTING = 20_000
@@ -93,7 +93,7 @@ class Journal:
         self._lines += len(lines)
 
     def _compact(self) -> None:
-        write_whole(self._path, "".join(_line(ADDED, name) for name in self.names).encode())
+        write_atomically(self._path, "".join(_line(ADDED, name) for name in self.names).encode())
         if self._file:
             self._file.close()
         self._file = self._path.open("ab")
@@ -177,7 +177,7 @@ class ResumePoint:
     def save(self) -> None:
         """Put the position on the disk. Raises OSError."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(self._path, json.dumps({"position": self.position}).encode())
+        write_atomically(self._path, json.dumps({"position": self.position}).encode())
         self._saved_at_s = time.monotonic()
 
     def forget(self) -> None:

@@ -23,7 +23,7 @@ from pawtag.domain.labels import Thresholds
 from pawtag.domain.records import ModelInfo
 from pawtag.inference import self_test
 from pawtag.inference.checkpoint import CALIBRATION, SELF_TEST, Checkpoint
-from pawtag.inference.engines.torch import TorchModel
+from pawtag.inference.engines.torch import TorchEngine
 from words import Lessons
 
 SIZE, SEED = 384, 20261123
@@ -55,8 +55,8 @@ def finish(folder: Path) -> None:
     """Add what pawtag wants to know of the checkpoint: its thresholds, and the answer that it must give."""
     picture.draw(Path(self_test.__file__).parent / self_test.PICTURE)
     (folder / CALIBRATION).write_text(json.dumps(asdict(THRESHOLDS)) + "\n")
-    model = TorchModel(Checkpoint(folder, ModelInfo(id="embedded")), "cpu", 1)
-    (folder / SELF_TEST).write_text(self_test.document(self_test.answers(model)) + "\n")
+    model = TorchEngine(Checkpoint(folder, ModelInfo(id="embedded")), "cpu", 1)
+    (folder / SELF_TEST).write_text(self_test.encode_answers(self_test.compute_answers(model)) + "\n")
     (folder / "model.safetensors").chmod(0o644)
 
 

@@ -104,7 +104,7 @@ def test_killed_while_it_downloads_it_goes_on_where_it_was(home, full_size):
         hub.pause_s = 0.002
         for _ in range(3):
             with daemon(home, **online(hub, home)) as running:
-                until(lambda running=running: get(running.address, "/readyz").get("download", {}).get("done_bytes"))
+                until(lambda run=running: get(running.address, "/readyz").get("download", {}).get("done_bytes"))
                 assert get(running.address, "/readyz")["model"]["id"] == "embedded"
                 time.sleep(0.5)
                 running.stop(signal.SIGKILL)

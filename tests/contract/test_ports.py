@@ -154,10 +154,10 @@ def model(request, tmp_path_factory):
         return ColourModel()
     if request.param == "embedded":
         return request.getfixturevalue("embedded")
-    from pawtag.inference.engines.torch import TorchModel
+    from pawtag.inference.engines.torch import TorchEngine
 
     folder = tiny_clip(tmp_path_factory.mktemp("tiny"))
-    return TorchModel(Checkpoint(folder, ModelInfo(id="tiny")), "cpu", 1)
+    return TorchEngine(Checkpoint(folder, ModelInfo(id="tiny")), "cpu", 1)
 
 
 def inputs(model, count: int) -> list[np.ndarray]:
@@ -187,5 +187,5 @@ def test_a_model_says_what_it_is(model):
     """A digest of 64 hex digits, a scale, an engine, an input."""
     assert len(model.digest) == 64
     assert model.scale > 0
-    assert model.engine
+    assert model.description
     assert json.dumps(model.spec.mean)

@@ -27,7 +27,7 @@ OLD_S = 3600
 async def watching(root: Path, model: ColourModel | None = None, **folder):
     """The folder's part of the daemon at work on `root`."""
     settings = Settings(folder={"settle_s": 0.2, "quiet_s": 0.6, "rescan_s": 60, **folder})
-    async with colour_tagger(model).running() as tagger:
+    async with colour_tagger(model).run() as tagger:
         work, stop = folder_work(settings, root, tagger), asyncio.Event()
         async with work.source.watching():
             task = asyncio.create_task(work.pipeline.run(stop))
@@ -200,7 +200,7 @@ async def test_a_scan_of_more_than_the_backlog_holds_finishes(tmp_path, monkeypa
         (tmp_path / f"{number}.png").write_bytes(plain(size=(8, 8)))
     monkeypatch.setattr("pawtag.folder.walk.OLD_S", -1)
     monkeypatch.setattr("pawtag.folder.backlog.Backlog.__init__.__defaults__", (10,))
-    async with colour_tagger().running() as tagger:
+    async with colour_tagger().run() as tagger:
         work, stop = folder_work(Settings(), tmp_path, tagger), asyncio.Event()
         await work.source.scan()
         async with asyncio.timeout(20), background(_stop_when_drained(work, stop), "drain"):

@@ -78,7 +78,7 @@ def test_the_numbers_of_the_model_card_hold(pets):
 async def test_every_kind_of_file_comes_out_right_from_the_tagger(pets, expected, loaded):
     """The 83 files of the catalogue, as `pawtag tag` tags them."""
     outcomes = {}
-    async with loaded.tagger.running():
+    async with loaded.tagger.run():
         for row in expected:
             try:
                 tagging = await loaded.tagger.tag((pets / "formats" / row["file"]).read_bytes())
@@ -93,7 +93,7 @@ async def test_every_kind_of_file_comes_out_right_by_post(pets, expected, loaded
     settings = Settings(server={"port": 0}, model={"id": "embedded", "cache_dir": tmp_path})
     desk, outcomes = Desk(settings, load_labels(None)), {}
     fresh = load_model(settings, desk.labels)
-    async with fresh.tagger.running(), serving(desk) as running, aiohttp.ClientSession(running.address) as session:
+    async with fresh.tagger.run(), serving(desk) as running, aiohttp.ClientSession(running.address) as session:
         desk.tagger = fresh.tagger
         for row in expected:
             async with session.post(
@@ -117,7 +117,7 @@ async def test_every_kind_of_file_comes_out_right_in_the_folder(pets, expected, 
     suffixes = {pattern[1:] for pattern in settings.folder.patterns}
     photos = {row["file"] for row in expected if Path(row["file"]).suffix.lower() in suffixes}
     fresh = load_model(settings, load_labels(None))
-    async with fresh.tagger.running():
+    async with fresh.tagger.run():
         work, stop = wiring.folder_work(settings, root, fresh.tagger), asyncio.Event()
         await work.source.scan()
         working = asyncio.create_task(work.pipeline.run(stop))
@@ -138,7 +138,7 @@ async def test_orientation_does_not_change_the_answer(pets, loaded):
     """Eight orientations of one cat: the same tags, nearly the same scores."""
     settings = Settings(model={"id": "embedded"})
     fresh = load_model(settings, load_labels(None))
-    async with fresh.tagger.running() as tagger:
+    async with fresh.tagger.run() as tagger:
         found = [await tagger.tag((pets / f"formats/orient_cat_{number}.jpg").read_bytes()) for number in range(1, 9)]
     assert len({tuple(tag.label for tag in each.tags) for each in found}) == 1
     scores = [each.scores["species"]["cat"] for each in found]

@@ -230,7 +230,7 @@ async def test_what_the_fallback_tagged_is_tagged_again(store):
         put(store, "a.png", plain(RED))
         await until(lambda: waiting(store) == 0)
     old = tags(store, "a.png")["pawtag:by"]
-    async with colour_tagger(by="wanted").running() as tagger:
+    async with colour_tagger(by="wanted").run() as tagger:
         (work,) = renewal_works(settings_for(store), tagger, {f"s3://{BUCKET}/a.png", f"s3://{BUCKET}/gone.png"})
         await work.run(asyncio.Event())
         assert renewal_works(settings_for(store), tagger, ()) == []

@@ -36,7 +36,7 @@ async def test_what_was_answered_survives_a_kill(store, tmp_path):
     """The journal is replayed at the start; done is done."""
     put(store, "a.png", plain(RED))
     model = ColourModel()
-    async with colour_tagger(model).running() as tagger:
+    async with colour_tagger(model).run() as tagger:
         (work,) = push_works(settings_for(store, state=tmp_path, bucket=BUCKET), tagger)
         async with work.inbox.opened():
             await work.inbox.accept(body("a.png"))
@@ -97,7 +97,7 @@ async def test_a_photo_that_may_not_be_read_holds_up_no_sweep(store, tmp_path):
 
 async def test_S08_ten_thousand_records_in_one_post_are_taken(store, tmp_path):
     """On the disk before they are answered."""
-    async with colour_tagger().running() as tagger:
+    async with colour_tagger().run() as tagger:
         (work,) = push_works(settings_for(store, state=tmp_path, bucket=BUCKET), tagger)
         async with work.inbox.opened():
             assert await work.inbox.accept(body(*(f"{number}.png" for number in range(10_000)))) == 10_000
@@ -119,7 +119,7 @@ async def test_a_sweep_s_surprise_is_told_and_passes(store, tmp_path, monkeypatc
 async def test_what_is_told_of_again_while_it_is_in_hand_stays_in_the_journal(store, tmp_path):
     """Also where it is finished while the disk is written."""
     model = ColourModel()
-    async with colour_tagger(model).running() as tagger:
+    async with colour_tagger(model).run() as tagger:
         (work,) = push_works(settings_for(store, state=tmp_path, bucket=BUCKET), tagger)
         async with work.inbox.opened():
             await work.inbox.accept(body("a.png"))

@@ -24,7 +24,7 @@ BOUNDARY = "frontier"
 async def server(model=None, *, ready=True, limits=None, **settings):
     """A running server: (session, desk); the session's base is its address."""
     desk = Desk(Settings(server={"port": 0, **settings}, limits=limits or {}), COLOURS)
-    async with colour_tagger(model).running() as tagger, serving(desk) as running:
+    async with colour_tagger(model).run() as tagger, serving(desk) as running:
         desk.tagger = tagger if ready else None
         async with aiohttp.ClientSession(running.address) as session:
             yield session, desk
@@ -71,7 +71,7 @@ async def test_a_photo_in_a_form_and_as_the_body_get_the_same_tags():
     assert answers[0][0] | {"score": 0} == {"label": "red", "score": 0, "group": "species", "tagged": True}
 
 
-async def test_the_whole_record_can_be_asked_for():
+async def test_the_whole_record_can_be_applies_to():
     """?detail=record gives the document that a sidecar holds; another value is refused."""
     async with server() as (session, desk):
         async with session.post("/tag?detail=record", data=plain(GREEN)) as response:
@@ -245,11 +245,11 @@ async def test_labels_are_told_without_none():
     """What can be a tag, group by group."""
     async with server() as (session, _), session.get("/labels") as response:
         assert (await response.json())["groups"] == [
-            {"name": "species", "many": False, "labels": ["red", "green"], "asked_for": {}}
+            {"name": "species", "multi_label": False, "labels": ["red", "green"], "applies_to": {}}
         ]
 
 
-async def test_the_key_is_asked_for_everywhere_but_for_health():
+async def test_the_key_is_applies_to_everywhere_but_for_health():
     """401 before anything else, unknown routes included; in the query it does not count."""
     async with server(api_key="right") as (session, _):
         for path, headers in [
@@ -379,7 +379,7 @@ async def test_a_request_in_hand_is_answered_before_the_end():
     model = ColourModel()
     embed, model.embed = model.embed, lambda batch: (time.sleep(0.5), embed(batch))[1]
     desk = Desk(Settings(server={"port": 0}), COLOURS)
-    async with colour_tagger(model).running() as tagger, aiohttp.ClientSession() as session:
+    async with colour_tagger(model).run() as tagger, aiohttp.ClientSession() as session:
         async with serving(desk) as running:
             desk.tagger = tagger
             asking = asyncio.create_task(session.post(f"{running.address}/tag", data=plain(BLUE)))
@@ -456,7 +456,7 @@ async def test_a_change_of_the_model_loses_no_request():
                 await response.read()
                 return response.status
 
-        async with old.running():
+        async with old.run():
             desk.tagger = old
             asked = [asyncio.create_task(ask()) for _ in range(10)]
             while desk.in_hand < 10:
@@ -465,7 +465,7 @@ async def test_a_change_of_the_model_loses_no_request():
             asked += [asyncio.create_task(ask()) for _ in range(10)]
             while desk.in_hand < 20:
                 await asyncio.sleep(0.01)
-        async with new.running():
+        async with new.run():
             assert await asyncio.gather(*asked) == [200] * 20
 
 

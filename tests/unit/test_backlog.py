@@ -23,7 +23,7 @@ def test_the_newest_photo_comes_first():
 
 def test_it_keeps_the_newest_and_remembers_that_there_were_more():
     """A million photos do not fill the memory: what is cut is found again by the next scan."""
-    backlog = Backlog(most=100)
+    backlog = Backlog(max_photos=100)
     for first in range(0, 1000, 50):
         backlog.add(refs(*range(first, first + 50)))
     assert backlog.is_cut

@@ -57,7 +57,7 @@ async def test_an_urgent_photo_is_in_the_next_batch(running):
     model.gate.clear()
     backlog = [asyncio.create_task(batcher.embed(number(value))) for value in range(12)]
     await asyncio.sleep(0.05)
-    urgent = asyncio.create_task(batcher.embed(number(99), urgent=True))
+    urgent = asyncio.create_task(batcher.embed(number(99), interactive=True))
     await asyncio.sleep(0)
     model.gate.set()
     await asyncio.gather(*backlog, urgent)

@@ -12,10 +12,10 @@ from families import FAMILIES, checkpoint_of, letters
 from pawtag.domain.errors import ConfigError, ModelError
 from pawtag.domain.labels import Labels, Thresholds
 from pawtag.domain.records import ModelInfo
-from pawtag.images import ImageLimits, decode, prepare
+from pawtag.images import ImageLimits, decode, preprocess
 from pawtag.inference.checkpoint import Checkpoint
 from pawtag.inference.engines import torch as torch_engine
-from pawtag.inference.engines.torch import TorchModel
+from pawtag.inference.engines.torch import TorchEngine
 from pawtag.inference.scoring import embed_words, list_prompts, score_labels
 
 TEXTS = ["a photo of a cat", "a dog", "some other thing"]
@@ -29,8 +29,8 @@ def family(request, tmp_path_factory):
     return request.param, checkpoint_of(request.param, tmp_path_factory.mktemp(request.param))
 
 
-def loaded(folder) -> TorchModel:
-    return TorchModel(Checkpoint(folder, ModelInfo(id="tiny")), "cpu", 1)
+def loaded(folder) -> TorchEngine:
+    return TorchEngine(Checkpoint(folder, ModelInfo(id="tiny")), "cpu", 1)
 
 
 def reference(name, folder, pictures, texts):
@@ -55,7 +55,7 @@ def test_logits_are_those_of_the_familys_own_forward_pass(family, chelsea):
     model = loaded(folder)
     image = decode(data, ImageLimits(10**7, 10**7), 10**4)
     turned = image.rgb.transpose(1, 0, 2).copy()
-    embeddings = model.embed([prepare(image, model.spec), prepare(image.__class__(turned, 0, 0, ""), model.spec)])
+    embeddings = model.embed([preprocess(image, model.spec), preprocess(image.__class__(turned, 0, 0, ""), model.spec)])
     ours = model.scale * embeddings @ model.embed_text(TEXTS).T + model.bias
     theirs = reference(name, folder, [pillow.fromarray(image.rgb), pillow.fromarray(turned)], TEXTS)
     assert np.abs(ours - theirs).max() < 1e-4

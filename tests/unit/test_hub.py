@@ -11,8 +11,8 @@ from fakehub import COMMIT, cut, fake_hub, html, silent, status, truncated
 from pawtag.config import ModelSettings
 from pawtag.domain.errors import ModelError, TemporaryError
 from pawtag.inference import checkpoint
-from pawtag.inference.checkpoint import DEFAULT_ID, Checkpoint, find
-from pawtag.inference.engines.torch import TorchModel
+from pawtag.inference.checkpoint import DEFAULT_ID, Checkpoint, find_checkpoint
+from pawtag.inference.engines.torch import TorchEngine
 from pawtag.inference.hub import api as hub
 from pawtag.inference.hub import download
 from pawtag.inference.hub.pull import Pull
@@ -32,7 +32,7 @@ def served(whole, tmp_path, monkeypatch):
     """A hub on loopback that serves it, an empty cache, and short waits."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    for module, name in ((download, "SOON_S"), (hub, "SOON_S"), (hub, "LATER_S")):
+    for module, name in ((download, "SHORT_DELAY_S"), (hub, "SHORT_DELAY_S"), (hub, "LONG_DELAY_S")):
         monkeypatch.setattr(module, name, 0.01)
     with fake_hub(shutil.copytree(whole, tmp_path / "served")) as running:
         point_at(running.address, monkeypatch)
@@ -50,13 +50,13 @@ def pulled(**how):
 
 def is_whole(folder):
     """It loads, at the pinned revision, out of the hub client's own cache."""
-    found = find(ModelSettings())
-    return found is not None and found.folder == folder and TorchModel(found, "cpu", 1).spec.crop == (32, 32)
+    found = find_checkpoint(ModelSettings())
+    return found is not None and found.folder == folder and TorchEngine(found, "cpu", 1).spec.crop == (32, 32)
 
 
 def test_a_checkpoint_is_downloaded_into_the_hub_clients_own_cache(served):
     """And from then on found there without a request."""
-    assert find(ModelSettings()) is None
+    assert find_checkpoint(ModelSettings()) is None
     folder = pulled()
     asked = len(served.requests)
     assert is_whole(folder)
@@ -76,7 +76,7 @@ def test_without_a_revision_the_newest_is_taken_and_remembered(served):
     """As `main`, with the commit as the record's revision."""
     served.model_id = "some/model"
     Pull("some/model", None).run()
-    assert find(ModelSettings(id="some/model")).name.revision == COMMIT
+    assert find_checkpoint(ModelSettings(id="some/model")).name.revision == COMMIT
 
 
 @pytest.mark.parametrize(
@@ -107,8 +107,8 @@ def test_a_killed_download_is_resumed_by_the_next_process(served):
     """What has arrived lies in the cache; half a checkpoint is none."""
     served.faults = [("GET /cdn", truncated(7000))]
     with pytest.raises(ModelError):
-        pulled(tries=1)
-    assert find(ModelSettings()) is None
+        pulled(max_attempts=1)
+    assert find_checkpoint(ModelSettings()) is None
     assert is_whole(pulled())
     assert served.fetched(WEIGHTS)[-1] == "bytes=7000-"
 
@@ -125,9 +125,9 @@ def test_a_file_with_another_digest_is_thrown_away(served):
     """And asked for again from its first byte, a bounded number of times."""
     served.lies = b"lies"
     with pytest.raises(ModelError, match="did not arrive whole"):
-        pulled(tries=3)
+        pulled(max_attempts=3)
     assert served.fetched(WEIGHTS).count(None) >= 3
-    assert find(ModelSettings()) is None
+    assert find_checkpoint(ModelSettings()) is None
     served.lies = b""
     assert is_whole(pulled())
 
@@ -151,11 +151,11 @@ def test_a_refusal_is_not_repeated(served, fault, said):
 
 def test_a_silent_hub_is_given_up_soon(served, monkeypatch):
     """One short probe, not the client's 25 seconds."""
-    monkeypatch.setattr(hub, "PROBE_S", 0.3)
+    monkeypatch.setattr(hub, "PROBE_TIMEOUT_S", 0.3)
     served.faults = [("HEAD", silent)]
     started = time.monotonic()
     with pytest.raises(TemporaryError, match="cannot be reached"):
-        hub.ask(DEFAULT_ID, COMMIT)
+        hub.describe_model(DEFAULT_ID, COMMIT)
     assert time.monotonic() - started < 3
 
 
@@ -164,7 +164,7 @@ def test_no_network_is_known_at_once(served, monkeypatch):
     point_at("http://127.0.0.1:9", monkeypatch)
     started = time.monotonic()
     with pytest.raises(ModelError, match="cannot be reached"):
-        pulled(tries=5)
+        pulled(max_attempts=5)
     assert time.monotonic() - started < 3
 
 
@@ -221,7 +221,7 @@ def test_pickled_weights_that_are_not_the_pinned_ones_are_refused_at_every_start
     (folder / "pytorch_model.bin").unlink()
     (folder / "pytorch_model.bin").write_bytes(blob.read_bytes()[:-1] + b"x")
     with pytest.raises(ModelError, match="pinned"):
-        find(ModelSettings()).digests()
+        find_checkpoint(ModelSettings()).digests()
 
 
 @pytest.mark.parametrize("name", [WEIGHTS, "vocab.json"])
@@ -231,7 +231,7 @@ def test_a_damaged_file_in_the_cache_is_refused_and_mended(served, name):
     blob = (folder / name).resolve()
     blob.write_bytes(blob.read_bytes()[:-2] + b"xx")
     with pytest.raises(ModelError, match="damaged"):
-        find(ModelSettings()).digests()
+        find_checkpoint(ModelSettings()).digests()
     assert is_whole(pulled())
 
 
@@ -240,28 +240,28 @@ def test_half_a_snapshot_is_no_checkpoint(served):
     folder = pulled()
     for name in ("config.json", WEIGHTS, "preprocessor_config.json"):
         shutil.move(folder / name, folder / "away")
-        assert find(ModelSettings()) is None
+        assert find_checkpoint(ModelSettings()) is None
         shutil.move(folder / "away", folder / name)
     assert is_whole(folder)
 
 
 def test_sharded_weights_are_downloaded_by_their_index(served):
     """All shards, or it is no checkpoint."""
-    model = TorchModel(Checkpoint(served.folder, find(ModelSettings(id="embedded")).name), "cpu", 1)
+    model = TorchEngine(Checkpoint(served.folder, find_checkpoint(ModelSettings(id="embedded")).name), "cpu", 1)
     model._model.save_pretrained(served.folder, max_shard_size="100KB")
     (served.folder / WEIGHTS).unlink(missing_ok=True)
     assert len(list(served.folder.glob("model-*.safetensors"))) > 1
     folder = pulled()
     assert is_whole(folder)
     next(folder.glob("model-*.safetensors")).unlink()
-    assert find(ModelSettings()) is None
+    assert find_checkpoint(ModelSettings()) is None
 
 
 def test_a_cache_that_cannot_be_written_is_named(served, tmp_path):
     """With the variable that chooses another."""
     (tmp_path / "hub").write_text("a file, where a folder is wanted")
     with pytest.raises(ModelError, match="cannot be"):
-        pulled(tries=1)
+        pulled(max_attempts=1)
 
 
 def test_a_stopped_download_ends(served):
@@ -271,4 +271,4 @@ def test_a_stopped_download_ends(served):
     pull.on_bytes = lambda _: pull.cancel()
     with pytest.raises(ModelError, match="stopped"):
         pull.run()
-    assert find(ModelSettings()) is None
+    assert find_checkpoint(ModelSettings()) is None

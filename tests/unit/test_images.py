@@ -12,8 +12,8 @@ from PIL import ImageCms
 from pawtag.config import FolderSettings
 from pawtag.domain.errors import PermanentError
 from pawtag.domain.records import Image, PixelSpec
-from pawtag.images import ImageLimits, decode, prepare
-from pawtag.images.decode import TURNS
+from pawtag.images import ImageLimits, decode, preprocess
+from pawtag.images.decode import TRANSPOSES
 from pictures import BLUE, RED, corner, encoded, plain
 
 LIMITS = ImageLimits(max_bytes=10_000_000, max_pixels=1_000_000)
@@ -53,7 +53,7 @@ def test_a_photo_is_turned_upright_once(orientation):
         Pillow.Transpose.ROTATE_90: Pillow.Transpose.ROTATE_270,
         Pillow.Transpose.ROTATE_270: Pillow.Transpose.ROTATE_90,
     }
-    stored = corner().transpose(backwards[TURNS[orientation]]) if orientation in TURNS else corner()
+    stored = corner().transpose(backwards[TRANSPOSES[orientation]]) if orientation in TRANSPOSES else corner()
     image = decoded(encoded(stored, "PNG", exif=exif))
     assert (image.width, image.height) == (60, 40)
     assert np.array_equal(image.rgb, np.asarray(corner()))
@@ -161,7 +161,7 @@ def test_a_file_that_is_too_large_is_not_opened():
 @pytest.mark.parametrize("size", [(1, 1), (1, 30_000), (30_000, 1)])
 def test_odd_shapes_are_prepared_at_bounded_memory(size):
     """A strip is cropped before it is enlarged."""
-    pixels = prepare(decoded(plain(size=size)), SPEC)
+    pixels = preprocess(decoded(plain(size=size)), SPEC)
     assert pixels.shape == (3, 224, 224)
     assert np.isfinite(pixels).all()
 
@@ -180,7 +180,7 @@ def test_pixels_are_those_of_the_models_own_processor(size):
         image_std=list(SPEC.std),
     )
     theirs = processor(picture, return_tensors="np")["pixel_values"][0]
-    ours = prepare(Image(np.asarray(picture), *size, "PNG"), SPEC)
+    ours = preprocess(Image(np.asarray(picture), *size, "PNG"), SPEC)
     assert np.abs(ours - theirs).max() < 1e-4
 
 

@@ -79,8 +79,8 @@ def test_a_comment_changes_no_fingerprint_and_a_word_does(tmp_path):
         (MINIMAL + "thresholds.cow = 0.5\n", "'cow' is no label"),
         (MINIMAL + "thresholds.cat = 1.5\n", "thresholds.cat"),
         (MINIMAL + 'labels.none = "absent.txt"\n', "absent.txt does not exist"),
-        (MINIMAL + '[groups.coat]\nasked_for.species = ["cow"]\nlabels.long = ["long"]\n', "'cow' is no label"),
-        (MINIMAL + '[groups.coat]\nasked_for.colour = ["cat"]\nlabels.long = ["long"]\n', "no group that stands above"),
+        (MINIMAL + '[groups.coat]\napplies_to.species = ["cow"]\nlabels.long = ["long"]\n', "'cow' is no label"),
+        (MINIMAL + '[groups.coat]\napplies_to.colour = ["cat"]\nlabels.long = ["long"]\n', "no group that stands above"),
         ('templates = ["{}"]\n[groups]\n', "groups"),
     ],
 )
@@ -117,7 +117,7 @@ def test_huge_logits_do_not_overflow():
 )
 def test_the_best_label_is_a_tag_at_its_threshold(scores, tags):
     """`none` is never a tag, further labels need 0.25, and a label's own threshold holds."""
-    group = Group(labels={"cat": ["cat"], "dog": ["dog"], "none": ["x"]}, many=True, thresholds={"dog": 0.6})
+    group = Group(labels={"cat": ["cat"], "dog": ["dog"], "none": ["x"]}, multi_label=True, thresholds={"dog": 0.6})
     assert [tag.label for tag in choose_tags("species", group, scores, Thresholds())] == tags
 
 

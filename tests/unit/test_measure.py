@@ -6,7 +6,16 @@ import pytest
 from doubles import COLOURS, ColourModel
 from pawtag.domain.errors import ConfigError
 from pawtag.domain.labels import Thresholds
-from pawtag.inference.evaluation import FEWEST, Seen, Truth, calibration_error, judge, proposal, read_truths, table
+from pawtag.inference.evaluation import (
+    MIN_PHOTOS,
+    EmbeddedPhoto,
+    LabelledPhoto,
+    calibrate,
+    calibration_error,
+    predict,
+    read_labelled_photos,
+    summarise,
+)
 from pawtag.inference.scoring import embed_words, list_prompts
 
 MODEL = ColourModel()
@@ -14,18 +23,20 @@ VOCABULARY = embed_words(COLOURS, MODEL.embed_text(list_prompts(COLOURS)))
 RED, GREEN, BLUE = np.eye(3, dtype=np.float32)
 
 
-def seen(species: str, embedding) -> Seen:
-    return Seen(Truth(f"{species}.jpg", species), (embedding / np.linalg.norm(embedding)).astype(np.float32))
+def seen(species: str, embedding) -> EmbeddedPhoto:
+    return EmbeddedPhoto(
+        LabelledPhoto(f"{species}.jpg", species), (embedding / np.linalg.norm(embedding)).astype(np.float32)
+    )
 
 
 def judged(photos, thresholds=None):
-    return judge(photos, VOCABULARY, MODEL, thresholds or Thresholds())
+    return predict(photos, VOCABULARY, MODEL, thresholds or Thresholds())
 
 
 def test_right_and_wrong_are_counted():
     """Pets tagged right, false pets, and the best of the pets where no tag was given."""
     photos = judged([seen("red", RED), seen("green", BLUE), seen("none", BLUE), seen("none", GREEN)])
-    found = table(photos)
+    found = summarise(photos)
     assert found["pets tagged right"] == "1 of 2 (50.0 %)"
     assert found["no pet, called a pet"] == "1 of 2 (50.0 %)"
     assert [photo.is_right for photo in photos] == [True, False, True, False]
@@ -50,25 +61,28 @@ def mixed(count: int = 60):
 def test_a_proposal_is_no_worse_than_what_was():
     """Its scores are as true or truer; as many or more photos come out right."""
     photos = mixed()
-    now = Thresholds(tag=0.9, also=0.25)
-    proposed = proposal(photos, VOCABULARY, MODEL, now)
+    now = Thresholds(tag=0.9, secondary=0.25)
+    proposed = calibrate(photos, VOCABULARY, MODEL, now)
     assert sum(photo.is_right for photo in judged(photos, proposed)) >= sum(
         photo.is_right for photo in judged(photos, now)
     )
     assert calibration_error(judged(photos, proposed)) <= calibration_error(judged(photos, now))
 
 
-@pytest.mark.parametrize("photos", [mixed(FEWEST - 1), [seen("red", RED)] * 30, [seen("none", BLUE)] * 30])
+@pytest.mark.parametrize("photos", [mixed(MIN_PHOTOS - 1), [seen("red", RED)] * 30, [seen("none", BLUE)] * 30])
 def test_too_few_photos_propose_nothing(photos):
     """Nor do photos of pets alone, or of none."""
     with pytest.raises(ConfigError, match="at least"):
-        proposal(photos, VOCABULARY, MODEL, Thresholds())
+        calibrate(photos, VOCABULARY, MODEL, Thresholds())
 
 
 def test_labelled_photos_are_read_from_a_csv(tmp_path):
     """Other columns are passed over; a coat may be left out."""
     (tmp_path / "labels.csv").write_text("\ufefffile,note,species\na.jpg,hm,red\nb.jpg,,none\n", "utf-8")
-    assert read_truths(tmp_path / "labels.csv", VOCABULARY) == [Truth("a.jpg", "red"), Truth("b.jpg", "none")]
+    assert read_labelled_photos(tmp_path / "labels.csv", VOCABULARY) == [
+        LabelledPhoto("a.jpg", "red"),
+        LabelledPhoto("b.jpg", "none"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -79,4 +93,4 @@ def test_a_wrong_csv_is_named_with_its_line(tmp_path, text, said):
     """And what is allowed."""
     (tmp_path / "labels.csv").write_text(text)
     with pytest.raises(ConfigError, match=said):
-        read_truths(tmp_path / "labels.csv", VOCABULARY)
+        read_labelled_photos(tmp_path / "labels.csv", VOCABULARY)

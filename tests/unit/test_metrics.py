@@ -10,7 +10,7 @@ def values(metrics: Metrics) -> dict[str, float]:
     """Every sample, by its name and labels."""
     return {
         sample.name + "".join(f" {key}={value}" for key, value in sorted(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(metrics.exposition().decode())
+        for family in text_string_to_metric_families(metrics.render().decode())
         for sample in family.samples
     }
 
@@ -18,10 +18,10 @@ def values(metrics: Metrics) -> dict[str, float]:
 def test_photos_are_counted_by_source_and_status():
     """A failed one is no success."""
     metrics = Metrics()
-    metrics.photo("folder", "failed")
+    metrics.count_photo("folder", "failed")
     assert values(metrics)["pawtag_last_success_timestamp_seconds"] == 0
-    metrics.photo("folder", "tagged")
-    metrics.photo("folder", "tagged")
+    metrics.count_photo("folder", "tagged")
+    metrics.count_photo("folder", "tagged")
     found = values(metrics)
     assert found["pawtag_photos_total source=folder status=tagged"] == 2
     assert found["pawtag_photos_total source=folder status=failed"] == 1
@@ -31,8 +31,8 @@ def test_photos_are_counted_by_source_and_status():
 def test_there_is_one_model_at_a_time():
     """After a change the old one is gone from the metrics."""
     metrics = Metrics()
-    metrics.model(ModelInfo(id="embedded", fallback=True, wanted="x"), "torch")
-    metrics.model(ModelInfo(id="x", revision="abc"), "torch")
+    metrics.set_model(ModelInfo(id="embedded", fallback=True, wanted="x"), "torch")
+    metrics.set_model(ModelInfo(id="x", revision="abc"), "torch")
     models = [name for name in values(metrics) if name.startswith("pawtag_model_info")]
     assert models == ["pawtag_model_info engine=torch fallback=false id=x revision=abc"]
 
@@ -40,8 +40,8 @@ def test_there_is_one_model_at_a_time():
 def test_what_is_watched_is_asked_when_it_is_wanted():
     """Depths and readiness are those of the moment."""
     metrics, depth = Metrics(), [3]
-    metrics.watch_depth("folder", lambda: depth[0])
-    metrics.watch(in_hand=lambda: 2, ready=lambda: False)
+    metrics.watch_pending("folder", lambda: depth[0])
+    metrics.watch(in_flight=lambda: 2, ready=lambda: False)
     assert values(metrics)["pawtag_queue_depth source=folder"] == 3
     depth[0] = 1
     found = values(metrics)
@@ -53,7 +53,7 @@ def test_stages_are_timed_also_when_they_fail():
     """A histogram for each stage."""
     metrics = Metrics()
     try:
-        with metrics.stage("decode"):
+        with metrics.time_stage("decode"):
             raise ValueError
     except ValueError:
         pass

@@ -12,10 +12,17 @@ from pawtag.config import ModelSettings, Settings
 from pawtag.domain.errors import ConfigError, ModelError
 from pawtag.domain.records import ModelInfo
 from pawtag.inference import self_test, text_cache
-from pawtag.inference.checkpoint import DEFAULT_ID, EMBEDDED_FOLDER, PINNED_REVISIONS, Checkpoint, find, stand_in
-from pawtag.inference.engines.torch import TorchModel
+from pawtag.inference.checkpoint import (
+    DEFAULT_ID,
+    EMBEDDED_FOLDER,
+    PINNED_REVISIONS,
+    Checkpoint,
+    fallback_checkpoint,
+    find_checkpoint,
+)
+from pawtag.inference.engines.torch import TorchEngine
 from pawtag.inference.model_loader import load_model
-from pawtag.inference.preprocessing import pixel_spec
+from pawtag.inference.preprocessing import parse_pixel_spec
 from tiny import tiny_clip
 
 
@@ -31,8 +38,8 @@ def folder(whole, tmp_path):
     return shutil.copytree(whole, tmp_path / "model")
 
 
-def loaded(folder) -> TorchModel:
-    return TorchModel(Checkpoint(folder, ModelInfo(id="tiny")), "cpu", 1)
+def loaded(folder) -> TorchEngine:
+    return TorchEngine(Checkpoint(folder, ModelInfo(id="tiny")), "cpu", 1)
 
 
 def with_tensors(folder, change):
@@ -44,20 +51,20 @@ def with_tensors(folder, change):
 
 def test_a_folder_is_a_model(folder):
     """--model DIR takes any checkpoint folder."""
-    assert find(ModelSettings(id=str(folder))).folder == folder
+    assert find_checkpoint(ModelSettings(id=str(folder))).folder == folder
 
 
 def test_without_the_wanted_model_the_embedded_one_serves(monkeypatch, tmp_path):
     """And its name says so: it is a fallback, for the wanted one."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    assert find(ModelSettings()) is None
-    assert stand_in(ModelSettings()).folder == EMBEDDED_FOLDER
-    assert stand_in(ModelSettings()).name == ModelInfo(id="embedded", fallback=True, wanted=DEFAULT_ID)
+    assert find_checkpoint(ModelSettings()) is None
+    assert fallback_checkpoint(ModelSettings()).folder == EMBEDDED_FOLDER
+    assert fallback_checkpoint(ModelSettings()).name == ModelInfo(id="embedded", fallback=True, wanted=DEFAULT_ID)
 
 
 def test_the_embedded_model_can_be_chosen_outright():
     """Then it is no fallback."""
-    assert find(ModelSettings(id="embedded")).name == ModelInfo(id="embedded")
+    assert find_checkpoint(ModelSettings(id="embedded")).name == ModelInfo(id="embedded")
 
 
 def test_without_a_fallback_an_absent_model_is_an_error(monkeypatch, tmp_path, labels):
@@ -72,7 +79,7 @@ def test_a_model_in_the_hubs_cache_is_taken_from_there(monkeypatch, tmp_path, fo
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     snapshot = tmp_path / "models--openai--clip-vit-base-patch32/snapshots" / PINNED_REVISIONS[DEFAULT_ID]
     shutil.copytree(folder, snapshot)
-    found = find(ModelSettings())
+    found = find_checkpoint(ModelSettings())
     assert found.folder == snapshot
     assert found.name == ModelInfo(id=DEFAULT_ID, revision=PINNED_REVISIONS[DEFAULT_ID])
 
@@ -81,14 +88,14 @@ def test_a_model_in_the_hubs_cache_is_taken_from_there(monkeypatch, tmp_path, fo
 def test_what_is_no_model_is_named(wrong):
     """A path that is not there, an id that cannot be one."""
     with pytest.raises(ConfigError):
-        find(ModelSettings(id=wrong))
+        find_checkpoint(ModelSettings(id=wrong))
 
 
 def test_a_folder_without_safetensors_is_refused(folder):
     """Pickled weights are not loaded."""
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(ConfigError, match="safetensors"):
-        find(ModelSettings(id=str(folder)))
+        find_checkpoint(ModelSettings(id=str(folder)))
 
 
 def test_a_missing_tensor_is_refused(folder):
@@ -129,7 +136,7 @@ def test_a_prompt_that_would_be_cut_is_an_error(whole):
 
 def test_a_full_size_checkpoint_loads_and_answers(tmp_path):
     """A CLIP ViT-B/32 folder of random weights, 150 million parameters, by the same path."""
-    model = TorchModel(find(ModelSettings(id=str(tiny_clip(tmp_path, full_size=True)))), "cpu", 2)
+    model = TorchEngine(find_checkpoint(ModelSettings(id=str(tiny_clip(tmp_path, full_size=True)))), "cpu", 2)
     assert model.spec.crop == (224, 224)
     pixels = np.random.default_rng(1).random((3, 224, 224), np.float32)
     assert model.embed([pixels]).shape == model.embed_text(["a photo of a cat"]).shape == (1, 512)
@@ -158,25 +165,25 @@ def test_not_a_number_in_the_weights_is_refused(folder, tmp_path):
 
     with_tensors(folder, spoil)
     with pytest.raises(ModelError, match="not finite"):
-        self_test.verify(loaded(folder), Checkpoint(folder, ModelInfo(id="tiny")), tmp_path)
+        self_test.run_self_test(loaded(folder), Checkpoint(folder, ModelInfo(id="tiny")), tmp_path)
 
 
 def test_another_answer_than_the_stored_one_is_refused(folder, tmp_path):
     """The first start keeps the answer, the next compares it."""
     checkpoint, model = Checkpoint(folder, ModelInfo(id="tiny")), loaded(folder)
-    self_test.verify(model, checkpoint, tmp_path)
-    self_test.verify(model, checkpoint, tmp_path)
+    self_test.run_self_test(model, checkpoint, tmp_path)
+    self_test.run_self_test(model, checkpoint, tmp_path)
     kept = next((tmp_path / "self-tests").iterdir())
     wrong = json.loads(kept.read_text())
     wrong["embeddings"][0].reverse()
     kept.write_text(json.dumps(wrong))
     with pytest.raises(ModelError, match="does not give the answer"):
-        self_test.verify(model, checkpoint, tmp_path)
+        self_test.run_self_test(model, checkpoint, tmp_path)
 
 
 def test_the_embedded_model_gives_its_known_answer(embedded, embedded_checkpoint, tmp_path):
     """The answer that ships is compared, and nothing is kept."""
-    self_test.verify(embedded, embedded_checkpoint, tmp_path)
+    self_test.run_self_test(embedded, embedded_checkpoint, tmp_path)
     assert list(tmp_path.iterdir()) == []
     assert (embedded_checkpoint.folder / "self_test.json").is_file()
 
@@ -191,19 +198,19 @@ def test_text_embeddings_are_computed_once(tmp_path):
             return super().embed_text(prompts)
 
     prompts = ["a red", "a green"]
-    first = text_cache.embeddings(Counting(), prompts, tmp_path)
-    assert np.array_equal(text_cache.embeddings(Counting(), prompts, tmp_path), first)
+    first = text_cache.embed_prompts(Counting(), prompts, tmp_path)
+    assert np.array_equal(text_cache.embed_prompts(Counting(), prompts, tmp_path), first)
     assert len(calls) == 1
     kept = next((tmp_path / "text").iterdir())
     kept.write_bytes(kept.read_bytes()[:-1] + b"x")
-    assert np.array_equal(text_cache.embeddings(Counting(), prompts, tmp_path), first)
+    assert np.array_equal(text_cache.embed_prompts(Counting(), prompts, tmp_path), first)
     assert len(calls) == 2
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, caplog):
     """It is said once, with the setting that mends it."""
     (tmp_path / "file").write_text("")
-    text_cache.embeddings(ColourModel(), ["a red"], tmp_path / "file")
+    text_cache.embed_prompts(ColourModel(), ["a red"], tmp_path / "file")
     assert "model.cache_dir" in caplog.text
 
 
@@ -211,6 +218,6 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, caplog):
 def test_a_preprocessing_step_that_is_not_known_is_refused(odd):
     """Leaving it out in silence would give wrong tags."""
     usual = {"size": {"height": 8, "width": 8}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
-    assert pixel_spec(usual).resize == (8, 8)
+    assert parse_pixel_spec(usual).resize == (8, 8)
     with pytest.raises(ModelError, match="does not know"):
-        pixel_spec(usual | odd)
+        parse_pixel_spec(usual | odd)

@@ -16,7 +16,7 @@ START = "2026-11-23T12:00:00Z"
 @asynccontextmanager
 async def working(source, sink, **tagger_options):
     """A pipeline at work over doubles."""
-    async with colour_tagger(**tagger_options).running() as tagger:
+    async with colour_tagger(**tagger_options).run() as tagger:
         pipeline, stop = (
             Pipeline(source, sink, tagger, judge=FreshnessPolicy(tagger.identity, START), in_hand=4),
             asyncio.Event(),

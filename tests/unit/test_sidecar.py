@@ -9,7 +9,7 @@ import pytest
 
 from pawtag.domain.document import truncate_name
 from pawtag.domain.errors import GoneError, TemporaryError
-from pawtag.files import is_temporary, write_whole
+from pawtag.files import is_temporary_name, write_atomically
 from pawtag.folder.sidecars import Sidecars
 from sidecars import photo, record_for
 
@@ -152,9 +152,9 @@ def test_creating_never_replaces(tmp_path):
     """A file that appears at the last moment is not overwritten."""
     (tmp_path / "a").write_text("theirs")
     with pytest.raises(FileExistsError):
-        write_whole(tmp_path / "a", b"ours", replace=False)
+        write_atomically(tmp_path / "a", b"ours", replace=False)
     assert (tmp_path / "a").read_text() == "theirs"
-    assert not [name for name in os.listdir(tmp_path) if is_temporary(name)]
+    assert not [name for name in os.listdir(tmp_path) if is_temporary_name(name)]
 
 
 def test_our_record_stays_where_it_is_when_anothers_file_goes(tmp_path):

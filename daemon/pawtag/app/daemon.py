@@ -14,8 +14,8 @@ from pawtag.app.wiring import folder_of, folder_work
 from pawtag.config import Settings
 from pawtag.config.labels_file import load_labels
 from pawtag.domain.records import PhotoRef, TagRecord
-from pawtag.inference.model_loader import Loaded
-from pawtag.inference.model_manager import Succession
+from pawtag.inference.model_loader import LoadedModel
+from pawtag.inference.model_manager import ModelManager
 from pawtag.inference.tagger import Tagger
 from pawtag.metrics import Metrics
 from pawtag.server import Desk, Serving, serving
@@ -34,17 +34,17 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     labels = load_labels(settings.labels.file)
     root = folder_of(settings)
     metrics = Metrics()
-    succession = Succession(settings, labels, metrics, stop)
+    succession = ModelManager(settings, labels, metrics, stop)
     desk = Desk(settings, labels, metrics, download=lambda: succession.progress)
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(serving(desk))
-        loaded = await succession.first()
+        loaded = await succession.load_initial()
         if loaded is None:
             return
-        _introduce(loaded, server.address, asks_hub=succession.may_ask)
+        _introduce(loaded, server.address, asks_hub=succession.may_download)
         _name_sources(settings, root)
         await stack.enter_async_context(background(_close(desk, stop), "close"))
-        heir = asyncio.create_task(succession.heir(loaded), name="succession")
+        heir = asyncio.create_task(succession.load_replacement(loaded), name="succession")
         stack.callback(heir.cancel)
         daemon = _Daemon(settings, root, desk, server, stop)
         loaded = await daemon.term(loaded, heir)
@@ -64,16 +64,19 @@ class _Daemon:
     provisional: set[str] = field(default_factory=set)
     """What the fallback tagged in buckets."""
 
-    async def term(self, loaded: Loaded, heir: asyncio.Task[Loaded | None] | None) -> Loaded | None:
+    async def term(self, loaded: LoadedModel, heir: asyncio.Task[LoadedModel | None] | None) -> LoadedModel | None:
         """Tag by one model until it is time to stop, or until its heir is there, which is returned.
 
         Nothing is lost between the two: the old model answers what it has in hand, the new one what comes from
         then on, and its first scan finds every photo that is owed a record.
         """
-        async with loaded.tagger.running():
+        async with loaded.tagger.run():
             works = self._works(loaded.tagger)
             self.desk.open(
-                loaded.tagger, loaded.model.engine, *(work.pipeline for work in works), calibrated=loaded.calibrated
+                loaded.tagger,
+                loaded.engine.description,
+                *(work.pipeline for work in works),
+                calibrated=loaded.calibrated,
             )
             log.info("ready")
             ended = asyncio.Event()
@@ -92,7 +95,7 @@ class _Daemon:
         works = self._bucket_works(tagger) if self.settings.s3.is_set else []
         if self.root is not None:
             folder = folder_work(self.settings, self.root, tagger)
-            self.desk.metrics.watch_depth("folder", lambda: folder.waiting)
+            self.desk.metrics.watch_pending("folder", lambda: folder.waiting)
             works.append(folder)
         return works
 
@@ -104,7 +107,7 @@ class _Daemon:
         threads = _Threads(len(works) * self.settings.s3.concurrency + SPARE_THREADS, thread_name_prefix="photo")
         asyncio.get_running_loop().set_default_executor(threads)
         for work in works:
-            self.desk.metrics.watch_depth(work.pipeline.state.name, partial(getattr, work, "waiting"))
+            self.desk.metrics.watch_pending(work.pipeline.state.name, partial(getattr, work, "waiting"))
             if tagger.identity.model.fallback:
                 work.pipeline.on_record = self._note
         self.desk.events = pushes[0].inbox.accept if pushes else None
@@ -135,7 +138,7 @@ async def _run_all(works: list[Work], ended: asyncio.Event) -> None:
         raise group.exceptions[0] from group
 
 
-def _end_if_it_came(ended: asyncio.Event, heir: asyncio.Task[Loaded | None]) -> None:
+def _end_if_it_came(ended: asyncio.Event, heir: asyncio.Task[LoadedModel | None]) -> None:
     if not heir.cancelled() and heir.result() is not None:
         ended.set()
 
@@ -180,10 +183,12 @@ def _name_sources(settings: Settings, root: Path | None) -> None:
         _warn_of_owner(settings, root)
 
 
-def _introduce(loaded: Loaded, address: str, *, asks_hub: bool) -> None:
+def _introduce(loaded: LoadedModel, address: str, *, asks_hub: bool) -> None:
     name = loaded.checkpoint.name
     if name.fallback:
         ahead = "until it has been downloaded" if asks_hub else "(model.hub or HF_HUB_OFFLINE forbids to download it)"
         log.warning("The model %s is not on this machine; the embedded model serves %s.", name.wanted, ahead)
-    log.info("model %s (%s), %s", name.id, loaded.model.engine, "calibrated" if loaded.calibrated else "not calibrated")
+    log.info(
+        "model %s (%s), %s", name.id, loaded.engine.description, "calibrated" if loaded.calibrated else "not calibrated"
+    )
     log.info("answering on %s (POST /tag)", address)

@@ -12,7 +12,7 @@ from pawtag.domain.records import PhotoRef, now
 from pawtag.folder.sidecars import Sidecars
 from pawtag.folder.source import FolderSource
 from pawtag.folder.walk import read
-from pawtag.inference.tagger import Tagger, facts
+from pawtag.inference.tagger import Tagger, describe_bytes
 from pawtag.pipeline.worker import Pipeline
 
 DEFAULT_FOLDER = Path("photos")
@@ -40,7 +40,7 @@ def folder_work(settings: Settings, root: Path, tagger: Tagger, *, verify: bool 
     sidecars, judge = sidecars_of(settings, root), FreshnessPolicy(tagger.identity, now())
     needs = partial(_needs, judge, sidecars, verify_up_to=settings.limits.max_file_bytes if verify else None)
     judge = replace(judge, trusts_mtime=not verify)
-    skipped = tagger.metrics.skipped
+    skipped = tagger.metrics.count_skipped
     source = FolderSource(root, settings.folder, needs, max_bytes=settings.limits.max_file_bytes, skipped=skipped)
     pipeline = Pipeline(source, sidecars, tagger, judge=judge, in_hand=settings.limits.in_hand)
     return FolderWork(source, pipeline, needs)
@@ -62,6 +62,6 @@ def _needs(judge: FreshnessPolicy, sidecars: Sidecars, ref: PhotoRef, *, verify_
             return True
         if verify_up_to is None or stamp.sha256 is None:
             return False
-        return facts(read(ref.uri, verify_up_to).data).sha256 != stamp.sha256
+        return describe_bytes(read(ref.uri, verify_up_to).data).sha256 != stamp.sha256
     except PawtagError:
         return True  # the pipeline meets the same fault, and retries and names it

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     """Remove them; photos and everybody else's files stay."""
-    log.set_up(settings.log)
+    log.configure_logging(settings.log)
     if arguments.place.startswith("s3:"):
         return clean_s3.execute(arguments, settings)
     folder = Path(arguments.place)
@@ -47,7 +47,7 @@ def take_back(found: Iterable[Trace], sidecars: Sidecars, *, dry_run: bool, your
         elif dry_run or remove(trace, sidecars):
             removed += 1
             if dry_run:
-                print(log.printable(str(trace.path)))
+                print(log.escape_unprintable(str(trace.path)))
         else:
             failed += 1
     print(f"{removed} files {'would be' if dry_run else 'were'} removed")

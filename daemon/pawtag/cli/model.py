@@ -12,12 +12,12 @@ from pawtag.config.labels_file import load_labels
 from pawtag.domain.errors import ConfigError, PawtagError
 from pawtag.domain.labels import Thresholds
 from pawtag.folder.walk import read
-from pawtag.images import ImageLimits, decode, prepare
+from pawtag.images import ImageLimits, decode, preprocess
 from pawtag.inference import evaluation
-from pawtag.inference.checkpoint import find, wanted_revision
+from pawtag.inference.checkpoint import find_checkpoint, wanted_revision
 from pawtag.inference.hub.api import is_offline
 from pawtag.inference.hub.pull import Pull
-from pawtag.inference.model_loader import Loaded, load_model
+from pawtag.inference.model_loader import LoadedModel, load_model
 
 ACTIONS = {
     "show": "load the model and say what it is",
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     """Do what was asked for."""
-    log.set_up(settings.log)
+    log.configure_logging(settings.log)
     if arguments.action == "pull":
         return _pull(settings)
     loaded = load_model(settings, load_labels(settings.labels.file))
@@ -59,15 +59,15 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
 def _pull(settings: Settings) -> int:
     """Download the wanted model where it is not on this machine; print its folder."""
     model = settings.model
-    here = find(model)
+    here = find_checkpoint(model)
     if here is None:
         if not model.hub or is_offline():
             raise PawtagError(f"{model.id} is not on this machine, and the hub may not be asked (model.hub).")
-        pull = Pull(model.id, wanted_revision(model), tries=TRIES)
+        pull = Pull(model.id, wanted_revision(model), max_attempts=TRIES)
         with tqdm(unit="B", unit_scale=True, disable=None, desc=model.id, dynamic_ncols=True) as bar:
             pull.on_bytes = lambda count: _advance(bar, pull, count)
             pull.run()
-        here = find(model)
+        here = find_checkpoint(model)
     print(here.folder if here else "")
     return 0
 
@@ -78,16 +78,16 @@ def _advance(bar: "tqdm[None]", pull: Pull, count: int) -> None:
     bar.update(count)
 
 
-def _show(loaded: Loaded, *, as_json: bool) -> None:
-    names, spec = loaded.tagger.identity, loaded.model.spec
+def _show(loaded: LoadedModel, *, as_json: bool) -> None:
+    names, spec = loaded.tagger.identity, loaded.engine.spec
     shown = {
         **names.model.model_dump(),
-        "engine": loaded.model.engine,
+        "engine": loaded.engine.description,
         "calibrated": loaded.calibrated,
         "threshold": loaded.tagger.thresholds.tag,
         "temperature": loaded.tagger.thresholds.temperature,
         "folder": str(loaded.checkpoint.folder),
-        "digest": loaded.model.digest,
+        "digest": loaded.engine.digest,
         "input": list(spec.crop or (spec.shorter_side,)),
         "labels": names.labels,
         "by": names.by,
@@ -96,7 +96,7 @@ def _show(loaded: Loaded, *, as_json: bool) -> None:
     print(json.dumps(shown, indent=2) if as_json else "\n".join(lines))
 
 
-def _check(arguments: argparse.Namespace, settings: Settings, loaded: Loaded) -> int:
+def _check(arguments: argparse.Namespace, settings: Settings, loaded: LoadedModel) -> int:
     """Print how the model does on the labelled photos, and what would suit it; write that where asked to."""
     if arguments.labelled is None:
         if arguments.write or arguments.misses:
@@ -107,42 +107,42 @@ def _check(arguments: argparse.Namespace, settings: Settings, loaded: Loaded) ->
     vocabulary, now = loaded.tagger.vocabulary, loaded.tagger.thresholds
     _print(f"{len(seen)} photos, {loaded.checkpoint.name.id}, {_in_words(now)}", seen, loaded, now)
     if arguments.misses:
-        _print_misses(evaluation.judge(seen, vocabulary, loaded.model, now))
-    proposed = evaluation.proposal(seen, vocabulary, loaded.model, now)
+        _print_misses(evaluation.predict(seen, vocabulary, loaded.engine, now))
+    proposed = evaluation.calibrate(seen, vocabulary, loaded.engine, now)
     _print(f"\nproposed from these photos: {_in_words(proposed)}", seen, loaded, proposed)
     if arguments.write:
         _write(arguments, loaded, proposed)
     return 0
 
 
-def _see(labelled: Path, settings: Settings, loaded: Loaded) -> list[evaluation.Seen]:
-    truths = evaluation.read_truths(labelled, loaded.tagger.vocabulary)
+def _see(labelled: Path, settings: Settings, loaded: LoadedModel) -> list[evaluation.EmbeddedPhoto]:
+    truths = evaluation.read_labelled_photos(labelled, loaded.tagger.vocabulary)
     limits = ImageLimits(settings.limits.max_file_bytes, settings.limits.max_pixels)
     seen = []
     for truth in tqdm(truths, unit=" photos", disable=None, dynamic_ncols=True):
         data = read(str((labelled.parent / truth.file).resolve()), limits.max_bytes).data
-        pixels = prepare(decode(data, limits, loaded.model.spec.shorter_side), loaded.model.spec)
-        seen.append(evaluation.Seen(truth, loaded.model.embed([pixels])[0]))
+        pixels = preprocess(decode(data, limits, loaded.engine.spec.shorter_side), loaded.engine.spec)
+        seen.append(evaluation.EmbeddedPhoto(truth, loaded.engine.embed([pixels])[0]))
     return seen
 
 
-def _print(title: str, seen: list[evaluation.Seen], loaded: Loaded, thresholds: Thresholds) -> None:
+def _print(title: str, seen: list[evaluation.EmbeddedPhoto], loaded: LoadedModel, thresholds: Thresholds) -> None:
     print(title)
-    found = evaluation.judge(seen, loaded.tagger.vocabulary, loaded.model, thresholds)
-    print("\n".join(f"  {name}: {value}" for name, value in evaluation.table(found).items()))
+    found = evaluation.predict(seen, loaded.tagger.vocabulary, loaded.engine, thresholds)
+    print("\n".join(f"  {name}: {value}" for name, value in evaluation.summarise(found).items()))
 
 
-def _print_misses(photos: list[evaluation.Judged]) -> None:
+def _print_misses(photos: list[evaluation.Prediction]) -> None:
     for photo in photos:
         if not photo.is_right:
-            print(f"  {photo.truth.file}: {photo.truth.species}, got {'/'.join(photo.tags) or 'no tag'}")
+            print(f"  {photo.expected.file}: {photo.expected.species}, got {'/'.join(photo.tags) or 'no tag'}")
 
 
-def _write(arguments: argparse.Namespace, loaded: Loaded, proposed: Thresholds) -> None:
+def _write(arguments: argparse.Namespace, loaded: LoadedModel, proposed: Thresholds) -> None:
     if loaded.checkpoint.name.fallback:
         raise ConfigError("What was measured is the fallback, not the wanted model: run 'pawtag model pull' first.")
     values = {"threshold": proposed.tag, "temperature": proposed.temperature}
-    print(f"written to {config.write_model(getattr(arguments, 'config', None), values)}")
+    print(f"written to {config.write_model_settings(getattr(arguments, 'config', None), values)}")
 
 
 def _in_words(thresholds: Thresholds) -> str:

@@ -28,7 +28,7 @@ def overrides(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
 
 def execute(_: argparse.Namespace, settings: Settings) -> int:
     """Run until SIGTERM or SIGINT; 0 then."""
-    log.set_up(settings.log)
+    log.configure_logging(settings.log)
     asyncio.run(_serve(settings))
     return 0
 

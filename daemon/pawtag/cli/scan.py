@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     """Bring the folder up to date; a photo that cannot be tagged is a result, not a failure."""
     quiet = settings.log.model_copy(update={"level": "warning"}) if settings.log.level == "info" else settings.log
-    log.set_up(quiet)
+    log.configure_logging(quiet)
     root = arguments.folder.resolve()
     if not root.is_dir():
         raise ConfigError(f"There is no folder {arguments.folder}.")
@@ -59,17 +59,17 @@ def _prune(root: Path, settings: Settings, *, dry_run: bool) -> None:
     take_back(orphans, sidecars, dry_run=dry_run, yours=False)
 
 
-async def _preview(root: Path, settings: Settings, loaded: model_loader.Loaded, *, verify: bool) -> None:
+async def _preview(root: Path, settings: Settings, loaded: model_loader.LoadedModel, *, verify: bool) -> None:
     work, count = wiring.folder_work(settings, root, loaded.tagger, verify=verify), 0
     for seen in Walk(root, settings.folder, tidy=False):
         if work.needs(seen.ref):
             count += 1
-            print(log.printable(seen.ref.uri))
+            print(log.escape_unprintable(seen.ref.uri))
     print(f"{count} photos would be tagged")
 
 
-async def _scan(root: Path, settings: Settings, loaded: model_loader.Loaded, *, verify: bool) -> Counts:
-    async with loaded.tagger.running():
+async def _scan(root: Path, settings: Settings, loaded: model_loader.LoadedModel, *, verify: bool) -> Counts:
+    async with loaded.tagger.run():
         work, stop = wiring.folder_work(settings, root, loaded.tagger, verify=verify), asyncio.Event()
         with tqdm(unit=" photos", disable=None, dynamic_ncols=True) as bar:
             work.pipeline.on_record = lambda _ref, _record: bar.update()

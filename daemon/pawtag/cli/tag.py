@@ -14,7 +14,7 @@ from pawtag.domain.errors import GoneError, PermanentError, TemporaryError
 from pawtag.domain.records import PhotoInfo, SourceInfo, TagRecord
 from pawtag.folder.walk import read
 from pawtag.inference import model_loader
-from pawtag.inference.tagger import Tagger, facts
+from pawtag.inference.tagger import Tagger, describe_bytes
 from pawtag.pipeline.recording import failed, summary, tagged
 
 STDIN = "-"
@@ -28,14 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     """Tag and print each file in the order given; 1 when one of them failed."""
-    log.set_up(settings.log)
+    log.configure_logging(settings.log)
     loaded = model_loader.load_model(settings, load_labels(settings.labels.file))
     return asyncio.run(_tag_all(arguments.files, settings, loaded.tagger, as_json=arguments.json))
 
 
 async def _tag_all(names: list[str], settings: Settings, tagger: Tagger, *, as_json: bool) -> int:
     code = 0
-    async with tagger.running():
+    async with tagger.run():
         ahead = asyncio.Semaphore(settings.limits.in_hand)
         tasks = [asyncio.create_task(_record(name, settings, tagger, ahead), name=f"tag {name!r}") for name in names]
         for name, task in zip(names, tasks, strict=True):
@@ -56,7 +56,7 @@ async def _record(name: str, settings: Settings, tagger: Tagger, ahead: asyncio.
     async with ahead:
         try:
             data = await asyncio.to_thread(_bytes, name, settings.limits.max_file_bytes)
-            photo = facts(data, base)
+            photo = describe_bytes(data, base)
             return tagged(await tagger.tag(data), base, tagger.identity, source)
         except PermanentError as error:
             return failed(error, photo, tagger.identity, source)

@@ -11,7 +11,7 @@ from pawtag.config.tree import (
     ServerSettings,
     Settings,
 )
-from pawtag.config.writing import write_model
+from pawtag.config.writing import write_model_settings
 
 __all__ = [
     "EMBEDDED",
@@ -23,5 +23,5 @@ __all__ = [
     "ServerSettings",
     "Settings",
     "load_settings",
-    "write_model",
+    "write_model_settings",
 ]

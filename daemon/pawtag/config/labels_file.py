@@ -53,15 +53,15 @@ def _check(labels: Labels, path: Path) -> None:
         for template in group.templates or labels.templates:
             if "{}" not in template:
                 raise ConfigError(f"{place}': the template {template!r} has no {{}} for the word.")
-        if group.subject_group:
+        if group.parent_group:
             _check_subjects(labels, name, group, place)
 
 
 def _check_subjects(labels: Labels, name: str, group: Group, place: str) -> None:
     earlier = list(labels.groups)[: list(labels.groups).index(name)]
-    if group.subject_group not in earlier:
-        raise ConfigError(f"{place}.asked_for': {group.subject_group!r} is no group that stands above this one.")
-    known = labels.groups[group.subject_group].labels
-    for subject in group.subjects:
+    if group.parent_group not in earlier:
+        raise ConfigError(f"{place}.applies_to': {group.parent_group!r} is no group that stands above this one.")
+    known = labels.groups[group.parent_group].labels
+    for subject in group.parent_labels:
         if subject not in known or subject == NONE:
-            raise ConfigError(f"{place}.asked_for': {subject!r} is no label of {group.subject_group!r}.")
+            raise ConfigError(f"{place}.applies_to': {subject!r} is no label of {group.parent_group!r}.")

@@ -12,8 +12,8 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 from pawtag.config.tree import NESTING, PREFIX, Settings
 from pawtag.domain.errors import ConfigError
 
-FILE_VARIABLE = "PAWTAG_CONFIG"
-DEFAULT_FILE = Path("config/pawtag.toml")
+SETTINGS_FILE_VARIABLE = "PAWTAG_CONFIG"
+DEFAULT_SETTINGS_FILE = Path("config/pawtag.toml")
 SECRETS = ("server.api_key",)
 
 
@@ -22,8 +22,8 @@ def load_settings(file: Path | None = None, overrides: Mapping[str, Mapping[str,
 
     Raises ConfigError that names the setting, what is wrong with it, and what is allowed.
     """
-    file = settings_file(file)
-    document = _read(file) if file else {}
+    file = find_settings_file(file)
+    document = _read_file(file) if file else {}
     _check_environment()
 
     class Loaded(Settings):
@@ -48,13 +48,13 @@ def load_settings(file: Path | None = None, overrides: Mapping[str, Mapping[str,
         raise ConfigError(f"The environment holds a setting that is no JSON, as lists must be: {error}.") from error
 
 
-def settings_file(given: Path | None) -> Path | None:
+def find_settings_file(given: Path | None) -> Path | None:
     """The settings file in force: the one given, else PAWTAG_CONFIG's, else ./config/pawtag.toml if there."""
     if given:
         return given
-    if named := os.environ.get(FILE_VARIABLE):
+    if named := os.environ.get(SETTINGS_FILE_VARIABLE):
         return Path(named)
-    return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
+    return DEFAULT_SETTINGS_FILE if DEFAULT_SETTINGS_FILE.is_file() else None
 
 
 def _of_aws() -> dict[str, Any]:
@@ -63,7 +63,7 @@ def _of_aws() -> dict[str, Any]:
     return {"s3": {"region": region}} if region else {}
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read_file(file: Path) -> dict[str, Any]:
     try:
         document = tomllib.loads(file.read_text("utf-8"))
     except OSError as error:

@@ -23,19 +23,19 @@ OUR_KEYS = frozenset(field.alias or name for name, field in TagRecord.model_fiel
 class StoredDocument:
     """What stands under a record's name. `document` is None for a broken one of ours, and for what is not ours."""
 
-    ours: bool
-    document: dict[str, Any] | None = None
+    is_ours: bool
+    content: dict[str, Any] | None = None
 
     @property
     def has_user_content(self) -> bool:
         """Whether a person's correction is in it, or another program's key."""
-        document = self.document or {}
+        document = self.content or {}
         return document.get("corrected") is not None or not set(document) <= OUR_KEYS | {"corrected"}
 
     @property
     def source_uri(self) -> str | None:
         """Whose record it is, where it says so."""
-        source = (self.document or {}).get("source")
+        source = (self.content or {}).get("source")
         return source.get("uri") if isinstance(source, dict) else None
 
 
@@ -44,7 +44,7 @@ def parse_document(content: bytes) -> StoredDocument:
     try:
         document = json.loads(content)
     except (ValueError, RecursionError):
-        return StoredDocument(ours=_began_as_ours(content))
+        return StoredDocument(is_ours=_began_as_ours(content))
     ours = isinstance(document, dict) and str(document.get("schema", "")).startswith(SCHEMA_NAME + "/")
     return StoredDocument(ours, document if ours else None)
 

@@ -9,7 +9,7 @@ from pawtag.domain.records import PhotoRef, Stamp, TaggerIdentity
 class FreshnessPolicy:
     """Decides for one daemon: what it would write, and since when it runs (as records tell the time)."""
 
-    ours: TaggerIdentity
+    identity: TaggerIdentity
     started_at: str
     trusts_mtime: bool = True
     """Whether the same size and time mean the same content; not where digests are compared."""
@@ -22,15 +22,18 @@ class FreshnessPolicy:
 
     def speaks_for_us(self, stamp: Stamp) -> bool:
         """Whether a record of the same content would not be replaced by ours."""
-        return stamp.by == self.ours.by or self.is_from_wanted_model(stamp) or self.written_by_peer(stamp)
+        return stamp.by == self.identity.by or self.is_from_wanted_model(stamp) or self.written_by_peer(stamp)
 
     def is_from_wanted_model(self, stamp: Stamp) -> bool:
         """To a daemon on its fallback, a record of the wanted model with the same labels is current."""
-        wanted = self.ours.model.wanted
+        wanted = self.identity.model.wanted
         if wanted is not None and not stamp.model_id:
             return True  # tags on an object do not name their model: it may be the wanted one
         return (
-            wanted is not None and stamp.model_id == wanted and not stamp.fallback and stamp.labels == self.ours.labels
+            wanted is not None
+            and stamp.model_id == wanted
+            and not stamp.fallback
+            and stamp.labels == self.identity.labels
         )
 
     def written_by_peer(self, stamp: Stamp) -> bool:
@@ -38,5 +41,5 @@ class FreshnessPolicy:
 
         But not a fallback's record, where we have the wanted model: the fallback leaves ours alone.
         """
-        is_lesser = stamp.fallback and not self.ours.model.fallback
-        return stamp.by != self.ours.by and stamp.tagged_at > self.started_at and not is_lesser
+        is_lesser = stamp.fallback and not self.identity.model.fallback
+        return stamp.by != self.identity.by and stamp.tagged_at > self.started_at and not is_lesser

@@ -25,20 +25,20 @@ class Group(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     labels: Annotated[dict[str, Words], Field(min_length=1)]
-    many: bool = False
-    asked_for: Annotated[dict[str, tuple[str, ...]], Field(max_length=1)] = {}
+    multi_label: bool = False
+    applies_to: Annotated[dict[str, tuple[str, ...]], Field(max_length=1)] = {}
     templates: Words | None = None
     thresholds: dict[str, Threshold] = {}
 
     @property
-    def subject_group(self) -> str | None:
+    def parent_group(self) -> str | None:
         """The group whose best tag this one is asked about."""
-        return next(iter(self.asked_for), None)
+        return next(iter(self.applies_to), None)
 
     @property
-    def subjects(self) -> tuple[str | None, ...]:
+    def parent_labels(self) -> tuple[str | None, ...]:
         """The labels that this group is asked about; (None,) where it is asked of every photo."""
-        return self.asked_for[self.subject_group] if self.subject_group else (None,)
+        return self.applies_to[self.parent_group] if self.parent_group else (None,)
 
 
 class Labels(BaseModel):
@@ -56,17 +56,17 @@ class Labels(BaseModel):
     def prompt_sets(self) -> Iterator[tuple[PromptSet, list[list[str]]]]:
         """Each prompt set with its prompts: a list for each word, in the order of labels and words."""
         for name, group in self.groups.items():
-            for subject in group.subjects:
+            for subject in group.parent_labels:
                 words = [word for words in group.labels.values() for word in words]
                 yield (name, subject), [self._prompts(group, word, subject) for word in words]
 
     def _prompts(self, group: Group, word: str, subject: str | None) -> list[str]:
         templates = group.templates or self.templates
-        marks = {f"{{{group.subject_group}}}": subject} if subject else {}
-        return [_filled(template, {"{}": word, **marks}) for template in templates]
+        marks = {f"{{{group.parent_group}}}": subject} if subject else {}
+        return [_fill_template(template, {"{}": word, **marks}) for template in templates]
 
 
-def _filled(template: str, marks: dict[str, str]) -> str:
+def _fill_template(template: str, marks: dict[str, str]) -> str:
     for mark, word in marks.items():
         template = template.replace(mark, word)
     return template
@@ -80,11 +80,11 @@ class Thresholds:
     """
 
     tag: float = 0.5
-    also: float = 0.25
+    secondary: float = 0.25
     temperature: float = 1.0
     labels: Mapping[str, float] = field(default_factory=dict)
 
-    def of(self, label: str) -> float:
+    def for_label(self, label: str) -> float:
         """The threshold of one label."""
         return self.labels.get(label, self.tag)
 

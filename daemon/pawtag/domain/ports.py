@@ -100,7 +100,7 @@ class Engine(Protocol):
         """What is then added to it (SigLIP's; 0 elsewhere)."""
 
     @property
-    def engine(self) -> str:
+    def description(self) -> str:
         """What runs it, for people."""
 
     def embed(self, batch: Sequence[Floats]) -> Floats:

@@ -66,8 +66,8 @@ class Image:
 class Patches:
     """A picture's own shape kept, in at most `most` squares of `side` pixels (SigLIP 2 NaFlex)."""
 
-    side: int
-    most: int
+    side_px: int
+    max_count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class PixelSpec:
     def shorter_side(self) -> int:
         """The resized picture's shorter side (of a squashed one, the longer: it must suffice both ways)."""
         if isinstance(self.resize, Patches):
-            return math.isqrt(self.resize.most) * self.resize.side
+            return math.isqrt(self.resize.max_count) * self.resize.side_px
         return self.resize if isinstance(self.resize, int) else max(self.resize)
 
 

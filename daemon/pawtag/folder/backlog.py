@@ -10,9 +10,9 @@ MOST = 50_000
 class Backlog:
     """A heap of photos, newest first. Beyond `most` it keeps the newest and remembers that it is not all."""
 
-    def __init__(self, most: int = MOST) -> None:
+    def __init__(self, max_photos: int = MOST) -> None:
         """Start empty."""
-        self._most = most
+        self._max_photos = max_photos
         self._heap: list[tuple[int, str]] = []
         self._members: set[str] = set()
         self.is_cut = False
@@ -27,8 +27,8 @@ class Backlog:
             if ref.uri not in self._members:
                 self._members.add(ref.uri)
                 heapq.heappush(self._heap, (-ref.mtime_ns, ref.uri))
-        if len(self._heap) > self._most + self._most // 10:  # now and then, not for each photo
-            self._heap = heapq.nsmallest(self._most, self._heap)
+        if len(self._heap) > self._max_photos + self._max_photos // 10:  # now and then, not for each photo
+            self._heap = heapq.nsmallest(self._max_photos, self._heap)
             self._members = {uri for _, uri in self._heap}
             self.is_cut = True
 

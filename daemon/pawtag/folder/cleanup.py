@@ -10,7 +10,7 @@ from typing import Any
 
 from pawtag.config import FolderSettings
 from pawtag.domain.document import SUFFIXES, truncate_name
-from pawtag.files import is_temporary
+from pawtag.files import is_temporary_name
 from pawtag.folder.sidecars import Sidecars, look
 from pawtag.folder.walk import is_folder, is_photo_name
 
@@ -70,11 +70,11 @@ def _names_of(folder: Path) -> frozenset[str]:
 def _trace(path: Path, wanted: frozenset[str], settings: FolderSettings) -> Trace | None:
     if path.is_symlink() or not path.is_file():
         return None
-    if is_temporary(path.name):
+    if is_temporary_name(path.name):
         return Trace(path, is_orphan=True)
-    if not path.name.endswith(".json") or (found := look(path)) is None or not found.ours:
+    if not path.name.endswith(".json") or (found := look(path)) is None or not found.is_ours:
         return None
-    document = found.document or {}
+    document = found.content or {}
     is_sidecar = _is_for_a_photo(path.name, settings) or SHORTENED.search(path.name)
     if not is_sidecar and path.name not in _own_names(document):
         return None  # a record that somebody saved under a name of his own

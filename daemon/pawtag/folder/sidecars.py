@@ -16,7 +16,7 @@ from pawtag.domain.document import (
 )
 from pawtag.domain.errors import GoneError, TemporaryError
 from pawtag.domain.records import PhotoRef, Stamp, TagRecord
-from pawtag.files import write_whole
+from pawtag.files import write_atomically
 
 NOT_FOR_US = (errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP)
 WRITE_TRIES = 3
@@ -46,10 +46,10 @@ class Sidecars:
         """
         try:
             looks = (look(path) for path in self._names(ref.uri))
-            ours = next((found for found in looks if found is not None and found.ours), None)
+            ours = next((found for found in looks if found is not None and found.is_ours), None)
         except OSError as error:
             raise _explained(error, ref) from error
-        return parse_stamp(ours.document) if ours and ours.document else None
+        return parse_stamp(ours.content) if ours and ours.content else None
 
     def write(self, ref: PhotoRef, record: TagRecord) -> None:
         """Write the record, keeping what a person corrected and keys that are not ours.
@@ -70,7 +70,7 @@ class Sidecars:
     def _place(self, ref: PhotoRef) -> tuple[Path, StoredDocument | None]:
         """Where our record stands; without one, the first name that is free."""
         looks = [(path, look(path)) for path in self._names(ref.uri)]
-        ours = (each for each in looks if each[1] is not None and each[1].ours)
+        ours = (each for each in looks if each[1] is not None and each[1].is_ours)
         free = (each for each in looks if each[1] is None)
         return next(ours, None) or next(free, looks[0])
 
@@ -83,13 +83,13 @@ class Sidecars:
 
 def _write(path: Path, found: StoredDocument | None, record: TagRecord, *, make_folder: bool) -> bool:
     """Whether the record now stands there; False where the name is another's, or was taken meanwhile."""
-    if found is not None and not found.ours:
+    if found is not None and not found.is_ours:
         return False
-    content = encode_document(merge_record(record, found.document if found else None))
+    content = encode_document(merge_record(record, found.content if found else None))
     if make_folder:
         path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        write_whole(path, content, replace=found is not None)
+        write_atomically(path, content, replace=found is not None)
     except FileExistsError:
         return False
     return True
@@ -104,7 +104,7 @@ def look(path: Path) -> StoredDocument | None:
         return None
     except OSError as error:
         if error.errno in NOT_FOR_US:
-            return StoredDocument(ours=False)
+            return StoredDocument(is_ours=False)
         raise
     return parse_document(content)
 

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from pawtag.config import FolderSettings
 from pawtag.domain.errors import GoneError, PermanentError, TemporaryError, UnfinishedError
 from pawtag.domain.records import Payload, PhotoRef
-from pawtag.files import is_temporary
+from pawtag.files import is_temporary_name
 
 SERVICE_FOLDERS = frozenset({"@eaDir", "#recycle", "lost+found", "$RECYCLE.BIN", "__MACOSX"})
 OLD_S = 60.0
@@ -62,7 +62,7 @@ class Walk:
                 continue
             with entries:
                 for entry in entries:
-                    if is_temporary(entry.name):
+                    if is_temporary_name(entry.name):
                         self._remove_left_over(entry.path)
                     elif self.settings.recursive and is_folder(entry):
                         folders.append(entry.path)

@@ -1,6 +1,6 @@
 """Photos: bytes -> upright bounded RGB -> the model's pixels. The only room that knows Pillow."""
 
-from pawtag.images.decode import ImageLimits, decode, screen
-from pawtag.images.pixels import prepare
+from pawtag.images.decode import ImageLimits, check_header, decode
+from pawtag.images.pixels import preprocess
 
-__all__ = ["ImageLimits", "decode", "prepare", "screen"]
+__all__ = ["ImageLimits", "check_header", "decode", "preprocess"]

@@ -6,14 +6,14 @@ import numpy as np
 from PIL import Image as pillow
 from PIL import ImageCms
 
-LARGEST_PROFILE_BYTES = 4 * 1024 * 1024
-SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+MAX_PROFILE_BYTES = 4 * 1024 * 1024
+SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 SRGB = ImageCms.createProfile("sRGB")
 
 
-def to_rgb(image: pillow.Image) -> pillow.Image:
+def convert_to_rgb(image: pillow.Image) -> pillow.Image:
     """A new picture in mode RGB."""
-    if image.mode in SIXTEEN_BIT:
+    if image.mode in SIXTEEN_BIT_MODES:
         return _from_wide(np.asarray(image, np.float32) / 256)
     if image.mode == "F":
         values = np.nan_to_num(np.asarray(image, np.float32))
@@ -39,7 +39,7 @@ def _over_white(image: pillow.Image) -> pillow.Image:
 def _by_profile(image: pillow.Image) -> pillow.Image | None:
     """The picture by its own profile in sRGB; None without one, with sRGB itself, or with a broken one."""
     profile = image.info.get("icc_profile")
-    if not profile or len(profile) > LARGEST_PROFILE_BYTES or image.mode not in ("RGB", "CMYK", "L"):
+    if not profile or len(profile) > MAX_PROFILE_BYTES or image.mode not in ("RGB", "CMYK", "L"):
         return None
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))

@@ -13,18 +13,18 @@ from PIL import UnidentifiedImageError
 
 from pawtag.domain.errors import PermanentError
 from pawtag.domain.records import Image
-from pawtag.images.colour import to_rgb
-from pawtag.images.signatures import MOST_TIFF_TAGS, foreign_type, is_broken_fax, is_cut_off, is_raw
+from pawtag.images.colour import convert_to_rgb
+from pawtag.images.signatures import MAX_TIFF_TAGS, detect_unsupported_type, is_broken_fax, is_raw, is_truncated
 
 # Nothing else is offered to the opener: some of Pillow's formats start other programs.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "HEIF", "AVIF")  # MPO comes with JPEG
 READABLE = "JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC, AVIF"
-MOST_STRIPS = 100_000
-MOST_TILE_PIXELS = 16_000_000
-MOST_SAMPLE_BYTES = 400_000_000
-ORIENTATION = 0x0112
+MAX_STRIPS = 100_000
+MAX_TILE_PIXELS = 16_000_000
+MAX_SAMPLE_BYTES = 400_000_000
+ORIENTATION_TAG = 0x0112
 # EXIF 2.32, tag 0x0112: what brings the picture upright.
-TURNS = {
+TRANSPOSES = {
     2: pillow.Transpose.FLIP_LEFT_RIGHT,
     3: pillow.Transpose.ROTATE_180,
     4: pillow.Transpose.FLIP_TOP_BOTTOM,
@@ -60,7 +60,7 @@ def decode(data: bytes, limits: ImageLimits, shorter_side: int) -> Image:
         raise PermanentError("empty", "The file is empty.")
     if len(data) > limits.max_bytes:
         raise PermanentError("too-many-bytes", f"The file has {len(data)} bytes; the limit is {limits.max_bytes}.")
-    if foreign := foreign_type(data):
+    if foreign := detect_unsupported_type(data):
         raise PermanentError("unsupported", f"This is {foreign}, which pawtag does not read; it reads {READABLE}.")
     try:
         return _decode(data, limits, 2 * shorter_side)
@@ -69,15 +69,15 @@ def decode(data: bytes, limits: ImageLimits, shorter_side: int) -> Image:
     except MemoryError as error:
         raise PermanentError("too-many-pixels", "There is not enough memory to decode this picture.") from error
     except Exception as error:  # decoders raise at least eight unrelated types
-        raise _explained(error, data) from error
+        raise _translate_error(error, data) from error
 
 
-def screen(head: bytes, limits: ImageLimits) -> None:
+def check_header(head: bytes, limits: ImageLimits) -> None:
     """Raise PermanentError where a file's first bytes already tell that `decode` refuses it.
 
     Of a JPEG the least that it can be drafted to counts, an eighth of each side.
     """
-    if foreign := foreign_type(head):
+    if foreign := detect_unsupported_type(head):
         raise PermanentError("unsupported", f"This is {foreign}, which pawtag does not read; it reads {READABLE}.")
     try:
         with pillow.open(io.BytesIO(head), formats=("JPEG",)) as opened:
@@ -98,9 +98,9 @@ def _decode(data: bytes, limits: ImageLimits, shorter_side: int) -> Image:
             raise PermanentError("not-an-image", "The picture is damaged: its fax data has no end.")
         _draft(opened, shorter_side)
         _check_pixels(opened, (width, height), limits)
-        orientation = _orientation(opened)
+        orientation = _read_orientation(opened)
         opened.load()
-        upright = _upright(to_rgb(_reduced(opened, shorter_side)), orientation)
+        upright = _turn_upright(convert_to_rgb(_reduce(opened, shorter_side)), orientation)
     if orientation >= 5:  # noqa: PLR2004 - EXIF orientations 5 to 8 lie on their side
         width, height = height, width
     return Image(np.asarray(upright), width, height, name)
@@ -133,19 +133,19 @@ def _check_structure(image: pillow.Image) -> None:
     tags = getattr(image, "tag_v2", None)
     if image.format != "TIFF" or tags is None:
         return
-    pieces = max(_length(tags.get(STRIP_OFFSETS)), _length(tags.get(TILE_OFFSETS)))
+    pieces = max(_count_values(tags.get(STRIP_OFFSETS)), _count_values(tags.get(TILE_OFFSETS)))
     tile_pixels = int(tags.get(TILE_WIDTH, 0)) * int(tags.get(TILE_LENGTH, 0))
     sample_bytes = image.width * image.height * len(image.getbands()) * _bytes_per_sample(image.mode)
     if (
-        len(tags) > MOST_TIFF_TAGS
-        or pieces > MOST_STRIPS
-        or tile_pixels > MOST_TILE_PIXELS
-        or sample_bytes > MOST_SAMPLE_BYTES
+        len(tags) > MAX_TIFF_TAGS
+        or pieces > MAX_STRIPS
+        or tile_pixels > MAX_TILE_PIXELS
+        or sample_bytes > MAX_SAMPLE_BYTES
     ):
         raise PermanentError("too-many-pixels", "This TIFF's tables claim more than pawtag decodes.")
 
 
-def _length(value: object) -> int:
+def _count_values(value: object) -> int:
     return len(value) if isinstance(value, tuple) else 0
 
 
@@ -153,18 +153,18 @@ def _bytes_per_sample(mode: str) -> int:
     return {"I": 4, "F": 4, "I;16": 2, "I;16B": 2}.get(mode, 1)
 
 
-def _orientation(image: pillow.Image) -> int:
+def _read_orientation(image: pillow.Image) -> int:
     """EXIF's orientation, 1 to 8; 1 where EXIF is absent or broken, and where the decoder turns by itself."""
     if image.format == "HEIF":
         return 1
     try:
-        value = image.getexif().get(ORIENTATION, 1)
+        value = image.getexif().get(ORIENTATION_TAG, 1)
     except Exception:
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1  # noqa: PLR2004
 
 
-def _reduced(image: pillow.Image, shorter_side: int) -> pillow.Image:
+def _reduce(image: pillow.Image, shorter_side: int) -> pillow.Image:
     """A copy reduced by a whole factor, its shorter side still at least `shorter_side`."""
     factor = min(image.size) // shorter_side
     if factor < 2 or image.mode not in ("RGB", "L"):  # noqa: PLR2004 - reducing by one does nothing
@@ -172,14 +172,14 @@ def _reduced(image: pillow.Image, shorter_side: int) -> pillow.Image:
     return image.reduce(factor)
 
 
-def _upright(image: pillow.Image, orientation: int) -> pillow.Image:
-    return image.transpose(TURNS[orientation]) if orientation in TURNS else image
+def _turn_upright(image: pillow.Image, orientation: int) -> pillow.Image:
+    return image.transpose(TRANSPOSES[orientation]) if orientation in TRANSPOSES else image
 
 
-def _explained(error: Exception, data: bytes) -> PermanentError:
+def _translate_error(error: Exception, data: bytes) -> PermanentError:
     """The one place where a decoder's exception gets its code."""
     text = str(error).lower()
-    if is_cut_off(data) or isinstance(error, EOFError) or "truncated" in text or "unexpected end" in text:
+    if is_truncated(data) or isinstance(error, EOFError) or "truncated" in text or "unexpected end" in text:
         return PermanentError("truncated", "The picture is cut off: it ends before all of it is there.")
     if isinstance(error, UnidentifiedImageError):
         return PermanentError("not-an-image", f"This is no picture that pawtag reads ({READABLE}).")

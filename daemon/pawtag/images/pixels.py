@@ -7,33 +7,35 @@ from PIL import Image as pillow
 
 from pawtag.domain.records import Floats, Image, Patches, PixelSpec
 
-LONGEST_SHAPE = 4
-SCALE_STEP, LARGEST_SCALE = 1e-5, 100.0
+MAX_ASPECT_RATIO = 4
+SCALE_STEP, MAX_SCALE = 1e-5, 100.0
 
 
-def prepare(image: Image, spec: PixelSpec) -> Floats:
+def preprocess(image: Image, spec: PixelSpec) -> Floats:
     """The input (3, H, W) float32 for `spec`: resized, cropped to the middle, normalised."""
-    picture = _without_ends(pillow.fromarray(image.rgb), spec)
-    picture = picture.resize(_resized(picture.size, spec), pillow.Resampling(spec.resample))
+    picture = _trim_strip(pillow.fromarray(image.rgb), spec)
+    picture = picture.resize(_resized_size(picture.size, spec), pillow.Resampling(spec.resample))
     if spec.crop:
-        picture = _middle(picture, spec.crop)
+        picture = _crop_centre(picture, spec.crop)
     values = np.asarray(picture, np.float32) / 255
     normalised = (values - np.array(spec.mean, np.float32)) / np.array(spec.std, np.float32)
     return np.ascontiguousarray(normalised.transpose(2, 0, 1))
 
 
-def _without_ends(picture: pillow.Image, spec: PixelSpec) -> pillow.Image:
+def _trim_strip(picture: pillow.Image, spec: PixelSpec) -> pillow.Image:
     """Of a strip, the middle that the crop keeps and some more: 1 x 30,000 must not grow to 256 x 7,680,000."""
     shorter, longer = sorted(picture.size)
-    if spec.crop is None or longer <= LONGEST_SHAPE * shorter:
+    if spec.crop is None or longer <= MAX_ASPECT_RATIO * shorter:
         return picture
-    return _middle(picture, (min(picture.height, LONGEST_SHAPE * shorter), min(picture.width, LONGEST_SHAPE * shorter)))
+    return _crop_centre(
+        picture, (min(picture.height, MAX_ASPECT_RATIO * shorter), min(picture.width, MAX_ASPECT_RATIO * shorter))
+    )
 
 
-def _resized(size: tuple[int, int], spec: PixelSpec) -> tuple[int, int]:
+def _resized_size(size: tuple[int, int], spec: PixelSpec) -> tuple[int, int]:
     """(width, height) after resizing; the longer side is cut down to a whole pixel, as transformers does."""
     if isinstance(spec.resize, Patches):
-        return _whole_patches(size, spec.resize)
+        return _fit_patches(size, spec.resize)
     if not isinstance(spec.resize, int):
         return spec.resize[1], spec.resize[0]
     width, height = size
@@ -42,26 +44,26 @@ def _resized(size: tuple[int, int], spec: PixelSpec) -> tuple[int, int]:
     return int(spec.resize * width / height), spec.resize
 
 
-def _whole_patches(size: tuple[int, int], patches: Patches) -> tuple[int, int]:
+def _fit_patches(size: tuple[int, int], patches: Patches) -> tuple[int, int]:
     """The largest (width, height) of the picture's shape, rounded up to whole patches, of no more than `most`.
 
     By bisection of the scale between the bounds that transformers takes, so that the sizes are the same.
     """
 
     def scaled(scale: float) -> tuple[int, int]:
-        columns, rows = (max(1, math.ceil(length * scale / patches.side)) for length in size)
+        columns, rows = (max(1, math.ceil(length * scale / patches.side_px)) for length in size)
         return columns, rows
 
-    low, high = SCALE_STEP / 10, LARGEST_SCALE
+    low, high = SCALE_STEP / 10, MAX_SCALE
     while high - low >= SCALE_STEP:
         middle = (low + high) / 2
         columns, rows = scaled(middle)
-        low, high = (middle, high) if columns * rows <= patches.most else (low, middle)
+        low, high = (middle, high) if columns * rows <= patches.max_count else (low, middle)
     columns, rows = scaled(low)
-    return columns * patches.side, rows * patches.side
+    return columns * patches.side_px, rows * patches.side_px
 
 
-def _middle(picture: pillow.Image, size: tuple[int, int]) -> pillow.Image:
+def _crop_centre(picture: pillow.Image, size: tuple[int, int]) -> pillow.Image:
     """The middle (height, width); beyond the picture's edge it is black, as in transformers."""
     height, width = size
     left, top = (picture.width - width) // 2, (picture.height - height) // 2

@@ -5,9 +5,9 @@ import json
 from PIL import Image as pillow
 from PIL import TiffImagePlugin
 
-MOST_TIFF_TAGS = 1000
+MAX_TIFF_TAGS = 1000
 BOX_HEADER_BYTES = 8
-LONGEST_JSON_BYTES = 1024 * 1024
+MAX_JSON_BYTES = 1024 * 1024
 # TIFF 6.0 and DNG 1.4 tag numbers.
 NEW_SUBFILE_TYPE, SUB_IFDS, DNG_VERSION = 254, 330, 50706
 REDUCED_PREVIEW = 1
@@ -41,7 +41,7 @@ SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
 )
 
 
-def foreign_type(data: bytes) -> str | None:
+def detect_unsupported_type(data: bytes) -> str | None:
     """The name of a type that is recognised but not read ("a PDF document"); None for anything else."""
     for offset, magic, name in SIGNATURES:
         if data.startswith(magic, offset):
@@ -52,7 +52,7 @@ def foreign_type(data: bytes) -> str | None:
     return "a JSON document" if head.startswith((b"{", b"[")) and _parses_as_json(data) else None
 
 
-def is_cut_off(data: bytes) -> bool:
+def is_truncated(data: bytes) -> bool:
     """Whether a container says that it is longer than it is: RIFF (WebP) or the boxes of HEIF and AVIF."""
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return int.from_bytes(data[4:8], "little") + 8 > len(data)
@@ -86,7 +86,7 @@ def is_broken_fax(image: pillow.Image, data: bytes) -> bool:
 
 
 def _parses_as_json(data: bytes) -> bool:
-    if len(data) > LONGEST_JSON_BYTES:  # no picture begins so, and parsing it would cost gigabytes
+    if len(data) > MAX_JSON_BYTES:  # no picture begins so, and parsing it would cost gigabytes
         return True
     try:
         json.loads(data)

@@ -12,9 +12,9 @@ from pawtag.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True)
-class _Waiting:
+class _Request:
     pixels: Floats
-    answer: asyncio.Future[Floats]
+    result: asyncio.Future[Floats]
 
 
 class Batcher:
@@ -30,65 +30,65 @@ class Batcher:
         """Take up to `size` inputs at once; one that comes alone waits `wait_s` for company."""
         self._embed, self._size, self._wait_s = embed, size, wait_s
         self._metrics = metrics or Metrics()
-        self._urgent: deque[_Waiting] = deque()
-        self._patient: deque[_Waiting] = deque()
+        self._interactive: deque[_Request] = deque()
+        self._normal: deque[_Request] = deque()
         self._arrived = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
 
-    async def embed(self, pixels: Floats, *, urgent: bool = False) -> Floats:
+    async def embed(self, pixels: Floats, *, interactive: bool = False) -> Floats:
         """The embedding (D,) of one input (3, H, W); an urgent one is in the very next batch."""
-        waiting = _Waiting(pixels, asyncio.get_running_loop().create_future())
-        (self._urgent if urgent else self._patient).append(waiting)
+        waiting = _Request(pixels, asyncio.get_running_loop().create_future())
+        (self._interactive if interactive else self._normal).append(waiting)
         self._arrived.set()
-        return await waiting.answer
+        return await waiting.result
 
     async def run(self) -> None:
         """Answer until cancelled; whoever still waits then is told so."""
         try:
             while True:
                 await self._arrived.wait()
-                if len(self._urgent) + len(self._patient) < self._size:
+                if len(self._interactive) + len(self._normal) < self._size:
                     await asyncio.sleep(self._wait_s)
-                await self._answer(self._take())
+                await self._embed_batch(self._take_batch())
         finally:
-            for waiting in (*self._urgent, *self._patient):
-                waiting.answer.cancel()
+            for waiting in (*self._interactive, *self._normal):
+                waiting.result.cancel()
             self._thread.shutdown(wait=False)
 
-    def _take(self) -> list[_Waiting]:
-        batch: list[_Waiting] = []
-        while len(batch) < self._size and (self._urgent or self._patient):
-            waiting = (self._urgent or self._patient).popleft()
-            if not waiting.answer.done():  # its caller may have gone away
+    def _take_batch(self) -> list[_Request]:
+        batch: list[_Request] = []
+        while len(batch) < self._size and (self._interactive or self._normal):
+            waiting = (self._interactive or self._normal).popleft()
+            if not waiting.result.done():  # its caller may have gone away
                 batch.append(waiting)
-        if not (self._urgent or self._patient):
+        if not (self._interactive or self._normal):
             self._arrived.clear()
         return batch
 
-    async def _answer(self, batch: list[_Waiting]) -> None:
+    async def _embed_batch(self, batch: list[_Request]) -> None:
         if not batch:
             return
         try:
-            embeddings = await self._call([waiting.pixels for waiting in batch])
+            embeddings = await self._call_engine([waiting.pixels for waiting in batch])
         except asyncio.CancelledError:
             for waiting in batch:
-                waiting.answer.cancel()
+                waiting.result.cancel()
             raise
         except Exception as error:
-            await self._halve(batch, error)
+            await self._embed_halves(batch, error)
         else:
             for waiting, embedding in zip(batch, embeddings, strict=True):
-                if not waiting.answer.done():
-                    waiting.answer.set_result(embedding)
+                if not waiting.result.done():
+                    waiting.result.set_result(embedding)
 
-    async def _halve(self, batch: list[_Waiting], error: Exception) -> None:
+    async def _embed_halves(self, batch: list[_Request], error: Exception) -> None:
         if len(batch) > 1:
-            await self._answer(batch[: len(batch) // 2])
-            await self._answer(batch[len(batch) // 2 :])
-        elif not batch[0].answer.done():
-            batch[0].answer.set_exception(TemporaryError(f"The model failed: {error}.", delay_s=5))
+            await self._embed_batch(batch[: len(batch) // 2])
+            await self._embed_batch(batch[len(batch) // 2 :])
+        elif not batch[0].result.done():
+            batch[0].result.set_exception(TemporaryError(f"The model failed: {error}.", delay_s=5))
 
-    async def _call(self, batch: list[Floats]) -> Floats:
-        self._metrics.batch(len(batch))
-        with self._metrics.stage("model"):
+    async def _call_engine(self, batch: list[Floats]) -> Floats:
+        self._metrics.observe_batch(len(batch))
+        with self._metrics.time_stage("model"):
             return await asyncio.get_running_loop().run_in_executor(self._thread, self._embed, batch)

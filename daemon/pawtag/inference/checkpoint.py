@@ -20,12 +20,19 @@ EMBEDDED_FOLDER = Path(__file__).parent / EMBEDDED
 CALIBRATION, SELF_TEST = "calibration.json", "self_test.json"
 CONFIG, SAFETENSORS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 PICKLE = "pytorch_model.bin"
-PROCESSORS = ("preprocessor_config.json", "processor_config.json")
-TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model")
-PARTS = (
+PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+    "tokenizer.model",
+    "sentencepiece.bpe.model",
+)
+CHECKPOINT_FILES = (
     CONFIG,
-    *PROCESSORS,
-    *TOKENIZERS,
+    *PROCESSOR_FILES,
+    *TOKENIZER_FILES,
     "merges.txt",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -49,7 +56,7 @@ class Checkpoint:
     @property
     def weights(self) -> tuple[str, ...]:
         """The names of the files that hold the weights, an index first."""
-        return weights_in(self.folder) or (PICKLE,)
+        return list_weights(self.folder) or (PICKLE,)
 
     @property
     def is_pickled(self) -> bool:
@@ -66,7 +73,7 @@ class Checkpoint:
 
         Raises ModelError for one that is not what the hub said it is, and for pickled weights that are not pinned.
         """
-        names = [name for name in (*PARTS, *self.weights) if (self.folder / name).is_file()]
+        names = [name for name in (*CHECKPOINT_FILES, *self.weights) if (self.folder / name).is_file()]
         return {name: self._digest(name) for name in sorted(names)}
 
     def _digest(self, name: str) -> str:
@@ -89,12 +96,12 @@ class Checkpoint:
             raise ModelError(f"The model's {self.folder / CALIBRATION} cannot be read: {error}.") from error
 
 
-def combined(digests: dict[str, str]) -> str:
+def combine_digests(digests: dict[str, str]) -> str:
     """One digest of several files."""
     return hashlib.sha256("".join(f"{name} {digest}\n" for name, digest in digests.items()).encode()).hexdigest()
 
 
-def find(settings: ModelSettings) -> Checkpoint | None:
+def find_checkpoint(settings: ModelSettings) -> Checkpoint | None:
     """The wanted checkpoint as it lies on this machine, without the network; None where it does not.
 
     Raises ConfigError for a folder that is no checkpoint, and for what can be no hub id.
@@ -103,14 +110,14 @@ def find(settings: ModelSettings) -> Checkpoint | None:
         return Checkpoint(EMBEDDED_FOLDER, ModelInfo(id=EMBEDDED))
     folder = Path(settings.id).expanduser()
     if folder.is_dir():
-        return Checkpoint(_checked(folder), ModelInfo(id=settings.id, revision=settings.revision))
+        return Checkpoint(_require_complete(folder), ModelInfo(id=settings.id, revision=settings.revision))
     if settings.id.startswith((".", "~", "/")):
         raise ConfigError(f"The model folder {settings.id} does not exist.")
-    cached = _cached(settings.id, wanted_revision(settings))
+    cached = _find_cached(settings.id, wanted_revision(settings))
     return Checkpoint(cached, ModelInfo(id=settings.id, revision=cached.name)) if cached else None
 
 
-def stand_in(settings: ModelSettings) -> Checkpoint:
+def fallback_checkpoint(settings: ModelSettings) -> Checkpoint:
     """The model that ships, in the wanted one's place."""
     return Checkpoint(EMBEDDED_FOLDER, ModelInfo(id=EMBEDDED, fallback=True, wanted=settings.id))
 
@@ -125,7 +132,7 @@ def is_pinned(model_id: str, revision: str | None, digest: str) -> bool:
     return PINNED_PICKLES.get((model_id, revision or "")) == digest
 
 
-def shards(index: bytes) -> list[str]:
+def parse_shard_index(index: bytes) -> list[str]:
     """The files that an index of weights names. Raises ModelError for what is no index."""
     try:
         names = set(json.loads(index)["weight_map"].values())
@@ -136,25 +143,25 @@ def shards(index: bytes) -> list[str]:
     return sorted(names)
 
 
-def weights_in(folder: Path) -> tuple[str, ...]:
+def list_weights(folder: Path) -> tuple[str, ...]:
     """The files of safetensors, an index first; empty where they are not all there."""
     if (folder / SAFETENSORS).is_file():
         return (SAFETENSORS,)
     if not (folder / INDEX).is_file():
         return ()
-    names = shards((folder / INDEX).read_bytes())
+    names = parse_shard_index((folder / INDEX).read_bytes())
     return (INDEX, *names) if all((folder / name).is_file() for name in names) else ()
 
 
-def _lacking(folder: Path) -> str | None:
+def _missing_file(folder: Path) -> str | None:
     """What keeps a folder from being a checkpoint; None where nothing is missing."""
     if not (folder / CONFIG).is_file():
         return CONFIG
-    if not any((folder / name).is_file() for name in PROCESSORS):
-        return PROCESSORS[0]
-    if not any((folder / name).is_file() for name in TOKENIZERS):
+    if not any((folder / name).is_file() for name in PROCESSOR_FILES):
+        return PROCESSOR_FILES[0]
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         return "tokenizer's files"
-    if weights_in(folder) or (_is_pinned_snapshot(folder) and (folder / PICKLE).is_file()):
+    if list_weights(folder) or (_is_pinned_snapshot(folder) and (folder / PICKLE).is_file()):
         return None
     return f"weights as safetensors ({SAFETENSORS})"
 
@@ -165,13 +172,13 @@ def _is_pinned_snapshot(folder: Path) -> bool:
     return (folder.parent.parent.name, folder.name) in named
 
 
-def _checked(folder: Path) -> Path:
-    if lacking := _lacking(folder):
+def _require_complete(folder: Path) -> Path:
+    if lacking := _missing_file(folder):
         raise ConfigError(f"The folder {folder} is no checkpoint: it has no {lacking}.")
     return folder
 
 
-def _cached(model_id: str, revision: str | None) -> Path | None:
+def _find_cached(model_id: str, revision: str | None) -> Path | None:
     """The folder of the hub client's cache that holds the whole model."""
     try:
         config: Any = try_to_load_from_cache(model_id, CONFIG, revision=revision)
@@ -180,4 +187,4 @@ def _cached(model_id: str, revision: str | None) -> Path | None:
     if not isinstance(config, str):
         return None
     folder = Path(config).parent
-    return folder if _lacking(folder) is None else None
+    return folder if _missing_file(folder) is None else None

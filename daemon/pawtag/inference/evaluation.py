@@ -14,15 +14,15 @@ from pawtag.domain.records import PET_GROUP, Floats
 from pawtag.inference.scoring import ScoredLabels, Vocabulary, score_labels
 
 COAT_GROUP = "coat"
-BINS = 5
-FEWEST = 20
-TEMPERATURES = tuple(float(value) for value in np.geomspace(0.25, 8, 41))
-CANDIDATES = tuple(float(value) for value in np.linspace(0.05, 0.99, 95))
-LEAST_SHARE = 1e-6
+CALIBRATION_BINS = 5
+MIN_PHOTOS = 20
+CANDIDATE_TEMPERATURES = tuple(float(value) for value in np.geomspace(0.25, 8, 41))
+CANDIDATE_THRESHOLDS = tuple(float(value) for value in np.linspace(0.05, 0.99, 95))
+MIN_PROBABILITY = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
+class LabelledPhoto:
     """What a person says of one photo; `species` is `none` where it shows no pet, `coat` may be empty."""
 
     file: str
@@ -31,43 +31,43 @@ class Truth:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class EmbeddedPhoto:
     """A labelled photo as the model sees it: its unit vector (D,)."""
 
-    truth: Truth
+    expected: LabelledPhoto
     embedding: Floats
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Prediction:
     """A labelled photo, and what the model says of it; `coat`: the coat's logits, asked about the true species."""
 
-    truth: Truth
-    found: ScoredLabels
+    expected: LabelledPhoto
+    scored: ScoredLabels
     coat: dict[str, float]
 
     @property
     def tags(self) -> list[str]:
         """The species tags."""
-        return [tag.label for tag in self.found.tags if tag.group == PET_GROUP]
+        return [tag.label for tag in self.scored.tags if tag.group == PET_GROUP]
 
     @property
     def is_right(self) -> bool:
         """The first species tag is the truth; no tag is right where there is no pet."""
-        return self.tags[:1] == ([] if self.truth.species == NONE else [self.truth.species])
+        return self.tags[:1] == ([] if self.expected.species == NONE else [self.expected.species])
 
     @property
     def best(self) -> str:
         """The best answer, `none` included."""
-        return _best(self.found.scores[PET_GROUP])
+        return _best_label(self.scored.scores[PET_GROUP])
 
     @property
     def best_pet(self) -> str:
         """The best of the labels that are pets."""
-        return _best({label: score for label, score in self.found.scores[PET_GROUP].items() if label != NONE})
+        return _best_label({label: score for label, score in self.scored.scores[PET_GROUP].items() if label != NONE})
 
 
-def read_truths(path: Path, vocabulary: Vocabulary) -> list[Truth]:
+def read_labelled_photos(path: Path, vocabulary: Vocabulary) -> list[LabelledPhoto]:
     """The rows of a CSV with the columns file, species and, if wished, coat. Raises ConfigError."""
     try:
         rows = list(csv.DictReader(path.read_text("utf-8-sig").splitlines()))
@@ -80,88 +80,96 @@ def read_truths(path: Path, vocabulary: Vocabulary) -> list[Truth]:
     for number, row in enumerate(rows, 2):
         if row[PET_GROUP] not in allowed:
             raise ConfigError(f"{path}, line {number}: {row[PET_GROUP]!r} is none of {', '.join(sorted(allowed))}.")
-    return [Truth(row["file"], row[PET_GROUP], row.get(COAT_GROUP) or "") for row in rows]
+    return [LabelledPhoto(row["file"], row[PET_GROUP], row.get(COAT_GROUP) or "") for row in rows]
 
 
-def judge(seen: Sequence[Seen], vocabulary: Vocabulary, model: Engine, thresholds: Thresholds) -> list[Judged]:
+def predict(
+    seen: Sequence[EmbeddedPhoto], vocabulary: Vocabulary, model: Engine, thresholds: Thresholds
+) -> list[Prediction]:
     """What the model says of each photo."""
     return [
-        Judged(
-            photo.truth,
+        Prediction(
+            photo.expected,
             score_labels(photo.embedding, vocabulary, model, thresholds),
-            _coat(photo, vocabulary, model),
+            _score_coat(photo, vocabulary, model),
         )
         for photo in seen
     ]
 
 
-def table(photos: Sequence[Judged]) -> dict[str, str]:
+def summarise(photos: Sequence[Prediction]) -> dict[str, str]:
     """The numbers, for people."""
-    pets = [photo for photo in photos if photo.truth.species != NONE]
-    others = [photo for photo in photos if photo.truth.species == NONE]
-    coated = [photo for photo in pets if photo.coat and photo.truth.coat in ("long-hair", "short-hair")]
-    medium = [photo for photo in pets if photo.coat and photo.truth.coat == "medium-hair"]
+    pets = [photo for photo in photos if photo.expected.species != NONE]
+    others = [photo for photo in photos if photo.expected.species == NONE]
+    coated = [photo for photo in pets if photo.coat and photo.expected.coat in ("long-hair", "short-hair")]
+    medium = [photo for photo in pets if photo.coat and photo.expected.coat == "medium-hair"]
     return {
-        "species, the best of all pets": _of(sum(photo.best_pet == photo.truth.species for photo in pets), len(pets)),
-        "pets tagged right": _of(sum(photo.is_right for photo in pets), len(pets)),
-        "no pet, called a pet": _of(sum(bool(photo.tags) for photo in others), len(others)),
-        "coat, long against short": _of(sum(_longer(photo) == photo.truth.coat for photo in coated), len(coated)),
-        "medium coats called medium": _of(sum(_best(photo.coat) == photo.truth.coat for photo in medium), len(medium)),
+        "species, the best of all pets": _format_share(
+            sum(photo.best_pet == photo.expected.species for photo in pets), len(pets)
+        ),
+        "pets tagged right": _format_share(sum(photo.is_right for photo in pets), len(pets)),
+        "no pet, called a pet": _format_share(sum(bool(photo.tags) for photo in others), len(others)),
+        "coat, long against short": _format_share(
+            sum(_predict_long_or_short(photo) == photo.expected.coat for photo in coated), len(coated)
+        ),
+        "medium coats called medium": _format_share(
+            sum(_best_label(photo.coat) == photo.expected.coat for photo in medium), len(medium)
+        ),
         "expected calibration error": f"{calibration_error(photos):.3f}",
     }
 
 
-def calibration_error(photos: Sequence[Judged]) -> float:
+def calibration_error(photos: Sequence[Prediction]) -> float:
     """Expected calibration error of the best answer's score, in bins of equal mass (Nixon et al. 2019)."""
-    scores = np.array([max(photo.found.scores[PET_GROUP].values()) for photo in photos])
-    hits = np.array([photo.best == photo.truth.species for photo in photos])
-    bins = np.array_split(np.argsort(scores), min(BINS, len(photos)))
+    scores = np.array([max(photo.scored.scores[PET_GROUP].values()) for photo in photos])
+    hits = np.array([photo.best == photo.expected.species for photo in photos])
+    bins = np.array_split(np.argsort(scores), min(CALIBRATION_BINS, len(photos)))
     return float(sum(abs(scores[each].mean() - hits[each].mean()) * len(each) for each in bins) / len(photos))
 
 
-def proposal(seen: Sequence[Seen], vocabulary: Vocabulary, model: Engine, now: Thresholds) -> Thresholds:
+def calibrate(seen: Sequence[EmbeddedPhoto], vocabulary: Vocabulary, model: Engine, now: Thresholds) -> Thresholds:
     """The temperature of the least negative log-likelihood (Guo et al. 2017), and the threshold of the most right.
 
     Of equally good thresholds the middle one. Raises ConfigError for fewer than 20 photos, or only pets, or none.
     """
-    pets = sum(photo.truth.species != NONE for photo in seen)
-    if len(seen) < FEWEST or pets in (0, len(seen)):
-        raise ConfigError(f"A proposal needs at least {FEWEST} photos, some with a pet and some without.")
-    cooled = [replace(now, temperature=value) for value in TEMPERATURES]
-    losses = [_loss(judge(seen, vocabulary, model, each)) for each in cooled]
+    pets = sum(photo.expected.species != NONE for photo in seen)
+    if len(seen) < MIN_PHOTOS or pets in (0, len(seen)):
+        raise ConfigError(f"A proposal needs at least {MIN_PHOTOS} photos, some with a pet and some without.")
+    cooled = [replace(now, temperature=value) for value in CANDIDATE_TEMPERATURES]
+    losses = [_log_loss(predict(seen, vocabulary, model, each)) for each in cooled]
     best = replace(cooled[int(np.argmin(losses))], tag=0.0)
-    photos = judge(seen, vocabulary, model, best)
-    rights = [sum(_is_right_from(photo, threshold) for photo in photos) for threshold in CANDIDATES]
-    good = [threshold for threshold, count in zip(CANDIDATES, rights, strict=True) if count == max(rights)]
+    photos = predict(seen, vocabulary, model, best)
+    rights = [sum(_is_right_from(photo, threshold) for photo in photos) for threshold in CANDIDATE_THRESHOLDS]
+    good = [threshold for threshold, count in zip(CANDIDATE_THRESHOLDS, rights, strict=True) if count == max(rights)]
     tag = round(good[len(good) // 2], 2)
-    return replace(best, tag=tag, also=min(tag, now.also), temperature=round(best.temperature, 3))
+    return replace(best, tag=tag, secondary=min(tag, now.secondary), temperature=round(best.temperature, 3))
 
 
-def _loss(photos: Sequence[Judged]) -> float:
-    shares = [photo.found.scores[PET_GROUP].get(photo.truth.species, 0.0) for photo in photos]
-    return float(-np.log(np.maximum(shares, LEAST_SHARE)).mean())
+def _log_loss(photos: Sequence[Prediction]) -> float:
+    shares = [photo.scored.scores[PET_GROUP].get(photo.expected.species, 0.0) for photo in photos]
+    return float(-np.log(np.maximum(shares, MIN_PROBABILITY)).mean())
 
 
-def _is_right_from(photo: Judged, threshold: float) -> bool:
-    tag = photo.best if photo.best != NONE and max(photo.found.scores[PET_GROUP].values()) >= threshold else NONE
-    return tag == photo.truth.species
+def _is_right_from(photo: Prediction, threshold: float) -> bool:
+    tag = photo.best if photo.best != NONE and max(photo.scored.scores[PET_GROUP].values()) >= threshold else NONE
+    return tag == photo.expected.species
 
 
-def _coat(photo: Seen, vocabulary: Vocabulary, model: Engine) -> dict[str, float]:
-    vectors = vocabulary.vectors.get((COAT_GROUP, photo.truth.species))
+def _score_coat(photo: EmbeddedPhoto, vocabulary: Vocabulary, model: Engine) -> dict[str, float]:
+    vectors = vocabulary.vectors.get((COAT_GROUP, photo.expected.species))
     group = vocabulary.labels.groups.get(COAT_GROUP)
     if vectors is None or group is None or any(len(words) > 1 for words in group.labels.values()):
         return {}
     return dict(zip(group.labels, (model.scale * (vectors @ photo.embedding)).tolist(), strict=True))
 
 
-def _longer(photo: Judged) -> str:
-    return _best({coat: logit for coat, logit in photo.coat.items() if coat in ("long-hair", "short-hair")})
+def _predict_long_or_short(photo: Prediction) -> str:
+    return _best_label({coat: logit for coat, logit in photo.coat.items() if coat in ("long-hair", "short-hair")})
 
 
-def _best(scores: dict[str, float]) -> str:
+def _best_label(scores: dict[str, float]) -> str:
     return max(scores, key=lambda label: scores[label], default="")
 
 
-def _of(count: int, total: int) -> str:
+def _format_share(count: int, total: int) -> str:
     return f"{count} of {total}" + (f" ({100 * count / total:.1f} %)" if total else "")

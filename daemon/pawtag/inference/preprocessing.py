@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from pawtag.domain.errors import ModelError
 from pawtag.domain.records import Floats, Patches, PixelSpec
 
-BYTE = 255
+MAX_BYTE = 255
 
 
-def pixel_spec(processor: dict[str, Any]) -> PixelSpec:
+def parse_pixel_spec(processor: dict[str, Any]) -> PixelSpec:
     """The input that the processor makes. Raises ModelError for steps that pawtag does not know."""
     if processor.get("do_pad") or not processor.get("do_resize", True):
         step = "padding" if processor.get("do_pad") else "no resizing"
@@ -41,7 +41,7 @@ def _normalisation(processor: dict[str, Any]) -> tuple[tuple[float, float, float
     It scales bytes by `rescale_factor` and, with `rescale_offset`, takes 1 away; normalises; and, with EfficientNet's
     `include_top`, divides by the deviation once more.
     """
-    factor = BYTE * processor.get("rescale_factor", 1 / BYTE) if processor.get("do_rescale", True) else BYTE
+    factor = MAX_BYTE * processor.get("rescale_factor", 1 / MAX_BYTE) if processor.get("do_rescale", True) else MAX_BYTE
     offset = 1.0 if processor.get("rescale_offset") else 0.0
     normalises = processor.get("do_normalize", True)
     means = processor["image_mean"] if normalises else [0.0] * 3
@@ -52,17 +52,17 @@ def _normalisation(processor: dict[str, Any]) -> tuple[tuple[float, float, float
     return (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
 
 
-def patched(batch: Sequence[Floats], patches: Patches) -> dict[str, NDArray[Any]]:
+def pack_patches(batch: Sequence[Floats], patches: Patches) -> dict[str, NDArray[Any]]:
     """NaFlex's input for pictures (3, H, W) of any shapes.
 
     `pixel_values` (N, most, side * side * 3), `pixel_attention_mask` (N, most), `spatial_shapes` (N, 2).
     """
-    values = np.zeros((len(batch), patches.most, patches.side**2 * 3), np.float32)
-    mask = np.zeros((len(batch), patches.most), np.int64)
+    values = np.zeros((len(batch), patches.max_count, patches.side_px**2 * 3), np.float32)
+    mask = np.zeros((len(batch), patches.max_count), np.int64)
     shapes = np.zeros((len(batch), 2), np.int64)
     for number, pixels in enumerate(batch):
-        rows, columns = pixels.shape[1] // patches.side, pixels.shape[2] // patches.side
-        cells = pixels.reshape(3, rows, patches.side, columns, patches.side).transpose(1, 3, 2, 4, 0)
+        rows, columns = pixels.shape[1] // patches.side_px, pixels.shape[2] // patches.side_px
+        cells = pixels.reshape(3, rows, patches.side_px, columns, patches.side_px).transpose(1, 3, 2, 4, 0)
         count = rows * columns
         values[number, :count] = cells.reshape(count, -1)
         mask[number, :count] = 1

@@ -54,8 +54,8 @@ def score_labels(embedding: Floats, vocabulary: Vocabulary, model: Engine, thres
     tags: list[Tag] = []
     scores: Scores = {}
     for name, group in vocabulary.labels.groups.items():
-        subject = _subject(group, tags)
-        if subject is None and group.subject_group:
+        subject = _find_parent_label(group, tags)
+        if subject is None and group.parent_group:
             continue
         logits = model.scale * (vocabulary.vectors[name, subject] @ embedding) + model.bias
         values = softmax_labels(logits, [len(words) for words in group.labels.values()], thresholds.temperature)
@@ -68,9 +68,9 @@ def score_labels(embedding: Floats, vocabulary: Vocabulary, model: Engine, thres
     return ScoredLabels(tuple(tags), scores)
 
 
-def _subject(group: Group, tags: list[Tag]) -> str | None:
+def _find_parent_label(group: Group, tags: list[Tag]) -> str | None:
     """The best tag that the group is asked about."""
-    found = (tag.label for tag in tags if tag.group == group.subject_group and tag.label in group.subjects)
+    found = (tag.label for tag in tags if tag.group == group.parent_group and tag.label in group.parent_labels)
     return next(found, None)
 
 
@@ -93,9 +93,9 @@ def choose_tags(name: str, group: Group, scores: dict[str, float], thresholds: T
     """The tags of one group, best first; empty where the best label is `none` or below its threshold."""
     ranked = sorted(scores, key=lambda label: -scores[label])
     best = ranked[0]
-    if best == NONE or scores[best] < group.thresholds.get(best, thresholds.of(best)):
+    if best == NONE or scores[best] < group.thresholds.get(best, thresholds.for_label(best)):
         return []
     chosen = [best]
-    if group.many:
-        chosen += [label for label in ranked[1:] if label != NONE and scores[label] >= thresholds.also]
+    if group.multi_label:
+        chosen += [label for label in ranked[1:] if label != NONE and scores[label] >= thresholds.secondary]
     return [Tag(label=label, group=name, score=scores[label]) for label in chosen]

@@ -9,39 +9,39 @@ import numpy as np
 from pawtag.domain.errors import ModelError
 from pawtag.domain.ports import Engine
 from pawtag.domain.records import Floats
-from pawtag.files import write_whole
-from pawtag.images import ImageLimits, decode, prepare
+from pawtag.files import write_atomically
+from pawtag.images import ImageLimits, decode, preprocess
 from pawtag.inference.checkpoint import SELF_TEST, Checkpoint
 
 PICTURE = "self_test.png"
 PROMPT = "a photo of a cat"
-CLOSE_ENOUGH = 0.999  # a cosine: float32 on another processor agrees to 1e-5, half precision to 1e-4
+MIN_COSINE = 0.999  # a cosine: float32 on another processor agrees to 1e-5, half precision to 1e-4
 
 
-def verify(model: Engine, checkpoint: Checkpoint, cache: Path) -> None:
+def run_self_test(model: Engine, checkpoint: Checkpoint, cache: Path) -> None:
     """Compare the model's answers with those that it gave when it was built, or at its first start.
 
     What is kept is kept for the weights alone: beside another tokenizer or preprocessing they answer otherwise.
     Raises ModelError where the answers differ, are not finite, or do not tell pictures apart.
     """
-    found = answers(model)
+    found = compute_answers(model)
     shipped, kept = (
         checkpoint.folder / SELF_TEST,
         cache / "self-tests" / f"{model.weights_digest}.json",
     )
     for path in (shipped, kept):
-        expected = _read(path)
+        expected = _load(path)
         if expected is not None:
             _compare(found, expected, checkpoint, path)
             return
-    _keep(kept, found)
+    _store(kept, found)
 
 
-def answers(model: Engine) -> Floats:
+def compute_answers(model: Engine) -> Floats:
     """The embeddings (2, D) of the picture that ships and of one prompt."""
     data = (files("pawtag.inference") / PICTURE).read_bytes()
     image = decode(data, ImageLimits(len(data), 1_000_000), 256)
-    pixels = prepare(image, model.spec)
+    pixels = preprocess(image, model.spec)
     pictures = model.embed([pixels, np.ascontiguousarray(-pixels[:, ::-1])])
     found = np.concatenate([pictures[:1], model.embed_text([PROMPT])])
     if not np.isfinite(found).all() or not np.isfinite(pictures).all():
@@ -51,14 +51,14 @@ def answers(model: Engine) -> Floats:
     return found
 
 
-def document(found: Floats) -> str:
+def encode_answers(found: Floats) -> str:
     """The answers as the JSON that is kept."""
     return json.dumps({"picture": PICTURE, "prompt": PROMPT, "embeddings": np.round(found, 6).tolist()})
 
 
 def _compare(found: Floats, expected: Floats, checkpoint: Checkpoint, path: Path) -> None:
     agreement = (found * expected).sum(1) if found.shape == expected.shape else np.zeros(1)
-    if agreement.min() < CLOSE_ENOUGH:
+    if agreement.min() < MIN_COSINE:
         raise ModelError(
             f"The model in {checkpoint.folder} does not give the answer that it must (agreement "
             f"{agreement.min():.4f}): its files are damaged or do not belong together. If you changed them on purpose, "
@@ -66,7 +66,7 @@ def _compare(found: Floats, expected: Floats, checkpoint: Checkpoint, path: Path
         )
 
 
-def _read(path: Path) -> Floats | None:
+def _load(path: Path) -> Floats | None:
     try:
         found = np.array(json.loads(path.read_text("utf-8"))["embeddings"], np.float32)
     except (OSError, ValueError, KeyError, TypeError):
@@ -74,9 +74,9 @@ def _read(path: Path) -> Floats | None:
     return found if found.ndim == 2 else None  # noqa: PLR2004 - a picture's and a prompt's
 
 
-def _keep(path: Path, found: Floats) -> None:
+def _store(path: Path, found: Floats) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, document(found).encode())
+        write_atomically(path, encode_answers(found).encode())
     except OSError:
         return  # the next start only checks less

@@ -10,13 +10,13 @@ from pawtag.config import LimitSettings
 from pawtag.domain.labels import Thresholds
 from pawtag.domain.ports import Engine
 from pawtag.domain.records import PET_GROUP, Floats, PhotoInfo, Tag, TaggerIdentity, Tagging
-from pawtag.images import ImageLimits, decode, prepare
+from pawtag.images import ImageLimits, decode, preprocess
 from pawtag.inference.batcher import Batcher
 from pawtag.inference.scoring import Vocabulary, score_labels
 from pawtag.metrics import Metrics
 
 
-def facts(data: bytes, name: str | None = None) -> PhotoInfo:
+def describe_bytes(data: bytes, name: str | None = None) -> PhotoInfo:
     """What can be said of any bytes, picture or not."""
     return PhotoInfo(name=name, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
 
@@ -41,14 +41,14 @@ class Tagger:
         self._limits = ImageLimits(limits.max_file_bytes, limits.max_pixels)
         self._batcher = Batcher(model.embed, limits.batch_size, limits.batch_wait_s, self.metrics)
         # A person's photo is decoded by threads that the backlog cannot fill.
-        self._urgent_threads = ThreadPoolExecutor(limits.threads, thread_name_prefix="decode-urgent")
+        self._interactive_threads = ThreadPoolExecutor(limits.threads, thread_name_prefix="decode-urgent")
         self._threads = ThreadPoolExecutor(limits.threads, thread_name_prefix="decode")
-        self._in_hand = 0
+        self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator["Tagger"]:
+    async def run(self) -> AsyncIterator["Tagger"]:
         """The tagger, answering until the context ends; what is in hand by then is answered, what comes before waits."""
         batching = asyncio.create_task(self._batcher.run(), name="batcher")
         try:
@@ -57,36 +57,36 @@ class Tagger:
         finally:
             batching.cancel()
             await asyncio.gather(batching, return_exceptions=True)
-            for threads in (self._urgent_threads, self._threads):
+            for threads in (self._interactive_threads, self._threads):
                 threads.shutdown(wait=False, cancel_futures=True)
 
-    async def tag(self, data: bytes, *, urgent: bool = False) -> Tagging:
+    async def tag(self, data: bytes, *, interactive: bool = False) -> Tagging:
         """Tag one photo. Raises PermanentError for one that cannot be tagged, TemporaryError for a passing fault."""
-        with self._holding():
-            threads = self._urgent_threads if urgent else self._threads
-            photo, pixels = await asyncio.get_running_loop().run_in_executor(threads, self._prepare, data)
-            embedding = await self._batcher.embed(pixels, urgent=urgent)
+        with self._track_in_flight():
+            threads = self._interactive_threads if interactive else self._threads
+            photo, pixels = await asyncio.get_running_loop().run_in_executor(threads, self._preprocess, data)
+            embedding = await self._batcher.embed(pixels, interactive=interactive)
         found = score_labels(embedding, self.vocabulary, self._model, self.thresholds)
         return Tagging(found.tags, found.scores, photo, self._has_pet(found.tags))
 
     @contextmanager
-    def _holding(self) -> Iterator[None]:
-        self._in_hand += 1
+    def _track_in_flight(self) -> Iterator[None]:
+        self._in_flight += 1
         self._idle.clear()
         try:
             yield
         finally:
-            self._in_hand -= 1
-            if not self._in_hand:
+            self._in_flight -= 1
+            if not self._in_flight:
                 self._idle.set()
 
-    def _prepare(self, data: bytes) -> tuple[PhotoInfo, Floats]:
+    def _preprocess(self, data: bytes) -> tuple[PhotoInfo, Floats]:
         spec = self._model.spec
-        with self.metrics.stage("decode"):
+        with self.metrics.time_stage("decode"):
             image = decode(data, self._limits, spec.shorter_side)
-            pixels = prepare(image, spec)
+            pixels = preprocess(image, spec)
         known = {"width": image.width, "height": image.height, "format": image.format}
-        return facts(data).model_copy(update=known), pixels
+        return describe_bytes(data).model_copy(update=known), pixels
 
     def _has_pet(self, tags: tuple[Tag, ...]) -> bool:
         """A species reached its threshold; with labels of one's own that have no species, any tag will do."""

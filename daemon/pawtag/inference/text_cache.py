@@ -11,24 +11,24 @@ import numpy as np
 
 from pawtag.domain.ports import Engine
 from pawtag.domain.records import Floats
-from pawtag.files import write_whole
+from pawtag.files import write_atomically
 
 log = logging.getLogger(__name__)
 DIGEST_BYTES = 32
 
 
-def embeddings(model: Engine, prompts: Sequence[str], cache: Path) -> Floats:
+def embed_prompts(model: Engine, prompts: Sequence[str], cache: Path) -> Floats:
     """Unit vectors (N, D) of `prompts`, from `cache` where they are whole there, else from the model."""
     key = hashlib.sha256(json.dumps([model.digest, *prompts]).encode()).hexdigest()
     path = cache / "text" / f"{key}.bin"
-    found = _read(path, len(prompts))
+    found = _load(path, len(prompts))
     if found is None:
         found = model.embed_text(prompts)
-        _keep(path, found)
+        _store(path, found)
     return found
 
 
-def _read(path: Path, count: int) -> Floats | None:
+def _load(path: Path, count: int) -> Floats | None:
     """What was kept; None where it is absent or broken."""
     try:
         content = path.read_bytes()
@@ -42,11 +42,11 @@ def _read(path: Path, count: int) -> Floats | None:
     return found if found.ndim == 2 and len(found) == count else None  # noqa: PLR2004
 
 
-def _keep(path: Path, found: Floats) -> None:
+def _store(path: Path, found: Floats) -> None:
     body = io.BytesIO()
     np.save(body, found, allow_pickle=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, hashlib.sha256(body.getvalue()).digest() + body.getvalue())
+        write_atomically(path, hashlib.sha256(body.getvalue()).digest() + body.getvalue())
     except OSError as error:
         log.warning("Text embeddings cannot be kept in %s (%s); set model.cache_dir.", path.parent, error.strerror)

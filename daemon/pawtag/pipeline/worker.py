@@ -19,7 +19,7 @@ from pawtag.domain.records import (
     Tagging,
     TagRecord,
 )
-from pawtag.inference.tagger import Tagger, facts
+from pawtag.inference.tagger import Tagger, describe_bytes
 from pawtag.pipeline.memory_limiter import ByteBudget
 from pawtag.pipeline.recording import failed, summary, tagged
 
@@ -97,12 +97,12 @@ class Pipeline:
     async def _handle(self, event: Event) -> None:
         self.in_hand += 1
         try:
-            with self._metrics.stage("photo"):
+            with self._metrics.time_stage("photo"):
                 await self._bring_up_to_date(event)
             self.trouble = None
         except GoneError as error:
             log.debug("%s", error)
-            self._metrics.skipped("gone")
+            self._metrics.count_skipped("gone")
         except UnfinishedError as error:
             # It is looked at again at the same pace, as often as it takes: no fault, no attempt.
             await self._source.retry(replace(event, attempt=event.attempt - 1), error.delay_s)
@@ -132,19 +132,19 @@ class Pipeline:
         await self._source.retry(event, delay_s)
 
     async def _bring_up_to_date(self, event: Event) -> None:
-        with self._metrics.stage("look"):
+        with self._metrics.time_stage("look"):
             stamp = await asyncio.to_thread(self._sink.current, event.ref)
         if self._judge.is_current(stamp, event.ref):
             self._name_rival(stamp, event.ref)
-            self._metrics.skipped("current")
+            self._metrics.count_skipped("current")
             return
         ref, record = await self._record(event, stamp)
         if stamp and stamp.record and stamp.describes(ref) and record.error and record.error == stamp.record.error:
             return  # still unreadable: nothing new to say
         if stamp and stamp.describes(ref) and stamp.record == record:
-            self._metrics.skipped("current")
+            self._metrics.count_skipped("current")
             return  # another look at the same content
-        with self._metrics.stage("write"):
+        with self._metrics.time_stage("write"):
             await asyncio.to_thread(self._sink.write, ref, record)
         self._count(ref, record)
 
@@ -153,10 +153,10 @@ class Pipeline:
         ref, photo = event.ref, PhotoInfo(name=_name(event.ref.uri), bytes=event.ref.size_bytes)
         try:
             async with self._budget.share(ref.size_bytes):
-                with self._metrics.stage("read"):
+                with self._metrics.time_stage("read"):
                     payload = await self._source.read(event)
                 ref = payload.ref
-                photo = (await asyncio.to_thread(facts, payload.data)).model_copy(update={"name": photo.name})
+                photo = (await asyncio.to_thread(describe_bytes, payload.data)).model_copy(update={"name": photo.name})
                 if stamp and stamp.record and stamp.sha256 == photo.sha256 and self._judge.speaks_for_us(stamp):
                     return ref, stamp.record.model_copy(update={"source": self._source.origin(ref)})
                 tagging = await self._tag(payload)
@@ -175,7 +175,7 @@ class Pipeline:
     def _count(self, ref: PhotoRef, record: TagRecord) -> None:
         field = record.status.replace("-", "_")
         setattr(self.counts, field, getattr(self.counts, field) + 1)
-        self._metrics.photo(record.source.kind, record.status)
+        self._metrics.count_photo(record.source.kind, record.status)
         log.info("%s: %s", ref.uri, summary(record))
         self.on_record(ref, record)
 

@@ -37,7 +37,7 @@ def traces(listing: Listing, tagging: Tagging, beside: Beside, of: str = "") -> 
         try:
             if ref.uri.endswith(SUFFIXES):
                 found = beside.look(ref.uri).found
-                if found and found.ours and (found.source_uri or "").startswith(of):
+                if found and found.is_ours and (found.source_uri or "").startswith(of):
                     yield Trace(ref, "record", found.has_user_content)
             elif any(is_ours(name) for name in tagging.of(ref)):
                 yield Trace(ref, "tags")

@@ -39,13 +39,13 @@ class Spot:
     @property
     def stamp(self) -> Stamp | None:
         """The stamp that the record is; None for one of another content, which only its ETag tells."""
-        document = self.found.document if self.found else None
+        document = self.found.content if self.found else None
         stamp = parse_stamp(document) if document else None
         return stamp if stamp and stamp.etag else None
 
     def apply_corrections(self, record: TagRecord) -> TagRecord:
         """`record` as a person has corrected what is there."""
-        document = self.found.document if self.found else None
+        document = self.found.content if self.found else None
         return apply_corrections(record, document.get("corrected") if document else None)
 
 
@@ -60,7 +60,7 @@ class Beside:
         """Where the photo's record is, or the first name that is free. Raises TemporaryError where all are taken."""
         for uri in self.names(ref.uri):
             spot = self.look(uri)
-            if spot.found is None or (spot.found.ours and self._is_of(spot.found, ref)):
+            if spot.found is None or (spot.found.is_ours and self._is_of(spot.found, ref)):
                 return spot
         raise TemporaryError(f"The names for the record of {ref.uri} are taken by objects of others.", TAKEN_S)
 
@@ -75,7 +75,7 @@ class Beside:
 
     def write(self, spot: Spot, record: TagRecord) -> None:
         """Write the record there, unless somebody was there first. Raises TemporaryError then."""
-        content = encode_document(merge_record(record, spot.found.document if spot.found else None))
+        content = encode_document(merge_record(record, spot.found.content if spot.found else None))
         conditions = _unchanged(spot.etag) if spot.etag else [{"IfNoneMatch": "*"}]
         if not any(self._put(spot.uri, content, condition) for condition in conditions):
             raise TemporaryError(f"{spot.uri} was written by another at the same moment.")

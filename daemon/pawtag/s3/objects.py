@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError
 from pawtag.config import S3Settings
 from pawtag.domain.errors import PermanentError, TemporaryError
 from pawtag.domain.records import Payload, PhotoRef, SourceInfo, Stamp, TagRecord
-from pawtag.images import ImageLimits, screen
+from pawtag.images import ImageLimits, check_header
 from pawtag.s3.address import place
 from pawtag.s3.client import explained
 from pawtag.s3.object_sidecars import Beside, Spot
@@ -85,7 +85,7 @@ class Objects:
         with explained(ref.uri):
             try:
                 head = opened.body.read(HEAD_BYTES)
-                screen(head, self._limits)
+                check_header(head, self._limits)
                 data = head + opened.body.read()
             except (BotoCoreError, OSError) as error:
                 raise TemporaryError(f"{ref.uri} could not be read to its end: {error}.") from error

@@ -91,7 +91,7 @@ async def _identify(request: web.Request, handler: Handler) -> web.StreamRespons
     response = await handler(request)
     response.headers[ID_HEADER] = mark
     response.headers["Server"] = f"pawtag/{__version__}"
-    request.app[DESK].metrics.request(_route(request), response.status)
+    request.app[DESK].metrics.count_request(_route(request), response.status)
     level = logging.DEBUG if request.path in QUIET_ROUTES else logging.INFO
     log.log(
         level,

@@ -72,7 +72,7 @@ async def readyz(request: web.Request) -> web.Response:
 @routes.get("/metrics")
 async def metrics(request: web.Request) -> web.Response:
     """The daemon's numbers, in Prometheus' text format."""
-    return web.Response(body=request.app[DESK].metrics.exposition(), headers={"Content-Type": EXPOSITION})
+    return web.Response(body=request.app[DESK].metrics.render(), headers={"Content-Type": EXPOSITION})
 
 
 @routes.get("/openapi.json")
@@ -88,9 +88,9 @@ async def labels(request: web.Request) -> web.Response:
     groups = [
         {
             "name": name,
-            "many": group.many,
+            "multi_label": group.multi_label,
             "labels": [label for label in group.labels if label != NONE],
-            "asked_for": group.asked_for,
+            "applies_to": group.applies_to,
         }
         for name, group in found.groups.items()
     ]
@@ -99,11 +99,11 @@ async def labels(request: web.Request) -> web.Response:
 
 async def _tagging(tagger: Tagger, data: bytes) -> Tagging:
     try:
-        tagging = await tagger.tag(data, urgent=True)
+        tagging = await tagger.tag(data, interactive=True)
     except PermanentError:
-        tagger.metrics.photo("request", "failed")
+        tagger.metrics.count_photo("request", "failed")
         raise
-    tagger.metrics.photo("request", "tagged" if tagging.has_pet else "no-pet")
+    tagger.metrics.count_photo("request", "tagged" if tagging.has_pet else "no-pet")
     return tagging
 
 

@@ -48,10 +48,10 @@ class Desk:
     def __post_init__(self) -> None:
         """Let the metrics ask here."""
         self.metrics.watch(
-            in_hand=lambda: self.in_hand + sum(source.in_hand for source in self.sources),
+            in_flight=lambda: self.in_hand + sum(source.in_hand for source in self.sources),
             ready=lambda: self.readiness()["ready"],
         )
-        self.metrics.downloading(
+        self.metrics.watch_download(
             lambda: progress.done_bytes if (progress := self.download()) else 0,
             lambda: (progress.total_bytes or 0) if (progress := self.download()) else 0,
         )
@@ -59,7 +59,7 @@ class Desk:
     def open(self, tagger: Tagger, engine: str, *sources: Work, calibrated: bool) -> None:
         """From now on photos are tagged by this model, which works off these sources too."""
         self.tagger, self.engine, self.calibrated, self.sources = tagger, engine, calibrated, sources
-        self.metrics.model(tagger.identity.model, engine)
+        self.metrics.set_model(tagger.identity.model, engine)
 
     @contextmanager
     def holding(self) -> Iterator[Callable[[int], None]]:

@@ -23,5 +23,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     """Do what was asked for."""
     quiet = settings.log.model_copy(update={"level": "warning"}) if settings.log.level == "info" else settings.log
-    log.set_up(quiet)
+    log.configure_logging(quiet)
     return int(arguments.module.execute(arguments, settings))

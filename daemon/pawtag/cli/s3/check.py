@@ -40,5 +40,5 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
 def _say(finding: preflight.Finding) -> bool:
     """Print it; whether it is wrong."""
     mark = {True: "ok   ", False: "WRONG", None: "?    "}[finding.is_right]
-    print(log.printable(f"  {mark} {finding.what}" + (f": {finding.advice}" if finding.advice else "")))
+    print(log.escape_unprintable(f"  {mark} {finding.what}" + (f": {finding.advice}" if finding.advice else "")))
     return finding.is_right is False

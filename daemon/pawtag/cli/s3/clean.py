@@ -32,7 +32,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
                 count["left"] += 1
                 continue
             if arguments.dry_run:
-                print(log.printable(f"{trace.kind} {trace.ref.uri}"))
+                print(log.escape_unprintable(f"{trace.kind} {trace.ref.uri}"))
             taken = arguments.dry_run or remove(trace, client, objects.tagging)
             count[trace.kind if taken else "refused"] += 1
     verb = "would be" if arguments.dry_run else "were"

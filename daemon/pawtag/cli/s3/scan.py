@@ -63,7 +63,7 @@ def narrowed(settings: Settings, uri: tuple[str, str]) -> Settings:
     return settings.model_copy(update={"s3": settings.s3.model_copy(update={"bucket": uri[0], "prefix": uri[1]})})
 
 
-def with_wanted_model(settings: Settings) -> model_loader.Loaded:
+def with_wanted_model(settings: Settings) -> model_loader.LoadedModel:
     """The model that the settings ask for. Raises ConfigError where only its fallback is here.
 
     What a fallback tags in a bucket stays so until another scan, and each tag written costs.
@@ -93,11 +93,15 @@ def told(skipped: Counter[str]) -> str:
 
 
 async def _scan(
-    settings: Settings, loaded: model_loader.Loaded, uri: tuple[str, str], classes: list[str], checkpoint: ResumePoint
+    settings: Settings,
+    loaded: model_loader.LoadedModel,
+    uri: tuple[str, str],
+    classes: list[str],
+    checkpoint: ResumePoint,
 ) -> None:
     threads = ThreadPoolExecutor(settings.s3.concurrency + SPARE_THREADS)
     asyncio.get_running_loop().set_default_executor(threads)
-    async with loaded.tagger.running():
+    async with loaded.tagger.run():
         work = s3_wiring.scan_work(settings, loaded.tagger, uri, classes, checkpoint)
         listing = s3_wiring.listing_of(settings, uri, classes)
         with _bar(listing, checkpoint) as bar:

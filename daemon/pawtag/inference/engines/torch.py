@@ -11,8 +11,8 @@ from transformers.utils import logging as transformers_logging
 
 from pawtag.domain.errors import ConfigError, ModelError
 from pawtag.domain.records import Floats, Patches
-from pawtag.inference.checkpoint import Checkpoint, combined
-from pawtag.inference.preprocessing import patched, pixel_spec
+from pawtag.inference.checkpoint import Checkpoint, combine_digests
+from pawtag.inference.preprocessing import pack_patches, parse_pixel_spec
 
 
 class Family(NamedTuple):
@@ -20,16 +20,16 @@ class Family(NamedTuple):
 
     scale: Callable[[Any], Any] = lambda model: model.logit_scale.exp()
     bias: Callable[[Any], Any] = lambda _: torch.zeros(())
-    is_padded_to_full: bool = False
+    pads_to_max: bool = False
     """Prompts are padded to the longest text, and the padding is read (SigLIP)."""
-    reads_at_end: bool = False
+    pools_end_token: bool = False
     """The text's vector is that of its end token."""
-    knows_old_end: bool = False
+    accepts_legacy_end: bool = False
     """An end token of 2 in the configuration is an old mistake: transformers takes the largest token for the end."""
 
 
-CLIP = Family(reads_at_end=True, knows_old_end=True)
-SIGLIP = Family(bias=lambda model: model.logit_bias, is_padded_to_full=True)
+CLIP = Family(pools_end_token=True, accepts_legacy_end=True)
+SIGLIP = Family(bias=lambda model: model.logit_bias, pads_to_max=True)
 # By config.json's model_type. Each family's logits are compared with its own forward pass in tests/unit/test_families.py.
 FAMILIES = {
     "clip": CLIP,
@@ -39,14 +39,14 @@ FAMILIES = {
     "altclip": Family(),
     "chinese_clip": Family(),
     "clipseg": CLIP,
-    "metaclip_2": Family(reads_at_end=True),
+    "metaclip_2": Family(pools_end_token=True),
 }
-TEXTS_AT_ONCE = 64
-OLD_END = 2
-FROM_PAD_ON = ("altclip_text_model",)  # RoBERTa numbers its positions from the padding token's number on
+TEXT_BATCH_SIZE = 64
+LEGACY_END_TOKEN = 2
+OFFSET_POSITION_FAMILIES = ("altclip_text_model",)  # RoBERTa numbers its positions from the padding token's number on
 
 
-class TorchModel:
+class TorchEngine:
     """An image-text model in memory; see ports.Model."""
 
     def __init__(self, checkpoint: Checkpoint, device: str, threads: int) -> None:
@@ -55,13 +55,13 @@ class TorchModel:
         Raises ModelError for a family that is not known, and for tensors that are missing or misshapen.
         """
         torch.set_num_threads(threads)
-        _quieten()
+        _silence_transformers()
         digests = checkpoint.digests()
-        self.digest = combined(digests)
-        self.weights_digest = combined({name: digests[name] for name in checkpoint.weights})
+        self.digest = combine_digests(digests)
+        self.weights_digest = combine_digests({name: digests[name] for name in checkpoint.weights})
         try:
-            self._device = torch.device(_chosen(device))
-            self._family = _family(checkpoint)
+            self._device = torch.device(_choose_device(device))
+            self._family = _detect_family(checkpoint)
             self._model = _load(checkpoint).to(self._device)
             self._tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, local_files_only=True)
             processor = AutoImageProcessor.from_pretrained(checkpoint.folder, local_files_only=True, backend="pil")
@@ -69,53 +69,53 @@ class TorchModel:
             raise
         except Exception as error:  # a damaged checkpoint makes its readers raise anything
             raise ModelError(f"The model in {checkpoint.folder} cannot be loaded: {_first_line(error)}") from error
-        self.spec = pixel_spec(processor.to_dict())
+        self.spec = parse_pixel_spec(processor.to_dict())
         self.scale, self.bias = (
             float(number(self._model).detach()) for number in (self._family.scale, self._family.bias)
         )
-        self._longest_text = _longest_text(self._model.config, self._tokenizer)
-        self.engine = f"torch {torch.__version__} on {self._device.type}"
+        self._max_text_tokens = _max_text_tokens(self._model.config, self._tokenizer)
+        self.description = f"torch {torch.__version__} on {self._device.type}"
 
     @torch.inference_mode()
     def embed(self, batch: Sequence[Floats]) -> Floats:
         """Unit vectors (N, D) for N inputs (3, H, W)."""
         resize = self.spec.resize
-        arrays = patched(batch, resize) if isinstance(resize, Patches) else {"pixel_values": np.stack(batch)}
+        arrays = pack_patches(batch, resize) if isinstance(resize, Patches) else {"pixel_values": np.stack(batch)}
         inputs = {name: torch.from_numpy(array).to(self._device) for name, array in arrays.items()}
-        return _unit(self._model.get_image_features(**inputs).pooler_output)
+        return _normalise(self._model.get_image_features(**inputs).pooler_output)
 
     @torch.inference_mode()
     def embed_text(self, prompts: Sequence[str]) -> Floats:
         """Unit vectors (N, D) for N prompts. Raises ConfigError for one that the text tower would cut."""
         for prompt, tokens in zip(prompts, self._tokenizer(list(prompts))["input_ids"], strict=True):
-            if len(tokens) > self._longest_text:
+            if len(tokens) > self._max_text_tokens:
                 raise ConfigError(
-                    f"The prompt {prompt!r} has {len(tokens)} tokens; this model reads {self._longest_text}."
+                    f"The prompt {prompt!r} has {len(tokens)} tokens; this model reads {self._max_text_tokens}."
                 )
-            if not self._are_readable(tokens):
+            if not self._can_read(tokens):
                 raise ModelError("The model's tokenizer is not the one that it was trained with.")
-        parts = [prompts[first : first + TEXTS_AT_ONCE] for first in range(0, len(prompts), TEXTS_AT_ONCE)]
+        parts = [prompts[first : first + TEXT_BATCH_SIZE] for first in range(0, len(prompts), TEXT_BATCH_SIZE)]
         return np.concatenate([self._embed_texts(part) for part in parts])
 
-    def _are_readable(self, tokens: list[int]) -> bool:
+    def _can_read(self, tokens: list[int]) -> bool:
         """Whether the text tower knows these tokens, and finds their end where it reads the text's meaning off."""
         text = self._model.config.text_config
         if max(tokens, default=0) >= text.vocab_size:
             return False
-        if not self._family.reads_at_end:
+        if not self._family.pools_end_token:
             return True
-        if self._family.knows_old_end and text.eos_token_id == OLD_END:
+        if self._family.accepts_legacy_end and text.eos_token_id == LEGACY_END_TOKEN:
             return tokens[-1] == max(tokens)
         return text.eos_token_id in tokens
 
     def _embed_texts(self, prompts: Sequence[str]) -> Floats:
-        padding = {"padding": "max_length", "max_length": self._longest_text}
-        how = padding if self._family.is_padded_to_full else {"padding": True}
+        padding = {"padding": "max_length", "max_length": self._max_text_tokens}
+        how = padding if self._family.pads_to_max else {"padding": True}
         tokens = self._tokenizer(list(prompts), return_tensors="pt", **how).to(self._device)
-        return _unit(self._model.get_text_features(**tokens).pooler_output)
+        return _normalise(self._model.get_text_features(**tokens).pooler_output)
 
 
-def _family(checkpoint: Checkpoint) -> Family:
+def _detect_family(checkpoint: Checkpoint) -> Family:
     name = AutoConfig.from_pretrained(checkpoint.folder, local_files_only=True, trust_remote_code=False).model_type
     if name not in FAMILIES:
         raise ModelError(
@@ -124,11 +124,11 @@ def _family(checkpoint: Checkpoint) -> Family:
     return FAMILIES[name]
 
 
-def _longest_text(config: Any, tokenizer: Any) -> int:
+def _max_text_tokens(config: Any, tokenizer: Any) -> int:
     """How many tokens the text tower reads."""
     text = config.text_config
     positions = text.max_position_embeddings
-    if text.model_type in FROM_PAD_ON:
+    if text.model_type in OFFSET_POSITION_FAMILIES:
         positions -= text.pad_token_id + 1
     return int(min(positions, tokenizer.model_max_length))
 
@@ -153,11 +153,11 @@ def _load(checkpoint: Checkpoint) -> torch.nn.Module:
     return model.eval()
 
 
-def _unit(vectors: torch.Tensor) -> Floats:
+def _normalise(vectors: torch.Tensor) -> Floats:
     return normalize(vectors.float(), dim=1).cpu().numpy()
 
 
-def _chosen(device: str) -> str:
+def _choose_device(device: str) -> str:
     if device != "auto":
         return device
     if torch.cuda.is_available():
@@ -165,7 +165,7 @@ def _chosen(device: str) -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def _quieten() -> None:
+def _silence_transformers() -> None:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
 

@@ -15,15 +15,23 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status, parse_ratelimit_headers
 
 from pawtag.domain.errors import ModelError, TemporaryError, UnreachableError
-from pawtag.inference.checkpoint import CONFIG, INDEX, PARTS, PICKLE, SAFETENSORS, is_pinned, shards
+from pawtag.inference.checkpoint import (
+    CHECKPOINT_FILES,
+    CONFIG,
+    INDEX,
+    PICKLE,
+    SAFETENSORS,
+    is_pinned,
+    parse_shard_index,
+)
 
-PROBE_S, READ_S = 8.0, 20.0
+PROBE_TIMEOUT_S, READ_TIMEOUT_S = 8.0, 20.0
 COMMIT = re.compile(r"[0-9a-f]{40}")
 BLOB_NAME = re.compile(r"[0-9A-Za-z_-]+")
-ABSENT = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
-NO_ENTRY = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
-NO_SPACE, NOT_OURS = (errno.ENOSPC, errno.EDQUOT), (errno.EACCES, errno.EPERM, errno.EROFS)
-SOON_S, LATER_S = 2.0, 15.0
+NOT_FOUND = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
+ACCESS_DENIED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+NO_SPACE, NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT), (errno.EACCES, errno.EPERM, errno.EROFS)
+SHORT_DELAY_S, LONG_DELAY_S = 2.0, 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +45,7 @@ class HubFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class RemoteCheckpoint:
     """What the hub holds of a model at one commit, as far as it is wanted; config.json is the first file."""
 
     model_id: str
@@ -56,51 +64,57 @@ def is_offline() -> bool:
     return bool(constants.HF_HUB_OFFLINE)
 
 
-def ask(model_id: str, revision: str | None) -> Offer:
+def describe_model(model_id: str, revision: str | None) -> RemoteCheckpoint:
     """What there is to download. The first question is short, and not repeated.
 
     Raises TemporaryError where the hub cannot be reached or is busy, ModelError where it refuses, or holds no
     weights that pawtag loads.
     """
     revision = revision or constants.DEFAULT_REVISION
-    with explained(model_id):
-        config = _described(model_id, CONFIG, revision)
+    with translate_errors(model_id):
+        config = _describe_file(model_id, CONFIG, revision)
         if config is None:
             raise ModelError(f"The hub {constants.ENDPOINT} has no model {model_id!r} at the revision {revision!r}.")
         commit, first = config
-        others = [found[1] for name in PARTS if name != CONFIG and (found := _described(model_id, name, commit))]
-        return Offer(model_id, revision, commit, (first, *others, *_weights(model_id, commit)))
+        others = [
+            found[1]
+            for name in CHECKPOINT_FILES
+            if name != CONFIG and (found := _describe_file(model_id, name, commit))
+        ]
+        return RemoteCheckpoint(model_id, revision, commit, (first, *others, *_describe_weights(model_id, commit)))
 
 
 @contextmanager
-def explained(model_id: str) -> Iterator[None]:
+def translate_errors(model_id: str) -> Iterator[None]:
     """Turn whatever goes wrong with the hub or its cache into TemporaryError or ModelError."""
     try:
         yield
     except HfHubHTTPError as error:
-        raise _refusal(error.response, model_id) from error
+        raise _translate_refusal(error.response, model_id) from error
     except httpx2.HTTPError as error:
         what = str(error) or type(error).__name__
-        raise UnreachableError(f"The model hub {constants.ENDPOINT} cannot be reached ({what}).", SOON_S) from error
+        raise UnreachableError(
+            f"The model hub {constants.ENDPOINT} cannot be reached ({what}).", SHORT_DELAY_S
+        ) from error
     except OSError as error:
-        raise _disk_fault(error) from error
+        raise _translate_disk_error(error) from error
 
 
-def headers() -> dict[str, str]:
+def request_headers() -> dict[str, str]:
     """Those of each request: the user's token where there is one, and no compression, so that sizes are true."""
     return {**build_hf_headers(), "Accept-Encoding": "identity"}
 
 
-def _weights(model_id: str, commit: str) -> list[HubFile]:
+def _describe_weights(model_id: str, commit: str) -> list[HubFile]:
     """Safetensors; in shards where there is an index; pickled weights only where the code pins their digest."""
-    if whole := _described(model_id, SAFETENSORS, commit):
+    if whole := _describe_file(model_id, SAFETENSORS, commit):
         return [whole[1]]
-    if index := _described(model_id, INDEX, commit):
-        response = get_session().get(index[1].url, headers=headers(), timeout=READ_S)
+    if index := _describe_file(model_id, INDEX, commit):
+        response = get_session().get(index[1].url, headers=request_headers(), timeout=READ_TIMEOUT_S)
         hf_raise_for_status(response)
-        found = [_described(model_id, name, commit) for name in shards(response.content)]
+        found = [_describe_file(model_id, name, commit) for name in parse_shard_index(response.content)]
         return [index[1], *(each[1] for each in found if each)]
-    if (pickle := _described(model_id, PICKLE, commit)) and is_pinned(model_id, commit, pickle[1].digest):
+    if (pickle := _describe_file(model_id, PICKLE, commit)) and is_pinned(model_id, commit, pickle[1].digest):
         return [pickle[1]]
     raise ModelError(
         f"The model {model_id!r} has no weights as safetensors, and pickled ones are loaded only where their "
@@ -108,36 +122,37 @@ def _weights(model_id: str, commit: str) -> list[HubFile]:
     )
 
 
-def _described(model_id: str, name: str, revision: str) -> tuple[str, HubFile] | None:
+def _describe_file(model_id: str, name: str, revision: str) -> tuple[str, HubFile] | None:
     """The commit and the file; None where the hub has no file of that name."""
     url = hf_hub_url(model_id, name, revision=revision)
     try:
-        found = get_hf_file_metadata(url, timeout=PROBE_S)
+        found = get_hf_file_metadata(url, timeout=PROBE_TIMEOUT_S)
     except HfHubHTTPError as error:
-        if error.response.status_code in ABSENT:
+        if error.response.status_code in NOT_FOUND:
             return None
         raise
     if not (COMMIT.fullmatch(found.commit_hash or "") and BLOB_NAME.fullmatch(found.etag or "")):
         raise UnreachableError(
-            f"{constants.ENDPOINT} does not answer as a model hub does (a proxy's page?); see HF_ENDPOINT.", LATER_S
+            f"{constants.ENDPOINT} does not answer as a model hub does (a proxy's page?); see HF_ENDPOINT.",
+            LONG_DELAY_S,
         )
     return str(found.commit_hash), HubFile(name, url, str(found.etag), found.size)
 
 
-def _refusal(response: httpx2.Response, model_id: str) -> Exception:
+def _translate_refusal(response: httpx2.Response, model_id: str) -> Exception:
     status = response.status_code
-    if status in NO_ENTRY:
+    if status in ACCESS_DENIED:
         return ModelError(
             f"The model hub refuses {model_id!r} ({status}): it does not exist, or it needs a token (HF_TOKEN) that "
             "may read it."
         )
-    if status in ABSENT:
+    if status in NOT_FOUND:
         return ModelError(f"The hub {constants.ENDPOINT} has no model {model_id!r}, or not at that revision.")
-    delay_s = _wait_asked(response) or LATER_S
+    delay_s = _parse_retry_after(response) or LONG_DELAY_S
     return TemporaryError(f"The model hub {constants.ENDPOINT} answers {status}.", delay_s)
 
 
-def _wait_asked(response: httpx2.Response) -> float | None:
+def _parse_retry_after(response: httpx2.Response) -> float | None:
     """The wait in seconds that a 429 or 503 asks for (Retry-After as seconds or a date, RateLimit's `t`)."""
     asked = response.headers.get("Retry-After", "")
     if asked.isdecimal():
@@ -149,12 +164,12 @@ def _wait_asked(response: httpx2.Response) -> float | None:
         return None if limit is None else float(limit.reset_in_seconds)
 
 
-def _disk_fault(error: OSError) -> Exception:
+def _translate_disk_error(error: OSError) -> Exception:
     cache = constants.HF_HUB_CACHE
-    if error.errno in NOT_OURS:
+    if error.errno in NOT_WRITABLE:
         return ModelError(
             f"The hub's cache {cache} cannot be written ({error.strerror}); set HF_HOME to a folder that can."
         )
     if error.errno in NO_SPACE:
-        return TemporaryError(f"There is no space left in the hub's cache {cache}.", 2 * LATER_S)
-    return TemporaryError(f"The hub's cache {cache} cannot be used: {error}.", LATER_S)
+        return TemporaryError(f"There is no space left in the hub's cache {cache}.", 2 * LONG_DELAY_S)
+    return TemporaryError(f"The hub's cache {cache} cannot be used: {error}.", LONG_DELAY_S)

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from pawtag.domain.errors import ModelError, TemporaryError, UnreachableError
 from pawtag.domain.ports import MB, DownloadProgress
-from pawtag.inference.hub.api import Offer, ask
+from pawtag.inference.hub.api import RemoteCheckpoint, describe_model
 from pawtag.inference.hub.download import Download
 
 log = logging.getLogger(__name__)
 
-LONGEST_DELAY_S = 3600.0
-SAY_EVERY_S = 15.0
+MAX_DELAY_S = 3600.0
+PROGRESS_INTERVAL_S = 15.0
 
 
 class Pull:
@@ -26,11 +26,11 @@ class Pull:
     as long as it takes, with growing waits.
     """
 
-    def __init__(self, model_id: str, revision: str | None, *, tries: int | None = None) -> None:
+    def __init__(self, model_id: str, revision: str | None, *, max_attempts: int | None = None) -> None:
         """Nothing is asked yet. `on_bytes` hears of progress."""
-        self._model_id, self._revision, self._tries = model_id, revision, tries
+        self._model_id, self._revision, self._max_attempts = model_id, revision, max_attempts
         self._cancelled = threading.Event()
-        self._said_at_s = time.monotonic()
+        self._logged_at_s = time.monotonic()
         self._failures = self._furthest_bytes = 0
         self.progress = DownloadProgress(model_id)
         self.on_bytes: Callable[[int], None] = lambda _: None
@@ -43,36 +43,36 @@ class Pull:
         """The checkpoint's folder, whole. Raises ModelError where the hub refuses, or all tries are used up."""
         while True:
             try:
-                return self._fetch(ask(self._model_id, self._revision))
+                return self._fetch(describe_model(self._model_id, self._revision))
             except TemporaryError as error:
                 self._wait_after(error)
 
-    def _fetch(self, offer: Offer) -> Path:
+    def _fetch(self, offer: RemoteCheckpoint) -> Path:
         if self.progress.total_bytes != offer.total_bytes:
             log.info("downloading %s, %.0f MB", self._model_id, offer.total_bytes / MB)
         self.progress = DownloadProgress(self._model_id, 0, offer.total_bytes, self.progress.reason)
-        folder = Download(offer, self._told).fetch()
+        folder = Download(offer, self._count_bytes).fetch()
         log.info("downloaded %s, %.0f MB", self._model_id, offer.total_bytes / MB)
         return folder
 
-    def _told(self, count: int) -> None:
+    def _count_bytes(self, count: int) -> None:
         if self._cancelled.is_set():
             raise ModelError("The download was stopped.")
         self.progress = replace(self.progress, done_bytes=self.progress.done_bytes + count, reason=None)
         if self.progress.done_bytes > self._furthest_bytes:
             self._furthest_bytes, self._failures = self.progress.done_bytes, 0
         self.on_bytes(count)
-        if time.monotonic() - self._said_at_s >= SAY_EVERY_S:
-            self._said_at_s = time.monotonic()
+        if time.monotonic() - self._logged_at_s >= PROGRESS_INTERVAL_S:
+            self._logged_at_s = time.monotonic()
             log.info("downloading %s: %s", self._model_id, self.progress)
 
     def _wait_after(self, error: TemporaryError) -> None:
         """Wait as long as was asked for, and longer each time. Raises ModelError after the last try."""
         self._failures += 1
         never_reached = isinstance(error, UnreachableError) and self.progress.total_bytes is None
-        if self._tries is not None and (never_reached or self._failures >= self._tries):
+        if self._max_attempts is not None and (never_reached or self._failures >= self._max_attempts):
             raise ModelError(f"{error} The model {self._model_id} cannot be downloaded.") from error
-        delay_s = min(LONGEST_DELAY_S, error.delay_s * 2 ** min(self._failures - 1, 10))
+        delay_s = min(MAX_DELAY_S, error.delay_s * 2 ** min(self._failures - 1, 10))
         delay_s = max(error.delay_s, delay_s * random.uniform(0.75, 1.25))
         if str(error) != self.progress.reason:
             log.warning("%s Trying again in %.0f s.", error, delay_s)

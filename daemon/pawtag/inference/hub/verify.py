@@ -36,7 +36,7 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def point(pointer: Path, blob: Path) -> None:
+def link_blob(pointer: Path, blob: Path) -> None:
     """Let a snapshot's file be the blob; a copy where the file system has no links."""
     if pointer.exists() and pointer.resolve() == blob.resolve():
         return
