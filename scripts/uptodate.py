@@ -18,7 +18,7 @@ from pawtag.config import load_settings
 from pawtag.config.labels_file import load_labels
 from pawtag.domain.records import PhotoInfo, SourceInfo, Tag, TaggerIdentity, Tagging
 from pawtag.inference.model_loader import load_model
-from pawtag.pipeline.recording import tagged
+from pawtag.pipeline.recording import build_record
 
 A_FOLDER = 1000
 KIB = 1024
@@ -61,7 +61,7 @@ def fill(folder: Path, count: int, ours: TaggerIdentity) -> None:
         photo.write_bytes(b"no photo")
         os.utime(photo, (1, 1))
         source = SourceInfo(kind="folder", mtime_ns=1_000_000_000)
-        record = tagged(TAGGING, photo.name, ours, source)
+        record = build_record(TAGGING, photo.name, ours, source)
         photo.with_name(photo.name + ".json").write_text(json.dumps(record.to_document(), indent=1))
 
 

@@ -13,7 +13,7 @@ from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
 from doubles import ColourModel, colour_tagger
-from pawtag.app.s3_wiring import push_works, queue_works, scan_work
+from pawtag.app.s3_wiring import build_listing_runner, build_push_runners, build_queue_runners
 from pawtag.config import Settings
 from pawtag.state import ResumePoint
 
@@ -86,7 +86,7 @@ def sidecar(store, key: str) -> dict:
     return json.loads(store.s3.get_object(Bucket=store.bucket, Key=f"{key}.json")["Body"].read())
 
 
-def waiting(store) -> int:
+def count_messages(store) -> int:
     found = store.sqs.get_queue_attributes(QueueUrl=store.url, AttributeNames=["All"])["Attributes"]
     return sum(int(found[name]) for name in found if name.startswith("ApproximateNumberOfMessages"))
 
@@ -108,11 +108,11 @@ async def working(store, model=None, name=None, **settings):
     """The queue's part of the daemon, at work; gives the work and the model."""
     model = model or ColourModel()
     async with colour_tagger(model, name=name).run() as tagger:
-        (work,) = queue_works(settings_for(store, queue_url=store.url, **settings), tagger)
+        (work,) = build_queue_runners(settings_for(store, queue_url=store.url, **settings), tagger)
         stop = asyncio.Event()
         running = asyncio.create_task(work.run(stop))
         try:
-            yield SimpleNamespace(work=work, model=model, counts=work.pipeline.counts)
+            yield SimpleNamespace(work=work, model=model, counts=work.worker.counts)
         finally:
             stop.set()
             await running
@@ -124,8 +124,8 @@ async def scan(store, state, proxy=None, model=None, **own):
     settings = settings_for(at, state=state, bucket=store.bucket, **own)
     checkpoint = ResumePoint(state, "scan", store.bucket)
     async with colour_tagger(model or ColourModel()).run() as tagger:
-        work = scan_work(settings, tagger, (store.bucket, ""), (), checkpoint)
-        await work.pipeline.run(asyncio.Event())
+        work = build_listing_runner(settings, tagger, (store.bucket, ""), (), checkpoint)
+        await work.worker.run(asyncio.Event())
     checkpoint.save()
     return work
 
@@ -135,7 +135,7 @@ async def sweeping(store, state, **own):
     """The bucket's part of the daemon, at work."""
     model = ColourModel()
     async with colour_tagger(model).run() as tagger:
-        (work,) = push_works(settings_for(store, state=state, bucket=store.bucket, **own), tagger)
+        (work,) = build_push_runners(settings_for(store, state=state, bucket=store.bucket, **own), tagger)
         stop = asyncio.Event()
         running = asyncio.create_task(work.run(stop))
         await asyncio.sleep(0.2)

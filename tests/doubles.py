@@ -84,13 +84,13 @@ class MemorySource:
 
     def __init__(self, photos: dict[str, bytes]) -> None:
         self.photos = photos
-        self.waiting: asyncio.Queue[Event] = asyncio.Queue()
+        self.pending: asyncio.Queue[Event] = asyncio.Queue()
         self.finished: list[str] = []
         self.retried: list[tuple[str, float]] = []
         self.rejected: list[str] = []
         self.state = SourceState("memory", "running")
         for uri in photos:
-            self.waiting.put_nowait(Event(self.ref(uri)))
+            self.pending.put_nowait(Event(self.ref(uri)))
 
     def ref(self, uri: str) -> PhotoRef:
         return PhotoRef(uri, len(self.photos.get(uri, b"")), hash(self.photos.get(uri)))
@@ -98,7 +98,7 @@ class MemorySource:
     async def events(self, stop: asyncio.Event) -> AsyncIterator[Event]:
         stopping = asyncio.create_task(stop.wait())
         while not stop.is_set():
-            getting = asyncio.create_task(self.waiting.get())
+            getting = asyncio.create_task(self.pending.get())
             await asyncio.wait({stopping, getting}, return_when=asyncio.FIRST_COMPLETED)
             if getting.done():
                 yield getting.result()
@@ -106,7 +106,7 @@ class MemorySource:
                 getting.cancel()
         stopping.cancel()
 
-    def origin(self, ref: PhotoRef) -> SourceInfo:
+    def describe_source(self, ref: PhotoRef) -> SourceInfo:
         return SourceInfo(kind="folder", mtime_ns=ref.mtime_ns)
 
     async def read(self, event: Event) -> Payload:
@@ -116,12 +116,12 @@ class MemorySource:
             raise PermanentError("unreadable", "locked")
         return Payload(self.ref(event.ref.uri), self.photos[event.ref.uri])
 
-    async def done(self, event: Event) -> None:
+    async def ack(self, event: Event) -> None:
         self.finished.append(event.ref.uri)
 
     async def retry(self, event: Event, delay_s: float) -> None:
         self.retried.append((event.ref.uri, delay_s))
-        self.waiting.put_nowait(Event(event.ref, attempt=event.attempt + 1))
+        self.pending.put_nowait(Event(event.ref, attempt=event.attempt + 1))
 
     async def reject(self, event: Event, reason: str) -> None:
         self.rejected.append(event.ref.uri)
@@ -136,7 +136,7 @@ class MemorySink:
         self.faults: list[Exception] = []
         self.writes = 0
 
-    def current(self, ref: PhotoRef) -> Stamp | None:
+    def read_stamp(self, ref: PhotoRef) -> Stamp | None:
         record = self.records.get(ref.uri)
         if record is None:
             return None

@@ -1,14 +1,14 @@
 """Photos with records, for tests of what is written beside them."""
 
 from pawtag.domain.records import ModelInfo, PhotoInfo, SourceInfo, Tag, TagRecord
-from pawtag.folder.walk import sighting
+from pawtag.folder.walk import find_photo
 from pictures import plain
 
 
 def photo(folder, name="mimi.jpg"):
     path = folder / name
     path.write_bytes(plain())
-    return sighting(str(path)).ref
+    return find_photo(str(path)).ref
 
 
 def record_for(ref, **changes) -> TagRecord:

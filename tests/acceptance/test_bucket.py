@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from buckets import address, behind, put, store, surroundings_of, tags, until, waiting  # noqa: F401 - fixtures
+from buckets import address, behind, count_messages, put, store, surroundings_of, tags, until  # noqa: F401 - fixtures
 from faultproxy import Answer, FaultProxy
 from process import daemon
 
@@ -25,7 +25,7 @@ def test_S14_kills_lose_no_upload_and_leave_no_message(store, tmp_path, chelsea)
             time.sleep(0.2 + 0.2 * pause_s)
             running.stop(signal.SIGKILL)
     with daemon(tmp_path, **surroundings):
-        asyncio.run(until(lambda: waiting(store) == 0, 90))
+        asyncio.run(until(lambda: count_messages(store) == 0, 90))
     found = [tags(store, f"{number}.png") for number in range(PHOTOS)]
     assert [one["pawtag:species"] for one in found] == ["cat"] * PHOTOS
     assert [one.get("album") for one in found] == [None if number % 4 else "summer" for number in range(PHOTOS)]

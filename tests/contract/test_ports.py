@@ -9,7 +9,7 @@ import pytest
 
 from buckets import address, put, settings_for, store  # noqa: F401 - fixtures
 from doubles import ColourModel, MemorySink, MemorySource, colour_tagger
-from pawtag.app.s3_wiring import queue_works, scan_work
+from pawtag.app.s3_wiring import build_listing_runner, build_queue_runners
 from pawtag.config import FolderSettings
 from pawtag.domain.errors import GoneError
 from pawtag.domain.records import ModelInfo, PhotoInfo, PhotoRef, SourceInfo, TagRecord
@@ -51,16 +51,16 @@ async def source(request, tmp_path):
             for name, data in photos.items():
                 (tmp_path / name).write_bytes(data)
             folder = FolderSource(tmp_path, QUICK, lambda _: True, max_bytes=10**6)
-            yield await stack.enter_async_context(folder.watching())
+            yield await stack.enter_async_context(folder.watch())
             return
         bucket = request.getfixturevalue("store")
         for name, data in photos.items():
             put(bucket, name, data)
         settings, tagger = settings_for(bucket, state=tmp_path, queue_url=bucket.url), colour_tagger()
         if request.param == "queue":
-            yield await stack.enter_async_context(queue_works(settings, tagger)[0].source.open())
+            yield await stack.enter_async_context(build_queue_runners(settings, tagger)[0].source.open())
         else:
-            yield scan_work(settings, tagger, (bucket.bucket, ""), (), ResumePoint(tmp_path, "scan")).source
+            yield build_listing_runner(settings, tagger, (bucket.bucket, ""), (), ResumePoint(tmp_path, "scan")).source
 
 
 async def take(source, count, stop):
@@ -131,9 +131,9 @@ def ref(tmp_path) -> PhotoRef:
 
 def test_a_sink_remembers_what_it_was_given(sink, ref):
     """Nothing before, a stamp of that version after; another version is not described."""
-    assert sink.current(ref) is None
+    assert sink.read_stamp(ref) is None
     sink.write(ref, record(ref))
-    stamp = sink.current(ref)
+    stamp = sink.read_stamp(ref)
     assert stamp.describes(ref)
     assert not stamp.describes(PhotoRef(ref.uri, ref.size_bytes, ref.mtime_ns + 1))
     assert stamp.record.to_document() == record(ref).to_document()
@@ -144,7 +144,7 @@ def test_writing_twice_is_writing_once(sink, ref):
     sink.write(ref, record(ref, by="first"))
     sink.write(ref, record(ref, by="second"))
     sink.write(ref, record(ref, by="second"))
-    assert sink.current(ref).by == "second"
+    assert sink.read_stamp(ref).by == "second"
 
 
 @pytest.fixture(params=["colours", "embedded", "tiny-clip"])

@@ -8,9 +8,22 @@ from dataclasses import replace
 import pytest
 from botocore.exceptions import ClientError
 
-from buckets import ODD_KEYS, REGION, address, put, scan, settings_for, sidecar, sweeping, tags, until, waiting, working  # noqa: F401 - fixtures
+from buckets import (  # noqa: F401 - fixtures
+    ODD_KEYS,
+    REGION,
+    address,
+    count_messages,
+    put,
+    scan,
+    settings_for,
+    sidecar,
+    sweeping,
+    tags,
+    until,
+    working,
+)
 from pawtag.__main__ import main
-from pawtag.app.s3_wiring import mailbox_of, objects_of
+from pawtag.app.s3_wiring import build_objects, build_queue
 from pawtag.domain.errors import GoneError, TemporaryError
 from pawtag.domain.records import ModelInfo, PhotoInfo, PhotoRef, SourceInfo, TagRecord
 from pawtag.s3.address import uri_of
@@ -23,7 +36,7 @@ NINE = {f"t{number}": "x" for number in range(9)}
 
 
 def objects(store, **own):
-    return objects_of(settings_for(store, **own))
+    return build_objects(settings_for(store, **own))
 
 
 def record(species: str) -> TagRecord:
@@ -46,14 +59,14 @@ async def test_S02_every_photo_carries_its_tags_whatever_its_key(any_store, tmp_
     for number, key in enumerate(ODD_KEYS):
         put(any_store, key, plain(RED), **(OTHERS if number % 2 else {}))
     work = await scan(any_store, tmp_path / "1")
-    assert work.pipeline.counts.tagged == len(ODD_KEYS)
+    assert work.worker.counts.tagged == len(ODD_KEYS)
     for number, key in enumerate(ODD_KEYS):
         found = tags(any_store, key)
         assert found["pawtag:species"] == "red"
         assert {name: value for name, value in found.items() if not name.startswith("pawtag:")} == (
             OTHERS if number % 2 else {}
         )
-    assert (await scan(any_store, tmp_path / "2")).pipeline.counts.tagged == 0
+    assert (await scan(any_store, tmp_path / "2")).worker.counts.tagged == 0
 
 
 async def test_S06_where_there_is_no_room_the_record_is_beside_it_and_is_renewed(any_store, tmp_path):
@@ -122,10 +135,10 @@ async def test_S17_of_a_versioned_bucket_the_newest_is_tagged(any_store, tmp_pat
     any_store.s3.delete_object(Bucket=any_store.bucket, Key="a.png")
     ref = PhotoRef(uri_of(any_store.bucket, "a.png"), 0, 0, version_id=older)
     with pytest.raises(GoneError):
-        await asyncio.to_thread(objects(any_store).current, ref)
+        await asyncio.to_thread(objects(any_store).read_stamp, ref)
     listed = replace(ref, etag="listed-before", version_id=None)
     with pytest.raises(GoneError):
-        await asyncio.to_thread(objects(any_store).current, listed)
+        await asyncio.to_thread(objects(any_store).read_stamp, listed)
 
 
 async def test_S13_what_is_no_photo_is_told_of_it(any_store, tmp_path):
@@ -138,7 +151,7 @@ async def test_S13_what_is_no_photo_is_told_of_it(any_store, tmp_path):
     assert tags(any_store, "empty.png")["pawtag:error"] == "empty"
     assert tags(any_store, "broken.png")["pawtag:error"] == "not-an-image"
     assert tags(any_store, "notes.txt") == {}
-    assert (await scan(any_store, tmp_path / "2")).pipeline.counts.failed == 0
+    assert (await scan(any_store, tmp_path / "2")).worker.counts.failed == 0
 
 
 @pytest.fixture
@@ -243,7 +256,7 @@ async def test_S01_a_queue_brings_every_upload(queue):
         for key in ODD_KEYS:
             put(queue, key, plain(RED), **OTHERS)
         await until(lambda: all("pawtag:by" in tags(queue, key) for key in ODD_KEYS))
-        await until(lambda: waiting(queue) == 0)
+        await until(lambda: count_messages(queue) == 0)
     assert all(tags(queue, key).items() >= OTHERS.items() for key in ODD_KEYS)
 
 
@@ -252,7 +265,7 @@ async def test_S09_a_receipt_that_has_run_out_is_no_error(any_store):
     if any_store.name not in QUEUED:
         pytest.skip(f"{any_store.name} has no queues")
     url = any_store.sqs.create_queue(QueueName=any_store.bucket)["QueueUrl"]
-    mailbox = mailbox_of(settings_for(any_store), url)
+    mailbox = build_queue(settings_for(any_store), url)
     mailbox.send(["one"])
     (message,) = mailbox.receive(1)
     assert mailbox.delete([message.receipt]) == mailbox.delete([message.receipt]) == []

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from doubles import ColourModel, colour_tagger
-from pawtag.app.runner import background
-from pawtag.app.wiring import folder_of, folder_work
+from pawtag.app.runner import run_in_background
+from pawtag.app.wiring import build_folder_runner, resolve_folder
 from pawtag.cli.scan import _stop_when_drained
 from pawtag.config import Settings
 from pawtag.folder.source import FolderSource
@@ -28,9 +28,9 @@ async def watching(root: Path, model: ColourModel | None = None, **folder):
     """The folder's part of the daemon at work on `root`."""
     settings = Settings(folder={"settle_s": 0.2, "quiet_s": 0.6, "rescan_s": 60, **folder})
     async with colour_tagger(model).run() as tagger:
-        work, stop = folder_work(settings, root, tagger), asyncio.Event()
-        async with work.source.watching():
-            task = asyncio.create_task(work.pipeline.run(stop))
+        work, stop = build_folder_runner(settings, root, tagger), asyncio.Event()
+        async with work.source.watch():
+            task = asyncio.create_task(work.worker.run(stop))
             await asyncio.sleep(0.3)  # the watch stands
             yield work
             stop.set()
@@ -162,7 +162,7 @@ async def test_a_link_to_the_folder_is_watched_like_the_folder(tmp_path):
     """./photos may be a link to a disk elsewhere."""
     (tmp_path / "disk").mkdir()
     (tmp_path / "photos").symlink_to(tmp_path / "disk")
-    root = folder_of(Settings(folder={"path": tmp_path / "photos"}))
+    root = resolve_folder(Settings(folder={"path": tmp_path / "photos"}))
     async with watching(root):
         (tmp_path / "photos/a.png").write_bytes(plain())
         await tagged(tmp_path / "photos/a.png")
@@ -188,7 +188,7 @@ async def test_a_stop_ends_a_scan_at_once(tmp_path):
         old(tmp_path / f"{number}.png", b"x")
     started = time.monotonic()
     source = FolderSource(tmp_path, Settings().folder, lambda _: time.sleep(0.05) or False, max_bytes=1)
-    async with source.watching():
+    async with source.watch():
         await asyncio.sleep(0.3)
     await asyncio.get_running_loop().shutdown_default_executor()
     assert time.monotonic() - started < 3
@@ -198,21 +198,21 @@ async def test_a_scan_of_more_than_the_backlog_holds_finishes(tmp_path, monkeypa
     """One scan command, several looks: none is left out."""
     for number in range(60):
         (tmp_path / f"{number}.png").write_bytes(plain(size=(8, 8)))
-    monkeypatch.setattr("pawtag.folder.walk.OLD_S", -1)
+    monkeypatch.setattr("pawtag.folder.walk.STABLE_AGE_S", -1)
     monkeypatch.setattr("pawtag.folder.backlog.Backlog.__init__.__defaults__", (10,))
     async with colour_tagger().run() as tagger:
-        work, stop = folder_work(Settings(), tmp_path, tagger), asyncio.Event()
+        work, stop = build_folder_runner(Settings(), tmp_path, tagger), asyncio.Event()
         await work.source.scan()
-        async with asyncio.timeout(20), background(_stop_when_drained(work, stop), "drain"):
-            await work.pipeline.run(stop)
-    assert work.pipeline.counts.written == 60
+        async with asyncio.timeout(20), run_in_background(_stop_when_drained(work, stop), "drain"):
+            await work.worker.run(stop)
+    assert work.worker.counts.total == 60
 
 
 async def test_a_cut_backlog_is_worked_off_by_further_scans(tmp_path, monkeypatch):
     """More photos than the backlog holds are all tagged in the end."""
     for number in range(60):
         old(tmp_path / f"{number}.png", plain(size=(8, 8)))
-    monkeypatch.setattr("pawtag.folder.walk.OLD_S", -1)  # at rest at once
+    monkeypatch.setattr("pawtag.folder.walk.STABLE_AGE_S", -1)  # at rest at once
     monkeypatch.setattr("pawtag.folder.backlog.Backlog.__init__.__defaults__", (10,))
     async with watching(tmp_path):
         for number in range(60):
@@ -370,6 +370,6 @@ async def test_a_thousand_files_at_once_are_all_tagged(tmp_path):
         for number in range(1000):
             (tmp_path / f"{number}.png").write_bytes(plain(size=(8, 8)))
         async with asyncio.timeout(45):
-            while work.pipeline.counts.written < 1000:
+            while work.worker.counts.total < 1000:
                 await asyncio.sleep(0.05)
     assert sum(sidecar(tmp_path / f"{number}.png")["status"] == "tagged" for number in range(1000)) == 1000

@@ -18,7 +18,7 @@ from pawtag.config.labels_file import load_labels
 from pawtag.domain.errors import PermanentError
 from pawtag.inference.checkpoint import EMBEDDED_FOLDER
 from pawtag.inference.model_loader import load_model
-from pawtag.server import Desk, serving
+from pawtag.server import ServerState, serve_http
 
 ROOT = Path(__file__).parents[2]
 
@@ -91,10 +91,10 @@ async def test_every_kind_of_file_comes_out_right_from_the_tagger(pets, expected
 async def test_every_kind_of_file_comes_out_right_by_post(pets, expected, loaded, tmp_path):
     """The same by HTTP: a record, or a problem with a photo's code."""
     settings = Settings(server={"port": 0}, model={"id": "embedded", "cache_dir": tmp_path})
-    desk, outcomes = Desk(settings, load_labels(None)), {}
-    fresh = load_model(settings, desk.labels)
-    async with fresh.tagger.run(), serving(desk) as running, aiohttp.ClientSession(running.address) as session:
-        desk.tagger = fresh.tagger
+    state, outcomes = ServerState(settings, load_labels(None)), {}
+    fresh = load_model(settings, state.labels)
+    async with fresh.tagger.run(), serve_http(state) as running, aiohttp.ClientSession(running.address) as session:
+        state.tagger = fresh.tagger
         for row in expected:
             async with session.post(
                 "/tag?detail=record", data=io.BytesIO((pets / "formats" / row["file"]).read_bytes())
@@ -118,9 +118,9 @@ async def test_every_kind_of_file_comes_out_right_in_the_folder(pets, expected, 
     photos = {row["file"] for row in expected if Path(row["file"]).suffix.lower() in suffixes}
     fresh = load_model(settings, load_labels(None))
     async with fresh.tagger.run():
-        work, stop = wiring.folder_work(settings, root, fresh.tagger), asyncio.Event()
+        work, stop = wiring.build_folder_runner(settings, root, fresh.tagger), asyncio.Event()
         await work.source.scan()
-        working = asyncio.create_task(work.pipeline.run(stop))
+        working = asyncio.create_task(work.worker.run(stop))
         async with asyncio.timeout(40):
             while not all((root / f"{name}.json").exists() for name in photos):
                 await asyncio.sleep(0.1)

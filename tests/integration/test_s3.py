@@ -12,6 +12,7 @@ from buckets import (  # noqa: F401 - fixtures
     ODD_KEYS,
     address,
     behind,
+    count_messages,
     event,
     put,
     settings_for,
@@ -19,12 +20,11 @@ from buckets import (  # noqa: F401 - fixtures
     store,
     tags,
     until,
-    waiting,
     working,
 )
 from doubles import ColourModel, SlowModel, colour_tagger
 from faultproxy import FaultProxy
-from pawtag.app.s3_wiring import renewal_works
+from pawtag.app.s3_wiring import build_retag_runners
 from pawtag.domain.records import ModelInfo
 from pictures import BLUE, GREEN, RED, plain
 
@@ -37,7 +37,7 @@ async def test_S02_every_upload_carries_its_tags(store):
             put(store, key, plain(RED))
         put(store, "nothing.png", plain(BLUE))
         await until(lambda: all("pawtag:by" in tags(store, key) for key in [*keys, "nothing.png"]))
-        await until(lambda: waiting(store) == 0)
+        await until(lambda: count_messages(store) == 0)
     assert tags(store, keys[0])["pawtag:species"] == "red"
     assert tags(store, "nothing.png")["pawtag:species"] == "none"
 
@@ -55,14 +55,14 @@ async def test_S06_where_ten_tags_leave_no_room_the_record_is_an_object_beside_i
     others = {f"t{number}": "x" for number in range(9)}
     put(store, "a.png", plain(RED), **others)
     async with working(store) as at_work:
-        await until(lambda: waiting(store) == 0)
+        await until(lambda: count_messages(store) == 0)
         assert sidecar(store, "a.png")["tags"][0]["label"] == "red"
         assert tags(store, "a.png") == others
         calls = len(at_work.model.batches)
         put(store, "b.png", plain(RED))
         again = {"Records": [event("a.png")]}
         store.sqs.send_message(QueueUrl=store.url, MessageBody=json.dumps(again))
-        await until(lambda: waiting(store) == 0 and "pawtag:by" in tags(store, "b.png"))
+        await until(lambda: count_messages(store) == 0 and "pawtag:by" in tags(store, "b.png"))
         assert len(at_work.model.batches) == calls + 1
     assert sidecar(store, "a.png")["source"]["uri"] == "s3://pets/a.png"
 
@@ -72,7 +72,7 @@ async def test_records_go_where_the_settings_say(store, write):
     """An object beside the photo, or that and tags; another program's of that name stays."""
     put(store, "a.png", plain(RED))
     async with working(store, write=write):
-        await until(lambda: waiting(store) == 0)
+        await until(lambda: count_messages(store) == 0)
     record = sidecar(store, "a.png")
     assert (record["status"], record["source"]["kind"]) == ("tagged", "s3")
     assert ("pawtag:species" in tags(store, "a.png")) == (write == "both")
@@ -82,7 +82,7 @@ async def test_a_corrected_object_keeps_what_a_person_wrote(store):
     """As in a folder."""
     put(store, "a.png", plain(RED))
     async with working(store, write="sidecar"):
-        await until(lambda: waiting(store) == 0)
+        await until(lambda: count_messages(store) == 0)
         record = sidecar(store, "a.png") | {"corrected": {"species": ["green"]}, "album": "summer"}
         put(store, "a.png.json", json.dumps(record).encode())
         put(store, "a.png", plain(RED, size=(9, 9)))
@@ -95,10 +95,10 @@ async def test_S03_S14_a_second_telling_costs_no_model_call(store):
     """The stamp says done: the message is deleted, the body not read."""
     put(store, "a.png", plain(RED))
     async with working(store) as at_work:
-        await until(lambda: waiting(store) == 0)
+        await until(lambda: count_messages(store) == 0)
         for _ in range(3):
             store.sqs.send_message(QueueUrl=store.url, MessageBody=json.dumps({"Records": [event("a.png")]}))
-        await until(lambda: waiting(store) == 0)
+        await until(lambda: count_messages(store) == 0)
         assert len(at_work.model.batches) == 1
 
 
@@ -127,7 +127,7 @@ async def test_S01_S03_S13_what_is_no_photo_of_ours_is_acknowledged(store):
             store.sqs.send_message(QueueUrl=store.url, MessageBody=json.dumps(body))
         put(store, "broken.png", b"no picture")
         put(store, "empty.png", b"")
-        await until(lambda: waiting(store) == 0 and "pawtag:error" in tags(store, "empty.png"))
+        await until(lambda: count_messages(store) == 0 and "pawtag:error" in tags(store, "empty.png"))
         assert at_work.model.batches == []
     assert tags(store, "broken.png")["pawtag:error"] == "not-an-image"
     assert tags(store, "empty.png")["pawtag:error"] == "empty"
@@ -139,7 +139,7 @@ async def test_S08_a_garbled_message_is_left_to_the_queue_s_own_rule(store):
     async with working(store):
         put(store, "a.png", plain(RED))
         await until(lambda: "pawtag:by" in tags(store, "a.png"))
-    assert waiting(store) == 1
+    assert count_messages(store) == 1
 
 
 async def test_a_fallback_leaves_the_tags_of_others_alone(store):
@@ -151,7 +151,7 @@ async def test_a_fallback_leaves_the_tags_of_others_alone(store):
     fallback = ModelInfo(id="embedded", fallback=True, wanted="colours")
     async with working(store, name=fallback) as at_work:
         store.sqs.send_message(QueueUrl=store.url, MessageBody=json.dumps({"Records": [event("a.png")]}))
-        await until(lambda: waiting(store) == 0)
+        await until(lambda: count_messages(store) == 0)
         assert at_work.model.batches == []
     assert tags(store, "a.png") == before
 
@@ -160,10 +160,10 @@ async def test_S12_a_lost_queue_is_told_and_found_again(store, caplog):
     """/readyz says so; the log once."""
     missing = SimpleNamespace(**vars(store) | {"url": store.url.replace("pawtag", "absent")})
     async with working(missing) as at_work:
-        await until(lambda: at_work.work.pipeline.state.state == "lost")
+        await until(lambda: at_work.work.worker.state.state == "lost")
         await asyncio.sleep(2)  # it is asked again
         store.sqs.create_queue(QueueName="absent")
-        await until(lambda: at_work.work.pipeline.state.state == "running")
+        await until(lambda: at_work.work.worker.state.state == "running")
     assert caplog.text.count("there is no such place") == 1
 
 
@@ -188,7 +188,7 @@ async def test_S04_two_daemons_that_are_told_of_one_photo_agree(store):
         for _ in range(3):
             store.sqs.send_message(QueueUrl=store.url, MessageBody=json.dumps({"Records": [event(key)]}))
     async with working(store, model), working(store, model):
-        await until(lambda: waiting(store) == 0)
+        await until(lambda: count_messages(store) == 0)
     assert all(tags(store, key)["pawtag:species"] == "red" for key in keys)
     assert len(keys) <= sum(model.batches) <= 2 * len(keys)
 
@@ -205,7 +205,7 @@ async def test_S05_what_pawtag_writes_sets_nothing_off(store, write):
         async with working(behind(store, proxy), write=write):
             put(store, "a.png", plain(RED))
             await until(lambda: "pawtag:by" in tags(store, "a.png"))
-            await until(lambda: waiting(store) == 0)
+            await until(lambda: count_messages(store) == 0)
     assert proxy.count("GET", ends="a.png") == 2  # to read it, and once for the bucket: does a GET tell of tags?
 
 
@@ -218,7 +218,7 @@ async def test_S16_four_daemons_share_a_queue(store):
     async with AsyncExitStack() as stack:
         for _ in range(4):
             await stack.enter_async_context(working(store, model))
-        await until(lambda: waiting(store) == 0)
+        await until(lambda: count_messages(store) == 0)
     assert all("pawtag:by" in tags(store, key) for key in keys)
     assert sum(model.batches) == len(keys)
 
@@ -228,12 +228,12 @@ async def test_what_the_fallback_tagged_is_tagged_again(store):
     fallback = ModelInfo(id="embedded", fallback=True, wanted="colours")
     async with working(store, name=fallback):
         put(store, "a.png", plain(RED))
-        await until(lambda: waiting(store) == 0)
+        await until(lambda: count_messages(store) == 0)
     old = tags(store, "a.png")["pawtag:by"]
     async with colour_tagger(by="wanted").run() as tagger:
-        (work,) = renewal_works(settings_for(store), tagger, {f"s3://{BUCKET}/a.png", f"s3://{BUCKET}/gone.png"})
+        (work,) = build_retag_runners(settings_for(store), tagger, {f"s3://{BUCKET}/a.png", f"s3://{BUCKET}/gone.png"})
         await work.run(asyncio.Event())
-        assert renewal_works(settings_for(store), tagger, ()) == []
+        assert build_retag_runners(settings_for(store), tagger, ()) == []
     assert (old.split(".")[0], tags(store, "a.png")["pawtag:by"].split(".")[0]) == ("colours", "wanted")
 
 
@@ -249,5 +249,5 @@ async def test_a_long_message_does_not_hold_up_the_end(store):
         await until(lambda: model.batches)
     assert sum(model.batches) < len(keys) / 2
     async with working(store):
-        await until(lambda: waiting(store) == 0)
+        await until(lambda: count_messages(store) == 0)
     assert all("pawtag:by" in tags(store, key) for key in keys)

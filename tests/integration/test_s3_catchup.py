@@ -9,11 +9,11 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from buckets import BUCKET, address, behind, put, scan, settings_for, store, surroundings, tags, until, waiting  # noqa: F401
+from buckets import BUCKET, address, behind, count_messages, put, scan, settings_for, store, surroundings, tags, until  # noqa: F401
 from doubles import SlowModel, colour_tagger
 from faultproxy import Answer, FaultProxy, denied, once
 from pawtag.__main__ import main
-from pawtag.app.s3_wiring import mailbox_of, objects_of, pages_of
+from pawtag.app.s3_wiring import build_objects, build_queue, open_pages
 from pawtag.domain.errors import ConfigError, TemporaryError
 from pawtag.domain.freshness import FreshnessPolicy
 from pawtag.domain.records import now
@@ -25,12 +25,12 @@ from pictures import GREEN, RED, plain
 
 async def test_a_scan_that_goes_on_begins_before_what_it_gave_up(store, tmp_path, monkeypatch):
     """It is done, or named again."""
-    monkeypatch.setattr("pawtag.app.s3_wiring.TRIES", 1)
+    monkeypatch.setattr("pawtag.app.s3_wiring.MAX_ATTEMPTS", 1)
     put(store, "a.png", plain(RED))
     put(store, "b.png", plain(RED))
     with FaultProxy(store.address, denied("a.png")) as proxy:
         assert (await scan(store, tmp_path, proxy)).source.given_up == 1
-    assert (await scan(store, tmp_path)).pipeline.counts.tagged == 1
+    assert (await scan(store, tmp_path)).worker.counts.tagged == 1
     assert "pawtag:by" in tags(store, "a.png")
 
 
@@ -40,11 +40,11 @@ async def test_S15_a_scan_reads_only_what_needs_it(store, tmp_path):
         put(store, f"{number:02}.png", plain(RED))
     put(store, "notes.txt", b"no photo")
     first = await scan(store, tmp_path / "1")
-    assert (first.supply.looked_at, first.pipeline.counts.tagged) == (12, 12)
+    assert (first.supply.looked_at, first.worker.counts.tagged) == (12, 12)
     put(store, "05.png", plain(GREEN))
     with FaultProxy(store.address) as proxy:
         second = await scan(store, tmp_path / "2", proxy)
-        assert second.pipeline.counts.tagged == 1
+        assert second.worker.counts.tagged == 1
         assert proxy.count("GET", ends=".png") <= 2  # and one look at whether a GET tells of tags
     assert tags(store, "05.png")["pawtag:species"] == "green"
     assert (await scan(store, tmp_path / "2")).supply.looked_at == 0
@@ -61,9 +61,9 @@ async def test_S13_a_scan_passes_over_colder_classes(store, tmp_path):
 def enqueue(store, state, manifest=None, judge_by: str | None = None):
     settings = settings_for(store, state=state, queue_url=store.url)
     ours = colour_tagger().identity
-    judge = FreshnessPolicy(ours, now()) if judge_by is None else None
-    teller = Teller(mailbox_of(settings, store.url), objects_of(settings), judge, ours.by)
-    pages = pages_of(settings, (BUCKET, ""), (), manifest)
+    policy = FreshnessPolicy(ours, now()) if judge_by is None else None
+    teller = Teller(build_queue(settings, store.url), build_objects(settings), policy, ours.by)
+    pages = open_pages(settings, (BUCKET, ""), (), manifest)
     return teller.tell(pages, ResumePoint(state, "enqueue", str(manifest)), lambda *_: None)
 
 
@@ -76,7 +76,7 @@ async def test_S15_enqueue_tells_the_queue_of_what_needs_it(store, tmp_path):
     store.sqs.purge_queue(QueueUrl=store.url)
     count = await asyncio.to_thread(enqueue, store, tmp_path)
     assert (count["sent"], count["current"]) == (1, 24)
-    assert waiting(store) == 1
+    assert count_messages(store) == 1
 
 
 async def test_enqueue_leaves_to_the_daemons_what_it_may_not_look_at(store, tmp_path):
@@ -123,7 +123,7 @@ def test_an_inventory_of_another_bucket_is_refused(surroundings):
     manifest = {"sourceBucket": "other", "fileFormat": "CSV", "fileSchema": "Bucket, Key", "files": []}
     put(surroundings, "manifest.json", json.dumps(manifest).encode())
     with pytest.raises(ConfigError, match="other"):
-        pages_of(settings_for(surroundings), (BUCKET, ""), (), f"s3://{BUCKET}/manifest.json")
+        open_pages(settings_for(surroundings), (BUCKET, ""), (), f"s3://{BUCKET}/manifest.json")
 
 
 def test_an_address_that_is_none_is_named(surroundings, capsys):
@@ -131,7 +131,7 @@ def test_an_address_that_is_none_is_named(surroundings, capsys):
     assert main(["s3", "scan", "pets"]) == 2
     assert "s3://BUCKET" in capsys.readouterr().err
     with pytest.raises(ConfigError):
-        pages_of(settings_for(surroundings), (BUCKET, ""), (), "nonsense")
+        open_pages(settings_for(surroundings), (BUCKET, ""), (), "nonsense")
 
 
 def is_listing(asked) -> bool:
@@ -174,7 +174,7 @@ def test_enqueue_from_the_command_line(surroundings, monkeypatch, capsys):
     monkeypatch.setenv("PAWTAG_S3__QUEUE_URL", surroundings.url)
     assert main(command) == 0
     assert "1 events were sent, 0 photos need nothing" in capsys.readouterr().out
-    assert waiting(surroundings) == 1
+    assert count_messages(surroundings) == 1
 
 
 def test_S15_enqueue_goes_on_behind_what_it_sent(surroundings, monkeypatch, capsys):
@@ -192,12 +192,12 @@ def test_S15_enqueue_goes_on_behind_what_it_sent(surroundings, monkeypatch, caps
         monkeypatch.setenv("PAWTAG_S3__ENDPOINT_URL", proxy.address)
         monkeypatch.setenv("PAWTAG_S3__QUEUE_URL", surroundings.url.replace(surroundings.address, proxy.address))
         assert main(command) == 1
-        assert waiting(surroundings) == 2
+        assert count_messages(surroundings) == 2
         assert main(command) == 0
     said = capsys.readouterr().out
     assert "going on behind '1.png'" in said
     assert "4 events were sent" in said
-    assert waiting(surroundings) == 6
+    assert count_messages(surroundings) == 6
 
 
 def test_S12_a_scan_of_no_bucket_ends_in_one_sentence(surroundings, capsys):
@@ -217,7 +217,7 @@ async def test_S11_a_scan_waits_for_a_store_that_is_away(store, tmp_path, monkey
     with FaultProxy(store.address) as proxy:
         proxy.fault = once(away, Answer(503, "SlowDown"), 2)
         work = await scan(store, tmp_path, proxy)
-        assert work.pipeline.counts.tagged == 5
+        assert work.worker.counts.tagged == 5
         proxy.fault = once(is_listing, Answer(503, "SlowDown"), 99)
         with pytest.raises(TemporaryError, match="SlowDown"):
             await scan(store, tmp_path / "2", proxy)
@@ -246,13 +246,13 @@ async def test_a_scan_for_which_nothing_works_ends_soon(store, tmp_path, monkeyp
         async with asyncio.timeout(20):
             work = await scan(store, tmp_path, proxy)
     assert work.source.given_up >= 50
-    assert "s3:GetObject" in work.pipeline.last_fault
+    assert "s3:GetObject" in work.worker.last_error
     assert ResumePoint(tmp_path, "scan", BUCKET).position == ""
 
 
 def test_a_scan_that_came_to_its_end_begins_anew(surroundings, monkeypatch, capsys):
     """Also where a photo could not be finished: one that can never be read must not hide what came after."""
-    monkeypatch.setattr("pawtag.app.s3_wiring.TRIES", 1)
+    monkeypatch.setattr("pawtag.app.s3_wiring.MAX_ATTEMPTS", 1)
     monkeypatch.setattr("pawtag.s3.listing.PAGE_KEYS", 1)
     command = ["s3", "scan", f"s3://{BUCKET}", "--model", "embedded"]
     put(surroundings, "b.png", plain(RED))
@@ -292,7 +292,7 @@ async def test_S12_a_scan_takes_up_renewed_keys_in_its_listing(store, tmp_path, 
     monkeypatch.setattr("pawtag.s3.client.RENEWED_AT_MOST_S", 0.0)
     put(store, "a.png", plain(RED))
     with FaultProxy(store.address, once(is_listing, Answer(400, "ExpiredToken"))) as proxy:
-        assert (await scan(store, tmp_path, proxy)).pipeline.counts.tagged == 1
+        assert (await scan(store, tmp_path, proxy)).worker.counts.tagged == 1
 
 
 def test_an_estimate_is_what_a_million_photos_cost_at_most():

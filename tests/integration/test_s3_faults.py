@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from buckets import BUCKET, address, behind, event, put, sidecar, store, tags, until, waiting, working  # noqa: F401 - fixtures
+from buckets import BUCKET, address, behind, count_messages, event, put, sidecar, store, tags, until, working  # noqa: F401 - fixtures
 from doubles import SlowModel
 from faultproxy import Answer, FaultProxy, is_read, is_tagging, once
 from pictures import GREEN, RED, plain
@@ -38,7 +38,7 @@ async def test_S11_a_passing_fault_costs_time_only(store, matches, answer):
         put(store, "a.png", plain(RED))
         async with working(behind(store, proxy)):
             await until(lambda: "pawtag:by" in tags(store, "a.png"), 50)
-            await until(lambda: waiting(store) == 0, 50)
+            await until(lambda: count_messages(store) == 0, 50)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ async def test_S12_a_denial_names_what_is_missing(store, matches, code, named):
     with FaultProxy(store.address, lambda asked: Answer(403, code) if matches(asked) else None) as proxy:
         put(store, "a.png", plain(RED))
         async with working(behind(store, proxy)) as at_work:
-            await until(lambda: named in (at_work.work.pipeline.state.reason or ""))
+            await until(lambda: named in (at_work.work.worker.state.reason or ""))
 
 
 async def test_S12_renewed_credentials_are_taken_up(store, tmp_path, monkeypatch):
@@ -75,7 +75,7 @@ async def test_S12_renewed_credentials_are_taken_up(store, tmp_path, monkeypatch
     with FaultProxy(store.address, expired) as proxy:
         put(store, "a.png", plain(RED))
         async with working(behind(store, proxy)) as at_work:
-            await until(lambda: "expired" in (at_work.work.pipeline.state.reason or ""))
+            await until(lambda: "expired" in (at_work.work.worker.state.reason or ""))
             write("NEW")
             await until(lambda: "pawtag:by" in tags(store, "a.png"))
 
@@ -88,7 +88,7 @@ async def test_S07_a_store_without_tags_is_recognised_at_the_start(store, caplog
             await until(lambda: "no object tags" in caplog.text)
             put(store, "a.png", plain(RED))
             put(store, "b.png", plain(GREEN))
-            await until(lambda: waiting(store) == 0)
+            await until(lambda: count_messages(store) == 0)
     assert sidecar(store, "a.png")["tags"][0]["label"] == "red"
     assert caplog.text.count("no object tags") == 1
 
@@ -100,7 +100,7 @@ async def test_S07_a_refused_set_of_tags_leaves_them_as_they_were(store, code):
     refused = lambda asked: Answer(400, code) if is_tagging(asked) else None  # noqa: E731
     with FaultProxy(store.address, refused) as proxy:
         async with working(behind(store, proxy)):
-            await until(lambda: waiting(store) == 0)
+            await until(lambda: count_messages(store) == 0)
     assert tags(store, "a.png") == {"album": "summer"}
     assert sidecar(store, "a.png")["status"] == "tagged"
 
@@ -112,7 +112,7 @@ async def test_S13_a_large_object_is_not_downloaded(store):
     asleep = lambda asked: Answer(403, "InvalidObjectState") if asked.path.endswith("asleep.png") else None  # noqa: E731
     with FaultProxy(store.address, asleep) as proxy:
         async with working(behind(store, proxy), max_bytes=1_000_000):
-            await until(lambda: waiting(store) == 0)
+            await until(lambda: count_messages(store) == 0)
     assert proxy.sent_bytes < 25_000_000  # what the sockets took before they were closed
     assert tags(store, "big.png")["pawtag:error"] == "too-many-bytes"
     assert tags(store, "asleep.png") == {}
@@ -128,7 +128,7 @@ async def test_a_message_for_another_model_is_given_back(store):
         put(store, "b.png", plain(RED))
         await until(lambda: "pawtag:by" in tags(store, "b.png"))
     assert "pawtag:by" not in tags(store, "a.png")
-    assert waiting(store) == 1
+    assert count_messages(store) == 1
 
 
 async def test_S02_where_a_key_leaves_doubt_the_object_that_exists_decides(store):
@@ -140,7 +140,7 @@ async def test_S02_where_a_key_leaves_doubt_the_object_that_exists_decides(store
     store.sqs.send_message(QueueUrl=store.url, MessageBody=json.dumps({"Records": records}))
     async with working(store):
         await until(lambda: all("pawtag:by" in tags(store, key) for key in ("a+b.png", "c d.png")))
-        await until(lambda: waiting(store) == 0)
+        await until(lambda: count_messages(store) == 0)
 
 
 OTHERS = json.dumps({"Records": [event("a.png", "other")]})
@@ -156,7 +156,7 @@ async def test_S08_without_a_redrive_rule_garbage_goes_to_the_local_dead_letters
         given = {"QueueUrl": store.url, "ReceiptHandle": message["ReceiptHandle"]}
         store.sqs.change_message_visibility(**given, VisibilityTimeout=0)
     async with working(store, state=tmp_path, bucket=BUCKET):
-        await until(lambda: waiting(store) == 0)
+        await until(lambda: count_messages(store) == 0)
     (line,) = (tmp_path / "s3" / "dead-letters.jsonl").read_text().splitlines()
     assert json.loads(line)["body"] == body
 
@@ -166,7 +166,7 @@ async def test_records_may_lie_elsewhere_and_never_over_others(store):
     put(store, "records/a.png.json", b'{"title": "Takeout"}')
     put(store, "a.png", plain(RED))
     async with working(store, write="sidecar", sidecar_prefix="records/"):
-        await until(lambda: waiting(store) == 0)
+        await until(lambda: count_messages(store) == 0)
     found = store.s3.get_object(Bucket=BUCKET, Key="records/a.png.pawtag.json")["Body"].read()
     assert json.loads(found)["source"]["uri"] == "s3://pets/a.png"
     assert sidecar(store, "records/a.png") == {"title": "Takeout"}
@@ -199,7 +199,7 @@ async def test_S08_an_event_that_is_none_inside_ends_nothing(store, body):
     async with working(store, bucket=BUCKET):
         put(store, "b.png", plain(RED))
         await until(lambda: "pawtag:by" in tags(store, "b.png"))
-        await until(lambda: waiting(store) == 1)
+        await until(lambda: count_messages(store) == 1)
 
 
 async def test_of_both_records_neither_is_lost(store):
@@ -208,7 +208,7 @@ async def test_of_both_records_neither_is_lost(store):
     with FaultProxy(store.address, once(beside, Answer(503, "SlowDown"), 3)) as proxy:
         put(store, "a.png", plain(RED))
         async with working(behind(store, proxy), write="both"):
-            await until(lambda: waiting(store) == 0, 50)
+            await until(lambda: count_messages(store) == 0, 50)
     assert "pawtag:by" in tags(store, "a.png")
     assert sidecar(store, "a.png")["status"] == "tagged"
 
@@ -232,7 +232,7 @@ async def test_S13_a_photo_under_a_customer_s_own_key_is_told_so(store):
     with FaultProxy(store.address, sealed) as proxy:
         put(store, "a.png", plain(RED))
         async with working(behind(store, proxy)):
-            await until(lambda: waiting(store) == 0)
+            await until(lambda: count_messages(store) == 0)
     assert tags(store, "a.png")["pawtag:error"] == "unreadable"
 
 
@@ -242,9 +242,9 @@ async def test_S09_what_waits_for_its_turn_is_kept_from_others(store):
         put(store, f"{number}.png", plain(RED))
     async with working(store, SlowModel(), concurrency=1):
         await asyncio.sleep(1)
-    assert waiting(store) >= 4
+    assert count_messages(store) >= 4
     async with working(store):
-        await until(lambda: waiting(store) == 0, 10)
+        await until(lambda: count_messages(store) == 0, 10)
 
 
 async def test_S09_what_takes_longer_than_a_message_is_hidden_is_done_once(store):
@@ -252,7 +252,7 @@ async def test_S09_what_takes_longer_than_a_message_is_hidden_is_done_once(store
     put(store, "a.png", plain(RED))
     async with working(store, SlowModel(12), visibility_s=10) as at_work:
         await until(lambda: "pawtag:by" in tags(store, "a.png"))
-        await until(lambda: waiting(store) == 0)
+        await until(lambda: count_messages(store) == 0)
         assert at_work.model.batches == [1]
 
 
@@ -264,7 +264,7 @@ async def test_S10_what_could_not_be_deleted_is_deleted_again(store):
     with FaultProxy(store.address, once(is_deletion, Answer(200, body=failed.encode()))) as proxy:
         put(store, "a.png", plain(RED))
         async with working(behind(store, proxy)):
-            await until(lambda: waiting(store) == 0)
+            await until(lambda: count_messages(store) == 0)
     assert sum(is_deletion(asked) for asked in proxy.asked) >= 2
 
 

@@ -10,7 +10,7 @@ import pytest
 from buckets import BUCKET, address, behind, event, put, settings_for, store, sweeping, tags, until  # noqa: F401 - fixtures
 from doubles import ColourModel, colour_tagger
 from faultproxy import FaultProxy, denied
-from pawtag.app.s3_wiring import DEAD_LETTERS, STATE, push_works
+from pawtag.app.s3_wiring import DEAD_LETTERS_FILE, STATE_FOLDER, build_push_runners
 from pawtag.domain.errors import TemporaryError
 from pawtag.s3.listing_feed import NamedSupply
 from pawtag.s3.object_source import ObjectSource
@@ -37,10 +37,10 @@ async def test_what_was_answered_survives_a_kill(store, tmp_path):
     put(store, "a.png", plain(RED))
     model = ColourModel()
     async with colour_tagger(model).run() as tagger:
-        (work,) = push_works(settings_for(store, state=tmp_path, bucket=BUCKET), tagger)
+        (work,) = build_push_runners(settings_for(store, state=tmp_path, bucket=BUCKET), tagger)
         async with work.inbox.opened():
             await work.inbox.accept(body("a.png"))
-        (again,) = push_works(settings_for(store, state=tmp_path, bucket=BUCKET), tagger)
+        (again,) = build_push_runners(settings_for(store, state=tmp_path, bucket=BUCKET), tagger)
         async with again.inbox.opened():
             (ref,) = await again.inbox.take()
             assert ref.uri == "s3://pets/a.png"
@@ -61,7 +61,7 @@ async def test_garbage_that_is_pushed_is_kept_and_answered(store, tmp_path):
     """A store would post it for ever."""
     async with sweeping(store, tmp_path) as at_work:
         assert await at_work.inbox.accept(b"garbage") == 0
-    assert "garbage" in (tmp_path / STATE / DEAD_LETTERS).read_text()
+    assert "garbage" in (tmp_path / STATE_FOLDER / DEAD_LETTERS_FILE).read_text()
 
 
 async def test_S15_a_sweep_finds_what_no_event_told_of(store, tmp_path):
@@ -73,7 +73,7 @@ async def test_S15_a_sweep_finds_what_no_event_told_of(store, tmp_path):
     assert tags(store, "notes.txt") == {}
     with FaultProxy(store.address) as proxy:
         at = behind(store, proxy)
-        checkpoint = ResumePoint(tmp_path / STATE, "sweep", BUCKET, "", at.address)
+        checkpoint = ResumePoint(tmp_path / STATE_FOLDER, "sweep", BUCKET, "", at.address)
         checkpoint.position = str(time.time_ns() + 120 * 10**9)
         checkpoint.save()
         async with sweeping(at, tmp_path):
@@ -87,7 +87,7 @@ async def test_a_photo_that_may_not_be_read_holds_up_no_sweep(store, tmp_path):
     with FaultProxy(store.address, denied("sealed.png")) as proxy:
         at = behind(store, proxy)
         async with sweeping(at, tmp_path) as at_work:
-            await until(lambda: "denied" in (at_work.work.pipeline.last_fault or ""))
+            await until(lambda: "denied" in (at_work.work.worker.last_fault or ""))
             put(store, "a.png", plain(RED))
             await at_work.work.sweep.once()
             await until(lambda: "pawtag:by" in tags(store, "a.png"))
@@ -98,7 +98,7 @@ async def test_a_photo_that_may_not_be_read_holds_up_no_sweep(store, tmp_path):
 async def test_S08_ten_thousand_records_in_one_post_are_taken(store, tmp_path):
     """On the disk before they are answered."""
     async with colour_tagger().run() as tagger:
-        (work,) = push_works(settings_for(store, state=tmp_path, bucket=BUCKET), tagger)
+        (work,) = build_push_runners(settings_for(store, state=tmp_path, bucket=BUCKET), tagger)
         async with work.inbox.opened():
             assert await work.inbox.accept(body(*(f"{number}.png" for number in range(10_000)))) == 10_000
         async with work.inbox.opened():
@@ -107,20 +107,20 @@ async def test_S08_ten_thousand_records_in_one_post_are_taken(store, tmp_path):
 
 async def test_a_sweep_s_surprise_is_told_and_passes(store, tmp_path, monkeypatch):
     """A full disk, say: the next sweep comes all the same."""
-    monkeypatch.setattr("pawtag.app.s3_wiring.RESCAN_S", 0.5)
+    monkeypatch.setattr("pawtag.app.s3_wiring.DEFAULT_RESCAN_S", 0.5)
     put(store, "a.png", plain(RED))
     async with sweeping(store, tmp_path) as at_work:
         with monkeypatch.context() as full_disk:
             full_disk.setattr(ResumePoint, "save", lambda _: (tmp_path / "no" / "such").write_text(""))
-            await until(lambda: at_work.work.pipeline.state.state == "degraded")
-        await until(lambda: at_work.work.pipeline.state.state == "running")
+            await until(lambda: at_work.work.worker.state.state == "degraded")
+        await until(lambda: at_work.work.worker.state.state == "running")
 
 
 async def test_what_is_told_of_again_while_it_is_in_hand_stays_in_the_journal(store, tmp_path):
     """Also where it is finished while the disk is written."""
     model = ColourModel()
     async with colour_tagger(model).run() as tagger:
-        (work,) = push_works(settings_for(store, state=tmp_path, bucket=BUCKET), tagger)
+        (work,) = build_push_runners(settings_for(store, state=tmp_path, bucket=BUCKET), tagger)
         async with work.inbox.opened():
             await work.inbox.accept(body("a.png"))
             (ref,) = await work.inbox.take()
@@ -134,13 +134,13 @@ async def test_what_is_told_of_again_while_it_is_in_hand_stays_in_the_journal(st
 
 async def test_S12_a_bucket_that_is_not_there_is_named_and_waited_for(store, tmp_path, monkeypatch):
     """In the state that /readyz shows."""
-    monkeypatch.setattr("pawtag.app.s3_wiring.RESCAN_S", 0.5)
+    monkeypatch.setattr("pawtag.app.s3_wiring.DEFAULT_RESCAN_S", 0.5)
     absent = SimpleNamespace(**vars(store) | {"bucket": "absent"})
     async with sweeping(absent, tmp_path) as at_work:
-        await until(lambda: "no such place" in (at_work.work.pipeline.state.reason or ""))
+        await until(lambda: "no such place" in (at_work.work.worker.state.reason or ""))
         store.s3.create_bucket(Bucket="absent")
         put(absent, "a.png", plain(RED))
-        await until(lambda: at_work.work.pipeline.state.state == "running")
+        await until(lambda: at_work.work.worker.state.state == "running")
         await until(lambda: "pawtag:by" in tags(absent, "a.png"))
 
 

@@ -5,9 +5,22 @@ import json
 
 import pytest
 
-from buckets import BUCKET, address, behind, event, put, settings_for, sidecar, store, tags, until, waiting, working  # noqa: F401
+from buckets import (  # noqa: F401
+    BUCKET,
+    address,
+    behind,
+    count_messages,
+    event,
+    put,
+    settings_for,
+    sidecar,
+    store,
+    tags,
+    until,
+    working,
+)
 from faultproxy import Answer, FaultProxy, is_read, is_tagging
-from pawtag.app.s3_wiring import mailbox_of, objects_of
+from pawtag.app.s3_wiring import build_objects, build_queue
 from pawtag.domain.errors import TemporaryError
 from pawtag.domain.records import PhotoRef
 from pictures import GREEN, RED, plain
@@ -58,10 +71,10 @@ async def test_S06_old_tags_of_ours_give_way_to_the_record_beside(store):
         tag(store, "a.png", **others, **{"pawtag:species": "green", "pawtag:by": "old.old"})
         tell(store, "a.png")
         await until(lambda: tags(store, "a.png") == others)
-        await until(lambda: waiting(store) == 0)
+        await until(lambda: count_messages(store) == 0)
         calls = sum(at_work.model.batches)
         tell(store, "a.png")
-        await until(lambda: waiting(store) == 0)
+        await until(lambda: count_messages(store) == 0)
         assert sum(at_work.model.batches) == calls
     assert sidecar(store, "a.png")["tags"][0]["label"] == "red"
 
@@ -72,9 +85,9 @@ async def test_S07_where_our_own_set_is_refused_the_record_beside_is_the_stamp(s
     with FaultProxy(store.address, refused) as proxy:
         async with working(behind(store, proxy)) as at_work:
             put(store, "a.png", plain(RED))
-            await until(lambda: waiting(store) == 0)
+            await until(lambda: count_messages(store) == 0)
             tell(store, "a.png")
-            await until(lambda: waiting(store) == 0)
+            await until(lambda: count_messages(store) == 0)
             assert at_work.model.batches == [1]
     assert sidecar(store, "a.png")["tags"][0]["label"] == "red"
 
@@ -83,14 +96,14 @@ async def test_of_both_the_tags_follow_a_correction(store):
     """And come back where somebody took them off."""
     async with working(store, write="both"):
         put(store, "a.png", plain(RED))
-        await until(lambda: waiting(store) == 0)
+        await until(lambda: count_messages(store) == 0)
         put(store, "a.png.json", json.dumps(sidecar(store, "a.png") | {"corrected": {"species": ["green"]}}).encode())
         tell(store, "a.png")
         await until(lambda: tags(store, "a.png")["pawtag:species"] == "green")
         store.s3.delete_object_tagging(Bucket=BUCKET, Key="a.png")
         tell(store, "a.png")
         await until(lambda: tags(store, "a.png").get("pawtag:species") == "green")
-        await until(lambda: waiting(store) == 0)
+        await until(lambda: count_messages(store) == 0)
 
 
 async def test_S06_where_a_get_tells_of_no_tags_they_are_asked_for(store):
@@ -101,9 +114,9 @@ async def test_S06_where_a_get_tells_of_no_tags_they_are_asked_for(store):
             for key in ("a.png", "b.png"):
                 put(store, key, plain(RED), album="summer")
                 await until(lambda key=key: "pawtag:by" in tags(store, key))
-            await until(lambda: waiting(store) == 0)
+            await until(lambda: count_messages(store) == 0)
             tell(store, "b.png")
-            await until(lambda: waiting(store) == 0)
+            await until(lambda: count_messages(store) == 0)
             assert sum(at_work.model.batches) == 2
     assert tags(store, "a.png")["album"] == tags(store, "b.png")["album"] == "summer"
 
@@ -120,7 +133,7 @@ async def test_S06_tags_that_a_writer_replaces_at_the_same_moment_are_written_ag
 
     with FaultProxy(store.address, rival) as proxy:
         async with working(behind(store, proxy)):
-            await until(lambda: waiting(store) == 0)
+            await until(lambda: count_messages(store) == 0)
     assert not left
     assert tags(store, "a.png").items() >= {"album": "winter", "pawtag:species": "red"}.items()
 
@@ -132,7 +145,7 @@ async def test_records_of_two_buckets_in_one_leave_each_other_alone(store):
     store.s3.put_object(Bucket="records", Key="a.png.json", Body=json.dumps(other).encode())
     put(store, "a.png", plain(RED))
     async with working(store, write="sidecar", sidecar_bucket="records"):
-        await until(lambda: waiting(store) == 0)
+        await until(lambda: count_messages(store) == 0)
     found = {key: store.s3.get_object(Bucket="records", Key=key)["Body"].read() for key in RECORDS}
     assert json.loads(found[RECORDS[0]]) == other
     assert json.loads(found[RECORDS[1]])["source"]["uri"] == f"s3://{BUCKET}/a.png"
@@ -147,9 +160,9 @@ async def test_S11_a_store_that_does_not_answer_is_not_waited_for_for_ever(store
     monkeypatch.setattr("pawtag.s3.client.READ_S", 0.3)
     put(store, "a.png", plain(RED))
     with FaultProxy(store.address, lambda asked: Answer(delay_s=5) if is_read(asked) else None) as proxy:
-        objects = objects_of(settings_for(behind(store, proxy)))
+        objects = build_objects(settings_for(behind(store, proxy)))
         with pytest.raises(TemporaryError, match=r"a\.png"):
-            await asyncio.to_thread(objects.current, PhotoRef(f"s3://{BUCKET}/a.png", 0, 0))
+            await asyncio.to_thread(objects.read_stamp, PhotoRef(f"s3://{BUCKET}/a.png", 0, 0))
 
 
 async def test_S10_of_a_batch_those_that_failed_are_named(store):
@@ -157,16 +170,16 @@ async def test_S10_of_a_batch_those_that_failed_are_named(store):
     codes = {"1": "InternalError", "2": "ReceiptHandleIsInvalid"}
     failed = json.dumps({"Successful": [{"Id": "0"}], "Failed": [{"Id": one, "Code": codes[one]} for one in codes]})
     with FaultProxy(store.address, lambda _: Answer(200, body=failed.encode())) as proxy:
-        mailbox = mailbox_of(settings_for(behind(store, proxy)), behind(store, proxy).url)
+        mailbox = build_queue(settings_for(behind(store, proxy)), behind(store, proxy).url)
         assert await asyncio.to_thread(mailbox.delete, ["zero", "one", "two"]) == ["one"]
 
 
 async def test_S13_a_file_that_is_no_photo_is_known_by_its_beginning(store):
     """The rest of a video of a gigabyte is not fetched."""
-    objects = objects_of(settings_for(store))
+    objects = build_objects(settings_for(store))
     put(store, "a.png", b"%PDF-1.7 " + b"x" * 3_000_000)
     ref = PhotoRef(f"s3://{BUCKET}/a.png", 0, 0)
-    await asyncio.to_thread(objects.current, ref)
+    await asyncio.to_thread(objects.read_stamp, ref)
     body = objects._of(ref).body
     with pytest.raises(Exception, match="PDF"):
         await asyncio.to_thread(objects.read, ref)
@@ -179,7 +192,7 @@ async def test_a_corrected_green_overrules_the_model_in_tags_and_record(store):
     put(store, "a.png", plain(GREEN))
     put(store, "a.png.json", b'{"schema": "pawtag.record/1", "corrected": {"species": ["red"]}}')
     async with working(store, write="both"):
-        await until(lambda: waiting(store) == 0)
+        await until(lambda: count_messages(store) == 0)
     assert tags(store, "a.png")["pawtag:species"] == sidecar(store, "a.png")["tags"][0]["label"] == "red"
 
 
@@ -190,14 +203,14 @@ async def test_S07_where_others_tags_are_refused_all_is_settled_once(store, writ
     with FaultProxy(store.address, refused) as proxy:
         async with working(behind(store, proxy), write=write) as at_work:
             put(store, "a.png", plain(RED), album="summer")
-            await until(lambda: waiting(store) == 0)
+            await until(lambda: count_messages(store) == 0)
             tell(store, "a.png")
-            await until(lambda: waiting(store) == 0)
+            await until(lambda: count_messages(store) == 0)
             assert sum(at_work.model.batches) == 1
             once = [Answer(503, "SlowDown")] * 2
             proxy.fault = lambda asked: once.pop() if once and is_tagging(asked) else None
             put(store, "b.png", plain(RED))
-            await until(lambda: waiting(store) == 0)
+            await until(lambda: count_messages(store) == 0)
     assert tags(store, "a.png") == {"album": "summer"}
     assert sidecar(store, "a.png")["source"]["tags"] == "not-taken"
     assert tags(store, "b.png")["pawtag:species"] == "red"
@@ -210,9 +223,9 @@ async def test_S07_where_our_own_set_is_refused_an_older_stamp_does_not_count(st
     refused = lambda asked: Answer(400, "BadRequest") if is_tagging(asked) else None  # noqa: E731
     with FaultProxy(store.address, refused) as proxy:
         async with working(behind(store, proxy)) as at_work:
-            await until(lambda: waiting(store) == 0)
+            await until(lambda: count_messages(store) == 0)
             tell(store, "a.png")
-            await until(lambda: waiting(store) == 0)
+            await until(lambda: count_messages(store) == 0)
             assert sum(at_work.model.batches) == 1
     assert sidecar(store, "a.png")["tags"][0]["label"] == "red"
 
@@ -224,7 +237,7 @@ async def test_S07_a_store_that_calls_tags_no_method_gets_records_beside(store):
     with FaultProxy(store.address, fault) as proxy:
         async with working(behind(store, proxy)):
             put(store, "a.png", plain(RED), album="summer")
-            await until(lambda: waiting(store) == 0)
+            await until(lambda: count_messages(store) == 0)
     assert sidecar(store, "a.png")["tags"][0]["label"] == "red"
     asked = {one.path for one in proxy.asked if one.tagging}
     assert all(path.startswith(f"/{BUCKET}/a.png") for path in asked)  # a policy may end at a prefix
@@ -235,7 +248,7 @@ async def test_a_record_whose_source_is_none_is_replaced(store):
     put(store, "a.png", plain(RED))
     put(store, "a.png.json", b'{"schema": "pawtag.record/1", "source": null}')
     async with working(store, write="sidecar"):
-        await until(lambda: waiting(store) == 0)
+        await until(lambda: count_messages(store) == 0)
     assert sidecar(store, "a.png")["tags"][0]["label"] == "red"
 
 
@@ -243,7 +256,7 @@ async def test_tags_follow_where_they_are_asked_for_later(store):
     """A record beside that is current does not stand in for them."""
     put(store, "a.png", plain(RED))
     async with working(store, write="sidecar"):
-        await until(lambda: waiting(store) == 0)
+        await until(lambda: count_messages(store) == 0)
     assert "tags" not in sidecar(store, "a.png")["source"]
     assert tags(store, "a.png") == {}
     async with working(store, write="both"):

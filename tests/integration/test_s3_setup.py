@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import boto3
 import pytest
 
-from buckets import BUCKET, REGION, address, put, scan, sidecar, store, surroundings, tags, waiting  # noqa: F401
+from buckets import BUCKET, REGION, address, count_messages, put, scan, sidecar, store, surroundings, tags  # noqa: F401
 from faultproxy import Answer, FaultProxy, is_read, is_tagging, once
 from pawtag.__main__ import main
 from pictures import RED, plain
@@ -44,7 +44,7 @@ def test_setup_can_be_run_again_and_taken_back(surroundings, capsys, via):
     url = store.sqs.get_queue_url(QueueName="fresh")["QueueUrl"]
     put(store, "a.png", plain(RED))
     fresh = SimpleNamespace(sqs=store.sqs, url=url)
-    assert waiting(fresh) >= 1
+    assert count_messages(fresh) >= 1
     policy = store.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])["Attributes"]["Policy"]
     assert len(json.loads(policy)["Statement"]) == 1
     assert main([*arguments[:5], "--remove"]) == 0  # however it was made

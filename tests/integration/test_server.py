@@ -14,7 +14,7 @@ from doubles import COLOURS, ColourModel, SlowModel, colour_tagger
 from pawtag.config import Settings
 from pawtag.domain.errors import PawtagError
 from pawtag.domain.ports import DownloadProgress, SourceState
-from pawtag.server import Desk, serving
+from pawtag.server import ServerState, serve_http
 from pictures import BLUE, GREEN, RED, plain
 
 BOUNDARY = "frontier"
@@ -23,11 +23,11 @@ BOUNDARY = "frontier"
 @asynccontextmanager
 async def server(model=None, *, ready=True, limits=None, **settings):
     """A running server: (session, desk); the session's base is its address."""
-    desk = Desk(Settings(server={"port": 0, **settings}, limits=limits or {}), COLOURS)
-    async with colour_tagger(model).run() as tagger, serving(desk) as running:
-        desk.tagger = tagger if ready else None
+    state = ServerState(Settings(server={"port": 0, **settings}, limits=limits or {}), COLOURS)
+    async with colour_tagger(model).run() as tagger, serve_http(state) as running:
+        state.tagger = tagger if ready else None
         async with aiohttp.ClientSession(running.address) as session:
-            yield session, desk
+            yield session, state
 
 
 async def problem(response, status: int) -> dict:
@@ -73,13 +73,13 @@ async def test_a_photo_in_a_form_and_as_the_body_get_the_same_tags():
 
 async def test_the_whole_record_can_be_applies_to():
     """?detail=record gives the document that a sidecar holds; another value is refused."""
-    async with server() as (session, desk):
+    async with server() as (session, state):
         async with session.post("/tag?detail=record", data=plain(GREEN)) as response:
             record = await response.json()
         async with session.post("/tag?detail=everything", data=plain(GREEN)) as response:
             await problem(response, 400)
     assert (record["status"], record["photo"]["name"], record["source"]) == ("tagged", None, {"kind": "request"})
-    assert record["labels"] == desk.labels.fingerprint
+    assert record["labels"] == state.labels.fingerprint
 
 
 @pytest.mark.parametrize(
@@ -104,8 +104,8 @@ async def test_a_body_that_cannot_be_tagged_gets_its_code(body, status, code):
 
 async def test_too_many_pixels_are_413():
     """A picture over the limit is refused by its header."""
-    async with server() as (session, desk):
-        desk.tagger._limits = desk.tagger._limits.__class__(10**6, 100)
+    async with server() as (session, state):
+        state.tagger._limits = state.tagger._limits.__class__(10**6, 100)
         async with session.post("/tag", data=plain(size=(11, 10))) as response:
             assert (await problem(response, 413))["code"] == "too-many-pixels"
 
@@ -215,10 +215,10 @@ async def test_while_the_model_loads_photos_are_refused_for_now():
 
 async def test_readyz_tells_of_model_labels_and_sources():
     """The document of the contract; a lost source makes it 503."""
-    async with server() as (session, desk):
-        desk.engine, state = "colours", SourceState("folder /x", "running")
-        source = SimpleNamespace(state=state, in_hand=3)
-        desk.sources = (source,)
+    async with server() as (session, state):
+        state.engine = "colours"
+        source = SimpleNamespace(state=SourceState("folder /x", "running"), in_flight=3)
+        state.sources = (source,)
         async with session.get("/readyz") as response:
             assert response.status == 200
             assert await response.json() == {
@@ -342,13 +342,13 @@ async def test_a_flood_is_refused_for_now_and_then_served():
 
 async def test_bytes_in_hand_are_bounded(monkeypatch):
     """Where the bodies in hand fill their memory, one more is refused for now; afterwards there is room again."""
-    monkeypatch.setattr("pawtag.server.server_state.BYTES_IN_HAND", 1000)
-    async with server() as (session, desk):
+    monkeypatch.setattr("pawtag.server.server_state.MAX_BYTES_IN_FLIGHT", 1000)
+    async with server() as (session, state):
         async with session.post("/tag", data=bytes(5000)) as response:
             await problem(response, 503)
         async with session.post("/tag", data=plain(size=(2, 2))) as response:
             assert response.status == 200
-        assert (desk.in_hand, desk.bytes_in_hand) == (0, 0)
+        assert (state.in_flight, state.bytes_in_flight) == (0, 0)
 
 
 async def test_malformed_http_is_400_and_the_server_goes_on():
@@ -368,9 +368,9 @@ async def test_malformed_http_is_400_and_the_server_goes_on():
 async def test_a_port_in_use_is_named():
     """The message says what to do."""
     async with server() as (session, _):
-        taken = Desk(Settings(server={"port": session._base_url.port}), COLOURS)
+        taken = ServerState(Settings(server={"port": session._base_url.port}), COLOURS)
         with pytest.raises(PawtagError, match="another program answers there"):
-            async with serving(taken):
+            async with serve_http(taken):
                 pass
 
 
@@ -378,13 +378,13 @@ async def test_a_request_in_hand_is_answered_before_the_end():
     """Closing waits for what is in hand."""
     model = ColourModel()
     embed, model.embed = model.embed, lambda batch: (time.sleep(0.5), embed(batch))[1]
-    desk = Desk(Settings(server={"port": 0}), COLOURS)
+    state = ServerState(Settings(server={"port": 0}), COLOURS)
     async with colour_tagger(model).run() as tagger, aiohttp.ClientSession() as session:
-        async with serving(desk) as running:
-            desk.tagger = tagger
+        async with serve_http(state) as running:
+            state.tagger = tagger
             asking = asyncio.create_task(session.post(f"{running.address}/tag", data=plain(BLUE)))
             async with asyncio.timeout(5):
-                while not desk.in_hand:
+                while not state.in_flight:
                     await asyncio.sleep(0.01)
         async with await asyncio.wait_for(asking, 5) as response:
             assert response.status == 200
@@ -393,9 +393,9 @@ async def test_a_request_in_hand_is_answered_before_the_end():
 
 async def test_the_metrics_tell_what_happened(tmp_path):
     """Photos by source and status, requests by route and status; unknown routes share one name."""
-    async with server() as (session, desk):
-        tagger = desk.tagger
-        desk.metrics = tagger.metrics
+    async with server() as (session, state):
+        tagger = state.tagger
+        state.metrics = tagger.metrics
         for data in (plain(RED), plain(BLUE), b"broken"):
             async with session.post("/tag", data=data) as response:
                 await response.read()
@@ -448,8 +448,8 @@ async def test_the_description_s_references_are_whole():
 async def test_a_change_of_the_model_loses_no_request():
     """Those in hand are answered by the old one, those that come wait for the new one."""
     old, new = colour_tagger(SlowModel(0.1)), colour_tagger()
-    desk = Desk(Settings(server={"port": 0}), COLOURS)
-    async with serving(desk) as running, aiohttp.ClientSession(running.address) as session:
+    state = ServerState(Settings(server={"port": 0}), COLOURS)
+    async with serve_http(state) as running, aiohttp.ClientSession(running.address) as session:
 
         async def ask() -> int:
             async with session.post("/tag", data=plain(RED)) as response:
@@ -457,13 +457,13 @@ async def test_a_change_of_the_model_loses_no_request():
                 return response.status
 
         async with old.run():
-            desk.tagger = old
+            state.tagger = old
             asked = [asyncio.create_task(ask()) for _ in range(10)]
-            while desk.in_hand < 10:
+            while state.in_flight < 10:
                 await asyncio.sleep(0.01)
-            desk.tagger = new
+            state.tagger = new
             asked += [asyncio.create_task(ask()) for _ in range(10)]
-            while desk.in_hand < 20:
+            while state.in_flight < 20:
                 await asyncio.sleep(0.01)
         async with new.run():
             assert await asyncio.gather(*asked) == [200] * 20
@@ -471,8 +471,8 @@ async def test_a_change_of_the_model_loses_no_request():
 
 async def test_readyz_shows_how_far_the_download_is():
     """While the wanted model is on its way; the reason says so where nothing serves meanwhile."""
-    async with server(ready=False) as (session, desk):
-        desk.download = lambda: DownloadProgress("org/model", 120_000_000, 605_000_000)
+    async with server(ready=False) as (session, state):
+        state.download = lambda: DownloadProgress("org/model", 120_000_000, 605_000_000)
         async with session.get("/readyz") as response:
             document = await response.json()
     assert document["reason"] == "the model is being downloaded: 120 of 605 MB"
@@ -487,8 +487,8 @@ async def test_events_are_taken_with_the_key_alone():
         taken.append(body)
         return 1
 
-    desk = Desk(Settings(server={"port": 0, "api_key": "secret"}, s3={"bucket": "pets"}), COLOURS)
-    async with serving(desk) as running, aiohttp.ClientSession(running.address) as session:
+    state = ServerState(Settings(server={"port": 0, "api_key": "secret"}, s3={"bucket": "pets"}), COLOURS)
+    async with serve_http(state) as running, aiohttp.ClientSession(running.address) as session:
         async with session.post("/events/s3", data=b"{}") as response:
             await problem(response, 401)
         async with session.post("/events/s3?key=wrong", data=b"{}") as response:
@@ -497,7 +497,7 @@ async def test_events_are_taken_with_the_key_alone():
             await problem(response, 401)
         async with session.post("/events/s3?key=secret", data=b"{}") as response:
             await problem(response, 503)
-        desk.events = take
+        state.accept_notification = take
         async with session.post("/events/s3?key=secret", data=b"{}") as response:
             assert await response.json() == {"photos": 1}
         async with session.post("/events/s3", data=b"{}", headers={"Authorization": "Bearer secret"}) as response:

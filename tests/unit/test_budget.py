@@ -2,16 +2,16 @@
 
 import asyncio
 
-from pawtag.pipeline.memory_limiter import ByteBudget
+from pawtag.pipeline.memory_limiter import MemoryLimiter
 
 
 async def test_work_waits_for_room():
     """Three of 40 in room for 100: two at once, the third when one has ended."""
-    budget, running, most = ByteBudget(100), 0, 0
+    budget, running, most = MemoryLimiter(100), 0, 0
 
     async def work():
         nonlocal running, most
-        async with budget.share(40):
+        async with budget.acquire(40):
             running += 1
             most = max(most, running)
             await asyncio.sleep(0.01)
@@ -23,9 +23,9 @@ async def test_work_waits_for_room():
 
 async def test_what_is_larger_than_all_the_room_begins_alone():
     """It neither waits for ever nor shares."""
-    budget = ByteBudget(100)
-    async with asyncio.timeout(5), budget.share(500):
-        waiting = asyncio.create_task(budget.share(1).__aenter__())
+    budget = MemoryLimiter(100)
+    async with asyncio.timeout(5), budget.acquire(500):
+        waiting = asyncio.create_task(budget.acquire(1).__aenter__())
         await asyncio.sleep(0.01)
         assert not waiting.done()
         waiting.cancel()
@@ -34,10 +34,10 @@ async def test_what_is_larger_than_all_the_room_begins_alone():
 
 async def test_a_failure_gives_its_room_back():
     """An exception inside frees what was held."""
-    budget = ByteBudget(10)
+    budget = MemoryLimiter(10)
     for _ in range(3):
         try:
-            async with asyncio.timeout(5), budget.share(10):
+            async with asyncio.timeout(5), budget.acquire(10):
                 raise ValueError
         except ValueError:
             continue

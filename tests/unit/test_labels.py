@@ -80,7 +80,10 @@ def test_a_comment_changes_no_fingerprint_and_a_word_does(tmp_path):
         (MINIMAL + "thresholds.cat = 1.5\n", "thresholds.cat"),
         (MINIMAL + 'labels.none = "absent.txt"\n', "absent.txt does not exist"),
         (MINIMAL + '[groups.coat]\napplies_to.species = ["cow"]\nlabels.long = ["long"]\n', "'cow' is no label"),
-        (MINIMAL + '[groups.coat]\napplies_to.colour = ["cat"]\nlabels.long = ["long"]\n', "no group that stands above"),
+        (
+            MINIMAL + '[groups.coat]\napplies_to.colour = ["cat"]\nlabels.long = ["long"]\n',
+            "no group that stands above",
+        ),
         ('templates = ["{}"]\n[groups]\n', "groups"),
     ],
 )

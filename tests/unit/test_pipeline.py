@@ -7,7 +7,7 @@ from doubles import MemorySink, MemorySource, colour_tagger
 from pawtag.domain.errors import GoneError, TemporaryError
 from pawtag.domain.freshness import FreshnessPolicy
 from pawtag.domain.records import Event, ModelInfo
-from pawtag.pipeline.worker import Pipeline
+from pawtag.pipeline.worker import Worker
 from pictures import BLUE, GREEN, RED, plain
 
 START = "2026-11-23T12:00:00Z"
@@ -18,7 +18,7 @@ async def working(source, sink, **tagger_options):
     """A pipeline at work over doubles."""
     async with colour_tagger(**tagger_options).run() as tagger:
         pipeline, stop = (
-            Pipeline(source, sink, tagger, judge=FreshnessPolicy(tagger.identity, START), in_hand=4),
+            Worker(source, sink, tagger, policy=FreshnessPolicy(tagger.identity, START), concurrency=4),
             asyncio.Event(),
         )
         task = asyncio.create_task(pipeline.run(stop))
@@ -105,7 +105,7 @@ async def test_a_surprise_with_one_photo_does_not_end_the_others(caplog):
 async def test_a_photo_that_is_gone_is_nothing():
     """Deleted while waiting, or while it was tagged: no record, no retry."""
     source, sink = MemorySource({"a.png": plain()}), MemorySink()
-    source.waiting.put_nowait(Event(source.ref("gone.png")))
+    source.pending.put_nowait(Event(source.ref("gone.png")))
     sink.faults = [GoneError("gone")]
     async with working(source, sink):
         await until(lambda: len(source.finished) == 2)

@@ -4,13 +4,13 @@ import json
 import logging
 
 from pawtag.log import JsonFormatter, PlainFormatter, request_id
-from pawtag.pipeline.progress import line
+from pawtag.pipeline.progress import format_progress
 
 
 def test_a_backlogs_line_says_how_many_how_fast_how_long():
     """Seconds for a short one, minutes for a long one."""
-    assert line(100, 50, 5.0) == "100 of 150 photos, 5.0 a second, about 10 s left"
-    assert line(100, 9000, 10.0) == "100 of 9100 photos, 10.0 a second, about 15 min left"
+    assert format_progress(100, 50, 5.0) == "100 of 150 photos, 5.0 a second, about 10 s left"
+    assert format_progress(100, 9000, 10.0) == "100 of 9100 photos, 10.0 a second, about 15 min left"
 
 
 def record(message: str, level: int = logging.INFO) -> logging.LogRecord:

@@ -8,7 +8,7 @@ import jsonschema
 from pawtag.cli.config import record_schema
 from pawtag.domain.errors import PermanentError
 from pawtag.domain.records import ModelInfo, PhotoInfo, SourceInfo, Tag, TaggerIdentity, Tagging
-from pawtag.pipeline.recording import failed, summary, tagged
+from pawtag.pipeline.recording import build_failed_record, build_record, summarise
 
 ROOT = Path(__file__).parents[2]
 OURS = TaggerIdentity(ModelInfo(id="m"), "0123456789ab", "ba9876543210")
@@ -24,7 +24,7 @@ def test_a_tagged_photos_document_has_the_keys_of_the_contract_in_order():
     """And it fits the schema."""
     photo = PhotoInfo(name=None, bytes=1, sha256="0", width=1, height=1, format="PNG")
     tagging = Tagging((Tag(label="cat", group="species", score=0.9),), {"species": {"cat": 0.9}}, photo, has_pet=True)
-    document = tagged(tagging, "a.png", OURS, SourceInfo(kind="folder", mtime_ns=5)).to_document()
+    document = build_record(tagging, "a.png", OURS, SourceInfo(kind="folder", mtime_ns=5)).to_document()
     assert list(document) == KEYS
     assert document["source"] == {"kind": "folder", "mtime_ns": 5}
     assert document["photo"]["name"] == "a.png"
@@ -33,10 +33,12 @@ def test_a_tagged_photos_document_has_the_keys_of_the_contract_in_order():
 
 def test_a_failed_photos_document_says_why():
     """What it does not tell is null; there are no tags and no scores."""
-    record = failed(PermanentError("truncated", "Cut."), PhotoInfo(name="a.png"), OURS, SourceInfo(kind="request"))
+    record = build_failed_record(
+        PermanentError("truncated", "Cut."), PhotoInfo(name="a.png"), OURS, SourceInfo(kind="request")
+    )
     document = record.to_document()
     assert (document["status"], document["tags"], document["scores"]) == ("failed", [], {})
     assert document["error"] == {"code": "truncated", "message": "Cut."}
     assert document["photo"]["width"] is None
-    assert summary(record) == "failed, truncated: Cut."
+    assert summarise(record) == "failed, truncated: Cut."
     jsonschema.validate(document, record_schema())

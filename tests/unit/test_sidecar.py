@@ -21,10 +21,10 @@ def read(path) -> dict:
 def test_what_is_written_is_the_stamp(tmp_path):
     """After writing, the photo's stamp describes that version of it."""
     ref, sink = photo(tmp_path), Sidecars(tmp_path)
-    assert sink.current(ref) is None
+    assert sink.read_stamp(ref) is None
     sink.write(ref, record_for(ref))
-    assert sink.current(ref).describes(ref)
-    assert sink.current(ref).by == "b"
+    assert sink.read_stamp(ref).describes(ref)
+    assert sink.read_stamp(ref).by == "b"
     assert set(os.listdir(tmp_path)) == {"mimi.jpg", "mimi.jpg.json"}
 
 
@@ -35,7 +35,7 @@ def test_a_file_of_anothers_is_left_alone(tmp_path):
     sink.write(ref, record_for(ref))
     assert read(tmp_path / "mimi.jpg.json") == {"title": "mimi.jpg"}
     assert read(tmp_path / "mimi.jpg.pawtag.json")["schema"] == "pawtag.record/1"
-    assert sink.current(ref).describes(ref)
+    assert sink.read_stamp(ref).describes(ref)
 
 
 def test_a_file_of_anothers_that_comes_later_is_left_alone(tmp_path):
@@ -43,10 +43,10 @@ def test_a_file_of_anothers_that_comes_later_is_left_alone(tmp_path):
     ref, sink = photo(tmp_path), Sidecars(tmp_path)
     sink.write(ref, record_for(ref))
     (tmp_path / "mimi.jpg.json").write_text("[]")
-    assert sink.current(ref) is None
+    assert sink.read_stamp(ref) is None
     sink.write(ref, record_for(ref))
     assert read(tmp_path / "mimi.jpg.json") == []
-    assert sink.current(ref).describes(ref)
+    assert sink.read_stamp(ref).describes(ref)
 
 
 @pytest.mark.parametrize(
@@ -56,9 +56,9 @@ def test_a_broken_one_of_ours_is_replaced(tmp_path, broken):
     """A record that was cut short is written anew, under the same name."""
     ref, sink = photo(tmp_path), Sidecars(tmp_path)
     (tmp_path / "mimi.jpg.json").write_text(broken)
-    assert sink.current(ref) is None
+    assert sink.read_stamp(ref) is None
     sink.write(ref, record_for(ref))
-    assert sink.current(ref).describes(ref)
+    assert sink.read_stamp(ref).describes(ref)
     assert not (tmp_path / "mimi.jpg.pawtag.json").exists()
 
 
@@ -68,11 +68,11 @@ def test_corrections_and_foreign_keys_stay(tmp_path):
     sink.write(ref, record_for(ref))
     path = tmp_path / "mimi.jpg.json"
     path.write_text(json.dumps(read(path) | {"corrected": {"species": ["dog"]}, "album": "summer"}))
-    assert sink.current(ref) is None, "the tags are to follow the correction"
+    assert sink.read_stamp(ref) is None, "the tags are to follow the correction"
     sink.write(ref, record_for(ref, by="newer"))
     assert read(path)["tags"] == [{"label": "dog", "group": "species", "score": 1.0}]
     assert (read(path)["album"], read(path)["by"]) == ("summer", "newer")
-    assert sink.current(ref).describes(ref)
+    assert sink.read_stamp(ref).describes(ref)
 
 
 def test_a_name_without_room_is_cut_with_a_digest():
@@ -88,14 +88,14 @@ def test_a_photo_with_the_longest_name_gets_its_record(tmp_path):
     """The file system takes the shortened name, and the stamp is found again."""
     ref, sink = photo(tmp_path, "x" * 251 + ".jpg"), Sidecars(tmp_path)
     sink.write(ref, record_for(ref))
-    assert sink.current(ref).describes(ref)
+    assert sink.read_stamp(ref).describes(ref)
 
 
 def test_a_name_that_is_not_utf8_gets_its_record(tmp_path):
     """Bytes that are no UTF-8 are a name like any other."""
     ref, sink = photo(tmp_path, os.fsdecode(b"\xff\xfe.jpg")), Sidecars(tmp_path)
     sink.write(ref, record_for(ref))
-    assert sink.current(ref).describes(ref)
+    assert sink.read_stamp(ref).describes(ref)
 
 
 def test_a_sidecar_has_the_mode_that_the_umask_says(tmp_path):
@@ -115,7 +115,7 @@ def test_a_mirror_tree_takes_the_sidecars(tmp_path):
     sink.write(ref, record_for(ref))
     assert (tmp_path / "mirror/deep/mimi.jpg.json").exists()
     assert os.listdir(tmp_path / "photos/deep") == ["mimi.jpg"]
-    assert sink.current(ref).describes(ref)
+    assert sink.read_stamp(ref).describes(ref)
 
 
 def test_no_record_for_a_photo_that_is_gone(tmp_path):
@@ -185,7 +185,7 @@ def test_a_slip_in_a_correction_is_kept_and_changes_nothing(tmp_path, slip):
     sink.write(ref, record_for(ref))
     path = tmp_path / "mimi.jpg.json"
     path.write_text(json.dumps(read(path) | {"corrected": slip}))
-    assert sink.current(ref).describes(ref)
+    assert sink.read_stamp(ref).describes(ref)
     sink.write(ref, record_for(ref))
     assert read(path)["corrected"] == slip
 

@@ -32,15 +32,15 @@ def test_a_photo_is_current_when_version_and_fingerprint_are(stamp, current):
 
 def test_a_fallback_never_replaces_the_wanted_models_record():
     """To the fallback, the wanted model's record with the same labels is current; with other labels not."""
-    judge = FreshnessPolicy(FALLBACK, START)
-    assert judge.is_current(STAMP, REF)
-    assert not judge.is_current(replace(STAMP, labels="others"), REF)
-    assert not judge.is_current(replace(STAMP, model_id="third/model"), REF)
+    policy = FreshnessPolicy(FALLBACK, START)
+    assert policy.is_current(STAMP, REF)
+    assert not policy.is_current(replace(STAMP, labels="others"), REF)
+    assert not policy.is_current(replace(STAMP, model_id="third/model"), REF)
 
 
 def test_two_daemons_do_not_tag_to_and_fro():
     """What another daemon wrote since our start is left, unless the photo has changed."""
-    judge, rival = FreshnessPolicy(OURS, START), replace(STAMP, by="theirs", tagged_at="2026-11-23T12:00:01Z")
-    assert judge.is_current(rival, REF)
-    assert judge.written_by_peer(rival)
-    assert not judge.is_current(rival, PhotoRef("a.jpg", 11, 20))
+    policy, rival = FreshnessPolicy(OURS, START), replace(STAMP, by="theirs", tagged_at="2026-11-23T12:00:01Z")
+    assert policy.is_current(rival, REF)
+    assert policy.written_by_peer(rival)
+    assert not policy.is_current(rival, PhotoRef("a.jpg", 11, 20))

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from pawtag.config import FolderSettings
-from pawtag.folder.cleanup import remove, traces
+from pawtag.folder.cleanup import find_written_files, remove_file
 from pawtag.folder.sidecars import Sidecars
 from sidecars import photo, record_for
 
@@ -17,8 +17,8 @@ OURS = {"schema": "pawtag.record/1"}
 def found(sidecars) -> dict[str, tuple[bool, bool]]:
     """Each trace's path below the root, with whether it is an orphan and whether it holds a person's words."""
     return {
-        os.path.relpath(trace.path, sidecars.home): (trace.is_orphan, trace.has_user_content)
-        for trace in traces(sidecars, SETTINGS)
+        os.path.relpath(trace.path, sidecars.base_dir): (trace.is_orphan, trace.has_user_content)
+        for trace in find_written_files(sidecars, SETTINGS)
     }
 
 
@@ -88,8 +88,8 @@ def test_in_a_mirror_tree_the_photos_are_looked_for_in_their_folder(tmp_path):
     tagged(tmp_path / "photos/a/b", "x.jpg", sidecars)
     tagged(tmp_path / "photos/a", "y.jpg", sidecars).unlink()
     assert found(sidecars) == {"a/b/x.jpg.json": (False, False), "a/y.jpg.json": (True, False)}
-    for trace in traces(sidecars, SETTINGS):
-        assert remove(trace, sidecars)
+    for trace in find_written_files(sidecars, SETTINGS):
+        assert remove_file(trace, sidecars)
     assert list((tmp_path / "mirror").iterdir()) == []
     assert (tmp_path / "photos/a/b/x.jpg").exists()
 
@@ -100,13 +100,13 @@ def test_a_root_that_is_not_there_has_no_orphans(tmp_path):
     tagged(tmp_path / "photos", "x.jpg", sidecars)
     (tmp_path / "photos").rename(tmp_path / "away")
     with pytest.raises(FileNotFoundError):
-        list(traces(sidecars, SETTINGS))
+        list(find_written_files(sidecars, SETTINGS))
 
 
 def test_what_cannot_be_removed_is_told(tmp_path):
     """Gone already: no error, and not counted."""
     tagged(tmp_path)
     sidecars = Sidecars(tmp_path)
-    trace = next(traces(sidecars, SETTINGS))
-    assert remove(trace, sidecars)
-    assert not remove(trace, sidecars)
+    trace = next(find_written_files(sidecars, SETTINGS))
+    assert remove_file(trace, sidecars)
+    assert not remove_file(trace, sidecars)

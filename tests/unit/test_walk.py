@@ -8,7 +8,7 @@ import pytest
 
 from pawtag.config import FolderSettings
 from pawtag.domain.errors import GoneError, PermanentError
-from pawtag.folder.walk import Walk, is_within, read, sighting
+from pawtag.folder.walk import Walk, find_photo, is_within, read_photo
 from pictures import plain
 
 SETTINGS = FolderSettings()
@@ -56,36 +56,36 @@ def test_only_regular_files_are_photos(tmp_path, monkeypatch):
         assert found(tmp_path) == {"real.png"}
         for name in ("link.png", "dangling.png", "pipe.png", "folder.png", "absent.png"):
             with pytest.raises(GoneError):
-                read(str(tmp_path / name), 1000)
+                read_photo(str(tmp_path / name), 1000)
 
 
 def test_a_file_over_the_limit_is_not_read(tmp_path):
     """Its size is looked at first."""
     (tmp_path / "a.jpg").write_bytes(bytes(1001))
     with pytest.raises(PermanentError) as error:
-        read(str(tmp_path / "a.jpg"), 1000)
+        read_photo(str(tmp_path / "a.jpg"), 1000)
     assert error.value.code == "too-many-bytes"
 
 
 def test_what_is_read_is_of_one_version(tmp_path):
     """The version is the one that the bytes are."""
     (tmp_path / "a.jpg").write_bytes(b"abc")
-    payload = read(str(tmp_path / "a.jpg"), 1000)
+    payload = read_photo(str(tmp_path / "a.jpg"), 1000)
     assert payload.data == b"abc"
-    assert payload.ref == sighting(str(tmp_path / "a.jpg")).ref
+    assert payload.ref == find_photo(str(tmp_path / "a.jpg")).ref
 
 
 def test_an_old_file_is_at_rest_and_one_from_the_future_is_not(tmp_path, monkeypatch):
     """Only a minute without a change, by both times, makes a file finished at once."""
     path = tmp_path / "a.jpg"
     path.write_bytes(b"abc")
-    assert not sighting(str(path)).at_rest
+    assert not find_photo(str(path)).is_stable
     later = time.time() + 61
     with monkeypatch.context() as patched:
         patched.setattr("pawtag.folder.walk.time.time", lambda: later)
-        assert sighting(str(path)).at_rest
+        assert find_photo(str(path)).is_stable
     os.utime(path, (time.time() + 9999, time.time() + 9999))
-    assert not sighting(str(path)).at_rest
+    assert not find_photo(str(path)).is_stable
 
 
 def test_left_over_temporary_files_of_ours_are_removed_and_no_others(tmp_path):

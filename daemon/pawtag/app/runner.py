@@ -9,48 +9,48 @@ from typing import Any, Protocol
 from pawtag.domain.records import PhotoRef
 from pawtag.folder.source import FolderSource
 from pawtag.pipeline.progress import report_backlog
-from pawtag.pipeline.worker import Pipeline
+from pawtag.pipeline.worker import Worker
 
 
-class Work(Protocol):
+class SourceRunner(Protocol):
     """One source and its pipeline."""
 
     @property
-    def pipeline(self) -> Pipeline:
+    def worker(self) -> Worker:
         """What brings its photos up to date."""
 
     @property
-    def waiting(self) -> int:
+    def pending(self) -> int:
         """How many photos are known to wait."""
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set, then finish what is in hand."""
+        """Run until `stop` is set, then finish what is in hand."""
 
 
 @dataclass(frozen=True, slots=True)
-class FolderWork:
+class FolderRunner:
     """A folder's source and the pipeline that works it off."""
 
     source: FolderSource
-    pipeline: Pipeline
+    worker: Worker
     needs: Callable[[PhotoRef], bool]
 
     @property
-    def waiting(self) -> int:
+    def pending(self) -> int:
         """How many photos are known to wait."""
-        return self.source.waiting
+        return self.source.pending
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch, scan and tag."""
         async with (
-            self.source.watching(),
-            background(report_backlog(lambda: self.waiting, self.pipeline.counts), "progress"),
+            self.source.watch(),
+            run_in_background(report_backlog(lambda: self.pending, self.worker.counts), "progress"),
         ):
-            await self.pipeline.run(stop)
+            await self.worker.run(stop)
 
 
 @asynccontextmanager
-async def background(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
+async def run_in_background(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
     """Run a coroutine beside the context, and cancel it at the end."""
     task = asyncio.create_task(work, name=name)
     try:

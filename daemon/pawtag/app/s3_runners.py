@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
-from pawtag.pipeline.worker import Pipeline
+from pawtag.pipeline.worker import Worker
 from pawtag.s3.listing_feed import ListingSupply, NamedSupply
 from pawtag.s3.object_source import ObjectSource
 from pawtag.s3.push_inbox import Inbox
@@ -12,34 +12,34 @@ from pawtag.s3.resync import Sweep
 
 
 @dataclass(frozen=True, slots=True)
-class QueueWork:
+class QueueRunner:
     """A queue's source and the pipeline that works it off."""
 
     source: QueueSource
-    pipeline: Pipeline
+    worker: Worker
 
     @property
-    def waiting(self) -> int:
+    def pending(self) -> int:
         """About how many messages the queue holds."""
-        return self.source.waiting
+        return self.source.pending
 
     async def run(self, stop: asyncio.Event) -> None:
         """Receive and tag."""
         async with self.source.open():
-            await self.pipeline.run(stop)
+            await self.worker.run(stop)
 
 
 @dataclass(frozen=True, slots=True)
-class PushWork:
+class PushRunner:
     """The events that a store pushes, and what sweeps find, with the pipeline that works them off."""
 
     source: ObjectSource
-    pipeline: Pipeline
+    worker: Worker
     inbox: Inbox
     sweep: Sweep
 
     @property
-    def waiting(self) -> int:
+    def pending(self) -> int:
         """How many photos are known to wait."""
         return len(self.inbox)
 
@@ -48,33 +48,33 @@ class PushWork:
         async with self.inbox.opened():
             sweeping = asyncio.create_task(self.sweep.run(self.source.tell), name="sweep")
             try:
-                await self.pipeline.run(stop)
+                await self.worker.run(stop)
             finally:
                 sweeping.cancel()
                 await asyncio.gather(sweeping, return_exceptions=True)
 
 
 @dataclass(frozen=True, slots=True)
-class RenewalWork:
+class RetagRunner:
     """Photos that are to be looked at once more, and the pipeline that does."""
 
-    pipeline: Pipeline
+    worker: Worker
     supply: NamedSupply
 
     @property
-    def waiting(self) -> int:
+    def pending(self) -> int:
         """How many wait for their turn."""
         return len(self.supply)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Tag them."""
-        await self.pipeline.run(stop)
+        await self.worker.run(stop)
 
 
 @dataclass(frozen=True, slots=True)
-class ScanWork:
+class ListingRunner:
     """A bucket's listing and the pipeline that brings it up to date."""
 
     source: ObjectSource
-    pipeline: Pipeline
+    worker: Worker
     supply: ListingSupply

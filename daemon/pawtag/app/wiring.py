@@ -4,21 +4,21 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from pawtag.app.runner import FolderWork
+from pawtag.app.runner import FolderRunner
 from pawtag.config import Settings
 from pawtag.domain.errors import ConfigError, PawtagError
 from pawtag.domain.freshness import FreshnessPolicy
 from pawtag.domain.records import PhotoRef, now
 from pawtag.folder.sidecars import Sidecars
 from pawtag.folder.source import FolderSource
-from pawtag.folder.walk import read
+from pawtag.folder.walk import read_photo
 from pawtag.inference.tagger import Tagger, describe_bytes
-from pawtag.pipeline.worker import Pipeline
+from pawtag.pipeline.worker import Worker
 
 DEFAULT_FOLDER = Path("photos")
 
 
-def folder_of(settings: Settings) -> Path | None:
+def resolve_folder(settings: Settings) -> Path | None:
     """The folder to watch; ./photos, made if absent, where no source is set. Raises ConfigError."""
     if settings.folder.path is None and (settings.s3.queue_urls or settings.s3.bucket):
         return None
@@ -35,18 +35,18 @@ def folder_of(settings: Settings) -> Path | None:
     return folder.resolve()  # watchdog does not follow a link to the folder itself
 
 
-def folder_work(settings: Settings, root: Path, tagger: Tagger, *, verify: bool = False) -> FolderWork:
+def build_folder_runner(settings: Settings, root: Path, tagger: Tagger, *, verify: bool = False) -> FolderRunner:
     """The folder's part of the daemon, not yet running. With `verify` photos are compared by their content."""
-    sidecars, judge = sidecars_of(settings, root), FreshnessPolicy(tagger.identity, now())
-    needs = partial(_needs, judge, sidecars, verify_up_to=settings.limits.max_file_bytes if verify else None)
-    judge = replace(judge, trusts_mtime=not verify)
+    sidecars, policy = build_sidecars(settings, root), FreshnessPolicy(tagger.identity, now())
+    needs = partial(_needs_record, policy, sidecars, verify_up_to=settings.limits.max_file_bytes if verify else None)
+    policy = replace(policy, trusts_mtime=not verify)
     skipped = tagger.metrics.count_skipped
     source = FolderSource(root, settings.folder, needs, max_bytes=settings.limits.max_file_bytes, skipped=skipped)
-    pipeline = Pipeline(source, sidecars, tagger, judge=judge, in_hand=settings.limits.in_hand)
-    return FolderWork(source, pipeline, needs)
+    worker = Worker(source, sidecars, tagger, policy=policy, concurrency=settings.limits.in_hand)
+    return FolderRunner(source, worker, needs)
 
 
-def sidecars_of(settings: Settings, root: Path) -> Sidecars:
+def build_sidecars(settings: Settings, root: Path) -> Sidecars:
     """The sidecars of a folder, or of a part of the folder that is watched: also then in its mirror tree's place."""
     mirror, watched = settings.sidecar.dir, settings.folder.path
     if mirror and watched and root.is_relative_to(watched.resolve()):
@@ -54,14 +54,14 @@ def sidecars_of(settings: Settings, root: Path) -> Sidecars:
     return Sidecars(root, mirror)
 
 
-def _needs(judge: FreshnessPolicy, sidecars: Sidecars, ref: PhotoRef, *, verify_up_to: int | None) -> bool:
+def _needs_record(policy: FreshnessPolicy, sidecars: Sidecars, ref: PhotoRef, *, verify_up_to: int | None) -> bool:
     """Whether a photo is owed a record; with `verify_up_to`, files of up to so many bytes are read and compared."""
     try:
-        stamp = sidecars.current(ref)
-        if stamp is None or not judge.is_current(stamp, ref):
+        stamp = sidecars.read_stamp(ref)
+        if stamp is None or not policy.is_current(stamp, ref):
             return True
         if verify_up_to is None or stamp.sha256 is None:
             return False
-        return describe_bytes(read(ref.uri, verify_up_to).data).sha256 != stamp.sha256
+        return describe_bytes(read_photo(ref.uri, verify_up_to).data).sha256 != stamp.sha256
     except PawtagError:
         return True  # the pipeline meets the same fault, and retries and names it

@@ -9,7 +9,7 @@ from pawtag.app import wiring
 from pawtag.cli.s3 import clean as clean_s3
 from pawtag.config import Settings
 from pawtag.domain.errors import ConfigError, PawtagError
-from pawtag.folder.cleanup import Trace, remove, traces
+from pawtag.folder.cleanup import WrittenFile, find_written_files, remove_file
 from pawtag.folder.sidecars import Sidecars
 
 
@@ -30,21 +30,26 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     folder = Path(arguments.place)
     if not folder.is_dir():
         raise ConfigError(f"There is no folder {folder}.")
-    sidecars = wiring.sidecars_of(settings, folder.resolve())
+    sidecars = wiring.build_sidecars(settings, folder.resolve())
     try:
-        take_back(traces(sidecars, settings.folder), sidecars, dry_run=arguments.dry_run, yours=arguments.corrected)
+        take_back(
+            find_written_files(sidecars, settings.folder),
+            sidecars,
+            dry_run=arguments.dry_run,
+            yours=arguments.corrected,
+        )
     except OSError as error:
         raise PawtagError(f"The folder {error.filename} cannot be read: {error.strerror}.") from error
     return 0
 
 
-def take_back(found: Iterable[Trace], sidecars: Sidecars, *, dry_run: bool, yours: bool) -> None:
+def take_back(found: Iterable[WrittenFile], sidecars: Sidecars, *, dry_run: bool, yours: bool) -> None:
     """Remove what was found, or with `dry_run` name it, and say how many there were."""
     removed = left = failed = 0
     for trace in found:
         if trace.has_user_content and not yours:
             left += 1
-        elif dry_run or remove(trace, sidecars):
+        elif dry_run or remove_file(trace, sidecars):
             removed += 1
             if dry_run:
                 print(log.escape_unprintable(str(trace.path)))

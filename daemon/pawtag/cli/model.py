@@ -11,7 +11,7 @@ from pawtag.config import Settings
 from pawtag.config.labels_file import load_labels
 from pawtag.domain.errors import ConfigError, PawtagError
 from pawtag.domain.labels import Thresholds
-from pawtag.folder.walk import read
+from pawtag.folder.walk import read_photo
 from pawtag.images import ImageLimits, decode, preprocess
 from pawtag.inference import evaluation
 from pawtag.inference.checkpoint import find_checkpoint, wanted_revision
@@ -120,7 +120,7 @@ def _see(labelled: Path, settings: Settings, loaded: LoadedModel) -> list[evalua
     limits = ImageLimits(settings.limits.max_file_bytes, settings.limits.max_pixels)
     seen = []
     for truth in tqdm(truths, unit=" photos", disable=None, dynamic_ncols=True):
-        data = read(str((labelled.parent / truth.file).resolve()), limits.max_bytes).data
+        data = read_photo(str((labelled.parent / truth.file).resolve()), limits.max_bytes).data
         pixels = preprocess(decode(data, limits, loaded.engine.spec.shorter_side), loaded.engine.spec)
         seen.append(evaluation.EmbeddedPhoto(truth, loaded.engine.embed([pixels])[0]))
     return seen

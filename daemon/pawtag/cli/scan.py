@@ -8,12 +8,12 @@ from tqdm import tqdm
 
 from pawtag import log
 from pawtag.app import wiring
-from pawtag.app.runner import FolderWork, background
+from pawtag.app.runner import FolderRunner, run_in_background
 from pawtag.cli.clean import take_back
 from pawtag.config import Settings
 from pawtag.config.labels_file import load_labels
 from pawtag.domain.errors import ConfigError, PawtagError
-from pawtag.folder.cleanup import traces
+from pawtag.folder.cleanup import find_written_files
 from pawtag.folder.walk import Walk
 from pawtag.inference import model_loader
 from pawtag.pipeline.worker import Counts
@@ -49,10 +49,10 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _prune(root: Path, settings: Settings, *, dry_run: bool) -> None:
-    sidecars = wiring.sidecars_of(settings, root)
+    sidecars = wiring.build_sidecars(settings, root)
     try:
-        orphans = [trace for trace in traces(sidecars, settings.folder) if trace.is_orphan]
-        if orphans and not any(True for _ in Walk(root, settings.folder, tidy=False)):
+        orphans = [trace for trace in find_written_files(sidecars, settings.folder) if trace.is_orphan]
+        if orphans and not any(True for _ in Walk(root, settings.folder, removes_temporary=False)):
             raise PawtagError(f"There is no photo at all in {root}: is it mounted? Nothing was removed.")
     except OSError as error:
         raise PawtagError(f"The folder {error.filename} cannot be read: {error.strerror}.") from error
@@ -60,8 +60,8 @@ def _prune(root: Path, settings: Settings, *, dry_run: bool) -> None:
 
 
 async def _preview(root: Path, settings: Settings, loaded: model_loader.LoadedModel, *, verify: bool) -> None:
-    work, count = wiring.folder_work(settings, root, loaded.tagger, verify=verify), 0
-    for seen in Walk(root, settings.folder, tidy=False):
+    work, count = wiring.build_folder_runner(settings, root, loaded.tagger, verify=verify), 0
+    for seen in Walk(root, settings.folder, removes_temporary=False):
         if work.needs(seen.ref):
             count += 1
             print(log.escape_unprintable(seen.ref.uri))
@@ -70,24 +70,24 @@ async def _preview(root: Path, settings: Settings, loaded: model_loader.LoadedMo
 
 async def _scan(root: Path, settings: Settings, loaded: model_loader.LoadedModel, *, verify: bool) -> Counts:
     async with loaded.tagger.run():
-        work, stop = wiring.folder_work(settings, root, loaded.tagger, verify=verify), asyncio.Event()
+        work, stop = wiring.build_folder_runner(settings, root, loaded.tagger, verify=verify), asyncio.Event()
         with tqdm(unit=" photos", disable=None, dynamic_ncols=True) as bar:
-            work.pipeline.on_record = lambda _ref, _record: bar.update()
+            work.worker.on_record = lambda _ref, _build_record: bar.update()
             try:
                 bar.total = await work.source.scan()
-                async with background(_stop_when_drained(work, stop), "drain"):
-                    await work.pipeline.run(stop)
+                async with run_in_background(_stop_when_drained(work, stop), "drain"):
+                    await work.worker.run(stop)
             except OSError as error:
                 raise PawtagError(f"The folder {root} cannot be read: {error.strerror}.") from error
-    if left := work.source.unfinished(TRIES):
-        raise PawtagError(f"{left} photos could not be finished: {work.pipeline.last_fault}")
-    return work.pipeline.counts
+    if left := work.source.count_hopeless(TRIES):
+        raise PawtagError(f"{left} photos could not be finished: {work.worker.last_error}")
+    return work.worker.counts
 
 
-async def _stop_when_drained(work: FolderWork, stop: asyncio.Event) -> None:
+async def _stop_when_drained(work: FolderRunner, stop: asyncio.Event) -> None:
     """Work off the folder; where it holds more than the backlog, scan again for the rest."""
     try:
-        while work.source.unfinished(TRIES) is None:
+        while work.source.count_hopeless(TRIES) is None:
             if work.source.is_drained and not await work.source.scan_rest():
                 break
             await asyncio.sleep(DRAIN_CHECK_S)

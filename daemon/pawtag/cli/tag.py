@@ -12,10 +12,10 @@ from pawtag.config import Settings
 from pawtag.config.labels_file import load_labels
 from pawtag.domain.errors import GoneError, PermanentError, TemporaryError
 from pawtag.domain.records import PhotoInfo, SourceInfo, TagRecord
-from pawtag.folder.walk import read
+from pawtag.folder.walk import read_photo
 from pawtag.inference import model_loader
 from pawtag.inference.tagger import Tagger, describe_bytes
-from pawtag.pipeline.recording import failed, summary, tagged
+from pawtag.pipeline.recording import build_failed_record, build_record, summarise
 
 STDIN = "-"
 
@@ -37,7 +37,9 @@ async def _tag_all(names: list[str], settings: Settings, tagger: Tagger, *, as_j
     code = 0
     async with tagger.run():
         ahead = asyncio.Semaphore(settings.limits.in_hand)
-        tasks = [asyncio.create_task(_record(name, settings, tagger, ahead), name=f"tag {name!r}") for name in names]
+        tasks = [
+            asyncio.create_task(_build_record(name, settings, tagger, ahead), name=f"tag {name!r}") for name in names
+        ]
         for name, task in zip(names, tasks, strict=True):
             record = await task
             code = max(code, int(record.status == "failed"))
@@ -47,24 +49,24 @@ async def _tag_all(names: list[str], settings: Settings, tagger: Tagger, *, as_j
 
 def _line(name: str, record: TagRecord, *, as_json: bool) -> str:
     shown = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return json.dumps(record.to_document(), ensure_ascii=False) if as_json else f"{shown}: {summary(record)}"
+    return json.dumps(record.to_document(), ensure_ascii=False) if as_json else f"{shown}: {summarise(record)}"
 
 
-async def _record(name: str, settings: Settings, tagger: Tagger, ahead: asyncio.Semaphore) -> TagRecord:
+async def _build_record(name: str, settings: Settings, tagger: Tagger, ahead: asyncio.Semaphore) -> TagRecord:
     base = None if name == STDIN else os.fsencode(Path(name).name).decode("utf-8", "replace")
     photo, source = PhotoInfo(name=base), SourceInfo(kind="request")
     async with ahead:
         try:
             data = await asyncio.to_thread(_bytes, name, settings.limits.max_file_bytes)
             photo = describe_bytes(data, base)
-            return tagged(await tagger.tag(data), base, tagger.identity, source)
+            return build_record(await tagger.tag(data), base, tagger.identity, source)
         except PermanentError as error:
-            return failed(error, photo, tagger.identity, source)
+            return build_failed_record(error, photo, tagger.identity, source)
         except (GoneError, TemporaryError) as error:
-            return failed(PermanentError("unreadable", str(error)), photo, tagger.identity, source)
+            return build_failed_record(PermanentError("unreadable", str(error)), photo, tagger.identity, source)
 
 
 def _bytes(name: str, limit: int) -> bytes:
     if name == STDIN:
         return sys.stdin.buffer.read(limit + 1)
-    return read(os.path.realpath(name), limit).data
+    return read_photo(os.path.realpath(name), limit).data

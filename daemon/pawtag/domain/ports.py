@@ -44,13 +44,13 @@ class PhotoSource(Protocol):
     def events(self, stop: asyncio.Event) -> AsyncIterator[Event]:
         """Events until `stop` is set."""
 
-    def origin(self, ref: PhotoRef) -> SourceInfo:
+    def describe_source(self, ref: PhotoRef) -> SourceInfo:
         """What a record says of where the photo came from."""
 
     async def read(self, event: Event) -> Payload:
         """The photo's bytes. Raises GoneError, TemporaryError, PermanentError."""
 
-    async def done(self, event: Event) -> None:
+    async def ack(self, event: Event) -> None:
         """The event has been dealt with."""
 
     async def retry(self, event: Event, delay_s: float) -> None:
@@ -63,7 +63,7 @@ class PhotoSource(Protocol):
 class Sink(Protocol):
     """Where records go. Its calls block: they are made from threads."""
 
-    def current(self, ref: PhotoRef) -> Stamp | None:
+    def read_stamp(self, ref: PhotoRef) -> Stamp | None:
         """What is written for the photo, whatever version of it; None where nothing of ours is.
 
         Raises TemporaryError where that cannot be told.

@@ -4,13 +4,13 @@ import heapq
 
 from pawtag.domain.records import PhotoRef
 
-MOST = 50_000
+MAX_PHOTOS = 50_000
 
 
 class Backlog:
     """A heap of photos, newest first. Beyond `most` it keeps the newest and remembers that it is not all."""
 
-    def __init__(self, max_photos: int = MOST) -> None:
+    def __init__(self, max_photos: int = MAX_PHOTOS) -> None:
         """Start empty."""
         self._max_photos = max_photos
         self._heap: list[tuple[int, str]] = []

@@ -11,14 +11,14 @@ from typing import Any
 from pawtag.config import FolderSettings
 from pawtag.domain.document import SUFFIXES, truncate_name
 from pawtag.files import is_temporary_name
-from pawtag.folder.sidecars import Sidecars, look
+from pawtag.folder.sidecars import Sidecars, read_document
 from pawtag.folder.walk import is_folder, is_photo_name
 
-SHORTENED = re.compile(r"~[0-9a-f]{12}(\.pawtag)?\.json$")  # of a photo whose name left no room
+SHORTENED_NAME = re.compile(r"~[0-9a-f]{12}(\.pawtag)?\.json$")  # of a photo whose name left no room
 
 
 @dataclass(frozen=True, slots=True)
-class Trace:
+class WrittenFile:
     """A file of ours. `is_orphan`: its photo is gone; `holds_yours`: a correction, or another program's keys."""
 
     path: Path
@@ -26,39 +26,39 @@ class Trace:
     has_user_content: bool = False
 
 
-def traces(sidecars: Sidecars, settings: FolderSettings) -> Iterator[Trace]:
+def find_written_files(sidecars: Sidecars, settings: FolderSettings) -> Iterator[WrittenFile]:
     """Every file that pawtag wrote for the folder, a stream. Raises OSError where the folder cannot be read."""
     with os.scandir(sidecars.root):
         pass  # a folder that is not there has no gone photos: it is not there
-    top = sidecars.home
+    top = sidecars.base_dir
     folders = [top] if top.is_dir() else []
     while folders:
         folder = folders.pop()
         with os.scandir(folder) as found:
             entries = list(found)
         folders += [Path(entry.path) for entry in entries if is_folder(entry)]
-        wanted = _names_of(sidecars.photos_of(folder))
+        wanted = _sidecar_names(sidecars.photo_folder(folder))
         for entry in entries:
-            if trace := _trace(Path(entry.path), wanted, settings):
+            if trace := _classify(Path(entry.path), wanted, settings):
                 yield trace
 
 
-def remove(trace: Trace, sidecars: Sidecars) -> bool:
+def remove_file(trace: WrittenFile, sidecars: Sidecars) -> bool:
     """Remove the file, and folders of the mirror tree that are empty then. False where it is gone or cannot be."""
     try:
         trace.path.unlink()
     except OSError:
         return False
-    if sidecars.home != sidecars.root:
+    if sidecars.base_dir != sidecars.root:
         with suppress(OSError):  # not empty: no more to do
             for folder in trace.path.parents:
-                if folder == sidecars.home:
+                if folder == sidecars.base_dir:
                     break
                 folder.rmdir()
     return True
 
 
-def _names_of(folder: Path) -> frozenset[str]:
+def _sidecar_names(folder: Path) -> frozenset[str]:
     """The names that sidecars of the files in a folder have."""
     try:
         names = [path.name for path in folder.iterdir()]
@@ -67,18 +67,18 @@ def _names_of(folder: Path) -> frozenset[str]:
     return frozenset(truncate_name(name, suffix) for name in names for suffix in SUFFIXES)
 
 
-def _trace(path: Path, wanted: frozenset[str], settings: FolderSettings) -> Trace | None:
+def _classify(path: Path, wanted: frozenset[str], settings: FolderSettings) -> WrittenFile | None:
     if path.is_symlink() or not path.is_file():
         return None
     if is_temporary_name(path.name):
-        return Trace(path, is_orphan=True)
-    if not path.name.endswith(".json") or (found := look(path)) is None or not found.is_ours:
+        return WrittenFile(path, is_orphan=True)
+    if not path.name.endswith(".json") or (found := read_document(path)) is None or not found.is_ours:
         return None
     document = found.content or {}
-    is_sidecar = _is_for_a_photo(path.name, settings) or SHORTENED.search(path.name)
-    if not is_sidecar and path.name not in _own_names(document):
+    is_sidecar = _is_for_a_photo(path.name, settings) or SHORTENED_NAME.search(path.name)
+    if not is_sidecar and path.name not in _recorded_names(document):
         return None  # a record that somebody saved under a name of his own
-    return Trace(path, path.name not in wanted, found.has_user_content)
+    return WrittenFile(path, path.name not in wanted, found.has_user_content)
 
 
 def _is_for_a_photo(name: str, settings: FolderSettings) -> bool:
@@ -86,7 +86,7 @@ def _is_for_a_photo(name: str, settings: FolderSettings) -> bool:
     return any(is_photo_name(base, settings.patterns) for base in bases)
 
 
-def _own_names(document: dict[str, Any]) -> tuple[str, ...]:
+def _recorded_names(document: dict[str, Any]) -> tuple[str, ...]:
     photo = document.get("photo")
     name = photo.get("name") if isinstance(photo, dict) else None
     return tuple(truncate_name(name, suffix) for suffix in SUFFIXES) if isinstance(name, str) else ()

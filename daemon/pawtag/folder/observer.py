@@ -34,7 +34,7 @@ EVENTS = [
     FileMovedEvent,
 ]
 # File systems whose other writers send no events to this machine.
-SILENT_TYPES = ("nfs", "cifs", "smb", "fuse", "9p", "virtiofs", "afs", "ceph", "glusterfs", "vboxsf", "drvfs")
+NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "fuse", "9p", "virtiofs", "afs", "ceph", "glusterfs", "vboxsf", "drvfs")
 OVERFLOW_LOGGER = "watchdog.observers.inotify_c"
 
 Hint = Callable[[str, bool], None]
@@ -52,7 +52,7 @@ class NativeObserver:
         """Prepare to watch."""
         self._root, self._recursive = root, settings.recursive
         self._handler, self._overflow = _Handler(hint, rescan), _Overflow(rescan)
-        self._observer = _native_observer()
+        self._observer = _create_observer()
 
     def __enter__(self) -> Self:
         """Start watching."""
@@ -114,7 +114,7 @@ class _Overflow(logging.Handler):
             self._rescan(None)
 
 
-def native_events_reach(root: Path) -> bool:
+def supports_native_events(root: Path) -> bool:
     """Whether the file system tells this machine of every writer's changes. Linux; elsewhere it is assumed."""
     try:
         mounts = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines()
@@ -126,10 +126,10 @@ def native_events_reach(root: Path) -> bool:
         point = left.split()[4].replace("\\040", " ")
         if root.is_relative_to(point) and len(point) >= best:
             best, kind = len(point), right.split()[0]
-    return not kind.startswith(SILENT_TYPES)
+    return not kind.startswith(NETWORK_FILE_SYSTEMS)
 
 
-def _native_observer() -> BaseObserver:
+def _create_observer() -> BaseObserver:
     if sys.platform == "linux":
         from watchdog.observers.inotify import InotifyObserver
 

@@ -18,9 +18,9 @@ from pawtag.domain.errors import GoneError, TemporaryError
 from pawtag.domain.records import PhotoRef, Stamp, TagRecord
 from pawtag.files import write_atomically
 
-NOT_FOR_US = (errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP)
-WRITE_TRIES = 3
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+NOT_OURS_ERRORS = (errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP)
+MAX_WRITE_ATTEMPTS = 3
+NO_SPACE_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Sidecars:
@@ -31,24 +31,24 @@ class Sidecars:
         self.root, self._mirror = root, mirror
 
     @property
-    def home(self) -> Path:
+    def base_dir(self) -> Path:
         """Where the sidecars are: the folder itself, or the mirror tree."""
         return self._mirror or self.root
 
-    def photos_of(self, folder: Path) -> Path:
+    def photo_folder(self, folder: Path) -> Path:
         """The folder of the photos whose sidecars are in `folder`."""
-        return self.root / folder.relative_to(self.home)
+        return self.root / folder.relative_to(self.base_dir)
 
-    def current(self, ref: PhotoRef) -> Stamp | None:
+    def read_stamp(self, ref: PhotoRef) -> Stamp | None:
         """What is written for the photo; None where that is nothing, broken, or not ours.
 
         Raises TemporaryError where that cannot be told.
         """
         try:
-            looks = (look(path) for path in self._names(ref.uri))
+            looks = (read_document(path) for path in self._names(ref.uri))
             ours = next((found for found in looks if found is not None and found.is_ours), None)
         except OSError as error:
-            raise _explained(error, ref) from error
+            raise _translate_error(error, ref) from error
         return parse_stamp(ours.content) if ours and ours.content else None
 
     def write(self, ref: PhotoRef, record: TagRecord) -> None:
@@ -59,24 +59,24 @@ class Sidecars:
         if not os.path.lexists(ref.uri):
             raise GoneError(f"{ref.uri} is gone.")
         try:
-            for _ in range(WRITE_TRIES):
+            for _ in range(MAX_WRITE_ATTEMPTS):
                 path, found = self._place(ref)
                 if _write(path, found, record, make_folder=self._mirror is not None):
                     return
         except OSError as error:
-            raise _explained(error, ref) from error
+            raise _translate_error(error, ref) from error
         raise TemporaryError(f"The names for the sidecar of {ref.uri} are taken by files of others.", delay_s=60)
 
     def _place(self, ref: PhotoRef) -> tuple[Path, StoredDocument | None]:
         """Where our record stands; without one, the first name that is free."""
-        looks = [(path, look(path)) for path in self._names(ref.uri)]
+        looks = [(path, read_document(path)) for path in self._names(ref.uri)]
         ours = (each for each in looks if each[1] is not None and each[1].is_ours)
         free = (each for each in looks if each[1] is None)
         return next(ours, None) or next(free, looks[0])
 
     def _names(self, uri: str) -> tuple[Path, Path]:
         photo = Path(uri)
-        folder = self.home / photo.parent.relative_to(self.root)
+        folder = self.base_dir / photo.parent.relative_to(self.root)
         first, second = SUFFIXES
         return folder / truncate_name(photo.name, first), folder / truncate_name(photo.name, second)
 
@@ -95,7 +95,7 @@ def _write(path: Path, found: StoredDocument | None, record: TagRecord, *, make_
     return True
 
 
-def look(path: Path) -> StoredDocument | None:
+def read_document(path: Path) -> StoredDocument | None:
     """What stands there; None for nothing. Raises OSError where that cannot be told."""
     try:
         with path.open("rb") as file:
@@ -103,13 +103,13 @@ def look(path: Path) -> StoredDocument | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        if error.errno in NOT_FOR_US:
+        if error.errno in NOT_OURS_ERRORS:
             return StoredDocument(is_ours=False)
         raise
     return parse_document(content)
 
 
-def _explained(error: OSError, ref: PhotoRef) -> TemporaryError:
+def _translate_error(error: OSError, ref: PhotoRef) -> TemporaryError:
     """The fault by folder, not by photo: it is said once for all of them."""
     folder = os.path.dirname(error.filename or ref.uri)  # noqa: PTH120 - a name may be any bytes
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
@@ -117,6 +117,6 @@ def _explained(error: OSError, ref: PhotoRef) -> TemporaryError:
             f"The folder {folder} cannot be written ({error.strerror}); set sidecar.dir to one that can.",
             delay_s=30,
         )
-    if error.errno in NO_SPACE:
+    if error.errno in NO_SPACE_ERRORS:
         return TemporaryError(f"There is no space left for sidecars in {folder}.", delay_s=10)
     return TemporaryError(f"Sidecars in {folder} cannot be read or written: {error.strerror}.", delay_s=5)

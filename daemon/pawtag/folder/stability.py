@@ -8,13 +8,13 @@ Version = TypeVar("Version")
 
 
 @dataclass(slots=True)
-class _Unfinished(Generic[Version]):
+class _Entry(Generic[Version]):
     version: Version | None
     due_s: float
-    closed: bool
+    is_closed: bool
 
 
-class Settling(Generic[Version]):
+class StabilityTracker(Generic[Version]):
     """Files that are not yet finished, by path. Times are monotonic seconds of the caller's clock.
 
     A file that was closed after writing, or moved in, is finished `settle_s` after the last change;
@@ -24,7 +24,7 @@ class Settling(Generic[Version]):
     def __init__(self, settle_s: float, quiet_s: float) -> None:
         """Start with no file."""
         self._settle_s, self._quiet_s = settle_s, quiet_s
-        self._files: dict[str, _Unfinished[Version]] = {}
+        self._files: dict[str, _Entry[Version]] = {}
         self._order: list[tuple[float, str]] = []
 
     def __len__(self) -> int:
@@ -35,24 +35,24 @@ class Settling(Generic[Version]):
         """Whether the file is being waited for."""
         return path in self._files
 
-    def closed(self, path: str, now_s: float) -> None:
+    def mark_closed(self, path: str, now_s: float) -> None:
         """The file was closed after writing, or moved in."""
-        self._arm(path, _Unfinished(None, now_s + self._settle_s, closed=True))
+        self._schedule(path, _Entry(None, now_s + self._settle_s, is_closed=True))
 
-    def changed(self, path: str, version: Version | None, now_s: float) -> None:
+    def mark_changed(self, path: str, version: Version | None, now_s: float) -> None:
         """The file was seen to be new or other than before."""
-        self._arm(path, _Unfinished(version, now_s + self._quiet_s, closed=False))
+        self._schedule(path, _Entry(version, now_s + self._quiet_s, is_closed=False))
 
-    def wait(self, path: str, now_s: float, delay_s: float) -> None:
+    def postpone(self, path: str, now_s: float, delay_s: float) -> None:
         """Look at the file again in `delay_s`; a change that is told meanwhile comes first."""
         if path not in self._files:
-            self._arm(path, _Unfinished(None, now_s + delay_s, closed=True))
+            self._schedule(path, _Entry(None, now_s + delay_s, is_closed=True))
 
     def forget(self, path: str) -> None:
         """The file is gone."""
         self._files.pop(path, None)
 
-    def due(self, now_s: float) -> list[str]:
+    def pop_due(self, now_s: float) -> list[str]:
         """The files to look at now. Each must then be answered by `looked` or `forget`."""
         paths = []
         while self._order and self._order[0][0] <= now_s:
@@ -62,15 +62,15 @@ class Settling(Generic[Version]):
                 paths.append(path)
         return paths
 
-    def looked(self, path: str, version: Version, now_s: float) -> bool:
+    def confirm(self, path: str, version: Version, now_s: float) -> bool:
         """Whether the file, found with `version` when it was due, is finished; else it is waited for again."""
         entry = self._files.get(path)
         if entry is None or entry.due_s > now_s:  # forgotten, or changed while it was looked at
             return False
-        if entry.closed or entry.version == version:
+        if entry.is_closed or entry.version == version:
             del self._files[path]
             return True
-        self.changed(path, version, now_s)
+        self.mark_changed(path, version, now_s)
         return False
 
     def next_due_s(self) -> float | None:
@@ -83,6 +83,6 @@ class Settling(Generic[Version]):
             heapq.heappop(self._order)
         return None
 
-    def _arm(self, path: str, entry: _Unfinished[Version]) -> None:
+    def _schedule(self, path: str, entry: _Entry[Version]) -> None:
         self._files[path] = entry
         heapq.heappush(self._order, (entry.due_s, path))

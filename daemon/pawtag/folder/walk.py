@@ -18,19 +18,19 @@ from pawtag.domain.records import Payload, PhotoRef
 from pawtag.files import is_temporary_name
 
 SERVICE_FOLDERS = frozenset({"@eaDir", "#recycle", "lost+found", "$RECYCLE.BIN", "__MACOSX"})
-OLD_S = 60.0
-LEFT_OVER_S = 60.0
+STABLE_AGE_S = 60.0
+TEMPORARY_AGE_S = 60.0
 OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 NOT_A_PHOTO, NOT_A_FILE = "not-a-photo", "not-a-file"
-GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE, errno.ENXIO)
+GONE_ERRORS = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE, errno.ENXIO)
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class FoundPhoto:
     """A photo as it was found; `at_rest`: nothing has touched it for a minute."""
 
     ref: PhotoRef
-    at_rest: bool
+    is_stable: bool
 
 
 @dataclass(slots=True)
@@ -43,11 +43,11 @@ class Walk:
 
     root: Path
     settings: FolderSettings
-    tidy: bool = True
+    removes_temporary: bool = True
     unreadable: list[str] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
 
-    def __iter__(self) -> Iterator[Sighting]:
+    def __iter__(self) -> Iterator[FoundPhoto]:
         """Every photo, folder by folder. Raises OSError where the root cannot be read."""
         folders = [str(self.root)]
         while folders:
@@ -57,7 +57,7 @@ class Walk:
             except OSError as error:
                 if folder == str(self.root):
                     raise
-                if error.errno not in GONE:
+                if error.errno not in GONE_ERRORS:
                     self.unreadable.append(folder)
                 continue
             with entries:
@@ -69,9 +69,9 @@ class Walk:
                     elif found := self._photo(entry):
                         yield found
 
-    def _photo(self, entry: os.DirEntry[str]) -> Sighting | None:
+    def _photo(self, entry: os.DirEntry[str]) -> FoundPhoto | None:
         if is_photo_name(entry.name, self.settings.patterns):
-            found = sighting(entry.path)
+            found = find_photo(entry.path)
             self.skipped[NOT_A_FILE] += found is None
             return found
         self.skipped[NOT_A_PHOTO] += is_other_file(entry.name) and entry.is_file(follow_symlinks=False)
@@ -80,7 +80,7 @@ class Walk:
     def _remove_left_over(self, path: str) -> None:
         """A temporary file of ours that its process did not live to rename."""
         with suppress(OSError):
-            if self.tidy and time.time() - os.lstat(path).st_mtime > LEFT_OVER_S:
+            if self.removes_temporary and time.time() - os.lstat(path).st_mtime > TEMPORARY_AGE_S:
                 os.unlink(path)
 
 
@@ -94,14 +94,14 @@ def is_other_file(name: str) -> bool:
     return not name.startswith(".") and not name.endswith(".json")
 
 
-def is_passed_over(name: str) -> bool:
+def is_ignored_name(name: str) -> bool:
     """Whether a folder of that name is left alone: hidden ones, and those of NAS and desktop systems."""
     return name.startswith(".") or name in SERVICE_FOLDERS
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
     """Whether the scan goes down there. Links are not followed."""
-    return not is_passed_over(entry.name) and entry.is_dir(follow_symlinks=False)
+    return not is_ignored_name(entry.name) and entry.is_dir(follow_symlinks=False)
 
 
 def is_within(path: str, root: Path, settings: FolderSettings) -> bool:
@@ -109,16 +109,16 @@ def is_within(path: str, root: Path, settings: FolderSettings) -> bool:
     parts = os.path.relpath(path, root).split(os.sep)
     if parts[0] == os.pardir or (len(parts) > 1 and not settings.recursive):
         return False
-    return not any(is_passed_over(part) for part in parts[:-1]) and is_photo_name(parts[-1], settings.patterns)
+    return not any(is_ignored_name(part) for part in parts[:-1]) and is_photo_name(parts[-1], settings.patterns)
 
 
 def is_folder_within(path: str, root: Path, settings: FolderSettings) -> bool:
     """Whether the scan of `root` goes down to the folder that an event names."""
     parts = os.path.relpath(path, root).split(os.sep)
-    return settings.recursive and not any(part == os.pardir or is_passed_over(part) for part in parts)
+    return settings.recursive and not any(part == os.pardir or is_ignored_name(part) for part in parts)
 
 
-def sighting(path: str) -> Sighting | None:
+def find_photo(path: str) -> FoundPhoto | None:
     """The photo at `path` as it is now; None where no regular file is."""
     try:
         status = os.lstat(path)
@@ -127,10 +127,10 @@ def sighting(path: str) -> Sighting | None:
     if not stat.S_ISREG(status.st_mode):
         return None
     changed_s_ago = time.time() - max(status.st_mtime, status.st_ctime)
-    return Sighting(_ref(path, status), at_rest=changed_s_ago > OLD_S)
+    return FoundPhoto(_ref(path, status), is_stable=changed_s_ago > STABLE_AGE_S)
 
 
-def read(path: str, max_bytes: int) -> Payload:
+def read_photo(path: str, max_bytes: int) -> Payload:
     """The file's bytes and the version that they are.
 
     Raises GoneError for what is no regular file (any more), TemporaryError for one that changes while
@@ -152,7 +152,7 @@ def _open(path: str, _: int) -> int:
     try:
         descriptor = os.open(path, OPEN_FLAGS)
     except OSError as error:
-        if error.errno in GONE:
+        if error.errno in GONE_ERRORS:
             raise GoneError(f"{path} is gone.") from error
         if error.errno in (errno.EACCES, errno.EPERM):
             raise PermanentError("unreadable", "The file may not be read; grant pawtag's user read access.") from error

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 
-class ByteBudget:
+class MemoryLimiter:
     """Lets work begin while there is room for its bytes; what is larger than all the room begins alone."""
 
     def __init__(self, total_bytes: int) -> None:
@@ -15,7 +15,7 @@ class ByteBudget:
         self._freed = asyncio.Condition()
 
     @asynccontextmanager
-    async def share(self, size_bytes: int) -> AsyncIterator[None]:
+    async def acquire(self, size_bytes: int) -> AsyncIterator[None]:
         """Hold `size_bytes` while the context lasts; wait for them first."""
         async with self._freed:
             await self._freed.wait_for(lambda: self._has_room(size_bytes))

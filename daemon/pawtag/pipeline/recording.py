@@ -4,7 +4,7 @@ from pawtag.domain.errors import PermanentError
 from pawtag.domain.records import Failure, PhotoInfo, SourceInfo, TaggerIdentity, Tagging, TagRecord, now
 
 
-def tagged(tagging: Tagging, name: str | None, ours: TaggerIdentity, source: SourceInfo) -> TagRecord:
+def build_record(tagging: Tagging, name: str | None, ours: TaggerIdentity, source: SourceInfo) -> TagRecord:
     """The record of a photo that the model has seen."""
     return TagRecord(
         schema="pawtag.record/1",
@@ -14,11 +14,11 @@ def tagged(tagging: Tagging, name: str | None, ours: TaggerIdentity, source: Sou
         scores=tagging.scores,
         source=source,
         tagged_at=now(),
-        **_by(ours),
+        **_identity_fields(ours),
     )
 
 
-def failed(error: PermanentError, photo: PhotoInfo, ours: TaggerIdentity, source: SourceInfo) -> TagRecord:
+def build_failed_record(error: PermanentError, photo: PhotoInfo, ours: TaggerIdentity, source: SourceInfo) -> TagRecord:
     """The record of a photo that cannot be tagged."""
     return TagRecord(
         schema="pawtag.record/1",
@@ -29,16 +29,16 @@ def failed(error: PermanentError, photo: PhotoInfo, ours: TaggerIdentity, source
         source=source,
         error=Failure(code=error.code, message=str(error)),
         tagged_at=now(),
-        **_by(ours),
+        **_identity_fields(ours),
     )
 
 
-def summary(record: TagRecord) -> str:
+def summarise(record: TagRecord) -> str:
     """A record in a few words, for people."""
     if record.error:
         return f"failed, {record.error.code}: {record.error.message}"
     return ", ".join(f"{tag.label} {tag.score:.2f}" for tag in record.tags) or "no pet"
 
 
-def _by(ours: TaggerIdentity) -> dict[str, object]:
+def _identity_fields(ours: TaggerIdentity) -> dict[str, object]:
     return {"model": ours.model, "labels": ours.labels, "by": ours.by}

@@ -36,7 +36,7 @@ class Teller:
 
     mailbox: Mailbox
     objects: Objects
-    judge: FreshnessPolicy | None
+    policy: FreshnessPolicy | None
     by: str
 
     def tell(self, pages: Pages, checkpoint: ResumePoint, progress: Callable[[int], object]) -> Counter[str]:
@@ -60,10 +60,10 @@ class Teller:
 
     def _verdict(self, ref: PhotoRef) -> str:
         """One object that may not be looked at does not hold up the others: the daemon will say what is wrong."""
-        if self.judge is None:
+        if self.policy is None:
             return SENT
         try:
-            return CURRENT if self.judge.is_current(self.objects.current(ref), ref) else SENT
+            return CURRENT if self.policy.is_current(self.objects.read_stamp(ref), ref) else SENT
         except GoneError:
             return CURRENT
         except PawtagError as error:

@@ -75,15 +75,15 @@ class ObjectSource:
             for task in filter(None, (stopping, taking)):
                 task.cancel()
 
-    def origin(self, ref: PhotoRef) -> SourceInfo:
+    def describe_source(self, ref: PhotoRef) -> SourceInfo:
         """What a record says of the object."""
-        return self._objects.origin(ref)
+        return self._objects.describe_source(ref)
 
     async def read(self, event: Event) -> Payload:
         """The object's bytes as they are now."""
         return await asyncio.to_thread(self._objects.read, event.ref)
 
-    async def done(self, event: Event) -> None:
+    async def ack(self, event: Event) -> None:
         """The object has its record, or is owed none."""
         self._successes += 1
         self._let_go(event)
@@ -104,7 +104,7 @@ class ObjectSource:
     async def reject(self, event: Event, reason: str) -> None:
         """The event can never be dealt with."""
         log.error("%s is left alone: %s", event.ref.uri, reason)
-        await self.done(event)
+        await self.ack(event)
 
     def tell(self, fault: PawtagError | None) -> None:
         """Let /readyz know of a fault in the supply, or of its end."""

@@ -62,7 +62,7 @@ class Objects:
             with suppress(TemporaryError):  # met again, and named, by the photos
                 self.tagging.probe(self._settings.bucket, self._settings.prefix)
 
-    def current(self, ref: PhotoRef) -> Stamp | None:
+    def read_stamp(self, ref: PhotoRef) -> Stamp | None:
         """What is written for the object as it is now; it stays open for `read`, until `close`."""
         if ref.etag is not None:
             return self._stamp(ref, self.tagging.of(ref) if self._writes_tags else {})[0]
@@ -114,7 +114,7 @@ class Objects:
         if opened:
             opened.body.close()
 
-    def origin(self, ref: PhotoRef) -> SourceInfo:
+    def describe_source(self, ref: PhotoRef) -> SourceInfo:
         """What a record says of the object."""
         opened = self._of(ref)
         now = opened.ref if opened else ref

@@ -45,7 +45,7 @@ class QueueSource:
         self._ended = threading.Event()
         self._has_redrive: bool | None = None
         self._named: set[str] = set()
-        self.waiting = 0
+        self.pending = 0
         self.state = SourceState(f"queue {mailbox.url}", "running")
 
     @asynccontextmanager
@@ -70,7 +70,7 @@ class QueueSource:
         """An event for each object that is told of, until `stop` is set. No more is received than is asked for."""
         stopping = asyncio.create_task(stop.wait(), name="queue-stop")
         wait_s = FIRST_WAIT_S
-        waiting: deque[Event] = deque()
+        pending: deque[Event] = deque()
         try:
             while not stop.is_set():
                 receiving = self._call(self._receive)
@@ -88,25 +88,25 @@ class QueueSource:
                     wait_s = min(LONGEST_WAIT_S, 2 * wait_s)
                     continue
                 # All of them before the first: from now on they are kept hidden, however long their turn takes to come.
-                waiting.extend(event for message in messages for event in self._opened(message))
-                while waiting and not stop.is_set():
-                    yield waiting.popleft()
+                pending.extend(event for message in messages for event in self._opened(message))
+                while pending and not stop.is_set():
+                    yield pending.popleft()
         finally:
-            for event in waiting:
+            for event in pending:
                 self._finish(event, 0)
             self._ended.set()
             stopping.cancel()
 
-    def origin(self, ref: PhotoRef) -> SourceInfo:
+    def describe_source(self, ref: PhotoRef) -> SourceInfo:
         """What a record says of the object."""
-        return self._objects.origin(ref)
+        return self._objects.describe_source(ref)
 
     async def read(self, event: Event) -> Payload:
         """The object's bytes as they are now."""
         payload: Payload = await self._call(self._objects.read, event.ref)
         return payload
 
-    async def done(self, event: Event) -> None:
+    async def ack(self, event: Event) -> None:
         """The object has its record, or is owed none."""
         self._finish(event, None)
 
@@ -117,7 +117,7 @@ class QueueSource:
     async def reject(self, event: Event, reason: str) -> None:
         """The event can never be dealt with."""
         log.error("%s is left alone: %s", event.ref.uri, reason)
-        await self.done(event)
+        await self.ack(event)
 
     def _opened(self, message: Message) -> list[Event]:
         """The events of one message."""
@@ -205,7 +205,7 @@ class QueueSource:
 
     async def _ask(self) -> None:
         with suppress(PawtagError):  # the polling names what is wrong with the queue
-            self.waiting, self._has_redrive = await self._call(self._mailbox.ask)
+            self.pending, self._has_redrive = await self._call(self._mailbox.ask)
 
     async def _acknowledge(self) -> None:
         """Delete what is done, ten at a time; what does not get through is tried again the next time."""

@@ -1,6 +1,6 @@
 """The embedded HTTP server: POST /tag, and what an operator asks."""
 
-from pawtag.server.application import Serving, serving
-from pawtag.server.server_state import Desk
+from pawtag.server.application import RunningServer, serve_http
+from pawtag.server.server_state import ServerState
 
-__all__ = ["Desk", "Serving", "serving"]
+__all__ = ["RunningServer", "ServerState", "serve_http"]

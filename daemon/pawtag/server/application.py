@@ -14,35 +14,35 @@ from aiohttp.typedefs import Handler
 from pawtag import __version__
 from pawtag.domain.errors import PawtagError
 from pawtag.log import request_id
-from pawtag.server.auth import EVENTS, OPEN_ROUTES, guard, is_loopback
-from pawtag.server.problems import answer_problems
-from pawtag.server.routes import DESK, routes
-from pawtag.server.server_state import Desk
+from pawtag.server.auth import NOTIFICATIONS_ROUTE, OPEN_ROUTES, build_guard, is_loopback
+from pawtag.server.problems import handle_problems
+from pawtag.server.routes import SERVER_STATE, routes
+from pawtag.server.server_state import ServerState
 
 log = logging.getLogger(__name__)
 
 ID_HEADER = "X-Request-ID"
-SHUTDOWN_S = 2.0  # aiohttp may take it twice; container runtimes kill after ten
-IDLE_S = 30.0
+SHUTDOWN_TIMEOUT_S = 2.0  # aiohttp may take it twice; container runtimes kill after ten
+KEEPALIVE_TIMEOUT_S = 30.0
 # Asked often; a store may post a thousand times a second.
-QUIET_ROUTES = (*OPEN_ROUTES, EVENTS)
-REASONS = {
+UNLOGGED_ROUTES = (*OPEN_ROUTES, NOTIFICATIONS_ROUTE)
+LISTEN_ERRORS = {
     errno.EADDRINUSE: "another program answers there; stop it or choose another server.port",
     errno.EACCES: "this user may not; choose a server.port above 1023",
     errno.EADDRNOTAVAIL: "this machine has no such address; see server.host",
 }
 
 
-def application(desk: Desk) -> web.Application:
+def build_application(state: ServerState) -> web.Application:
     """The application: identified, explained, guarded, routed."""
-    app = web.Application(middlewares=[_identify, answer_problems, guard(desk.settings.server)])
-    app[DESK] = desk
+    app = web.Application(middlewares=[_identify, handle_problems, build_guard(state.settings.server)])
+    app[SERVER_STATE] = state
     app.add_routes(routes)
     return app
 
 
 @dataclass(frozen=True, slots=True)
-class Serving:
+class RunningServer:
     """A server at work: its address, and how to end it before its context does."""
 
     address: str
@@ -50,26 +50,26 @@ class Serving:
 
 
 @asynccontextmanager
-async def serving(desk: Desk) -> AsyncIterator[Serving]:
+async def serve_http(state: ServerState) -> AsyncIterator[RunningServer]:
     """Serve until the context ends. `drain` takes no more requests and answers those in hand.
 
     Raises PawtagError where the port cannot be had.
     """
-    settings = desk.settings.server
+    settings = state.settings.server
     if not is_loopback(settings.host) and settings.api_key is None:
         log.warning("Anyone who reaches %s may post photos: set server.api_key.", settings.host)
     runner = web.AppRunner(
-        application(desk),
+        build_application(state),
         handler_cancellation=True,
         access_log=None,
-        keepalive_timeout=IDLE_S,
-        shutdown_timeout=SHUTDOWN_S,
+        keepalive_timeout=KEEPALIVE_TIMEOUT_S,
+        shutdown_timeout=SHUTDOWN_TIMEOUT_S,
     )
     await runner.setup()
     try:
         await _listen(runner, settings.host, settings.port)
         host, port = runner.addresses[0][:2]
-        yield Serving(f"http://{f'[{host}]' if ':' in host else host}:{port}", runner.cleanup)
+        yield RunningServer(f"http://{f'[{host}]' if ':' in host else host}:{port}", runner.cleanup)
     finally:
         await runner.cleanup()
 
@@ -78,7 +78,7 @@ async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
     try:
         await web.TCPSite(runner, host, port).start()
     except OSError as error:
-        reason = REASONS.get(error.errno or 0, error.strerror or str(error))
+        reason = LISTEN_ERRORS.get(error.errno or 0, error.strerror or str(error))
         raise PawtagError(f"Cannot answer on {host} port {port}: {reason}.") from error
 
 
@@ -91,8 +91,8 @@ async def _identify(request: web.Request, handler: Handler) -> web.StreamRespons
     response = await handler(request)
     response.headers[ID_HEADER] = mark
     response.headers["Server"] = f"pawtag/{__version__}"
-    request.app[DESK].metrics.count_request(_route(request), response.status)
-    level = logging.DEBUG if request.path in QUIET_ROUTES else logging.INFO
+    request.app[SERVER_STATE].metrics.count_request(_route(request), response.status)
+    level = logging.DEBUG if request.path in UNLOGGED_ROUTES else logging.INFO
     log.log(
         level,
         "%s %s: %d in %.0f ms",

@@ -11,7 +11,7 @@ from pawtag.config import ServerSettings
 from pawtag.server.problems import Problem
 
 OPEN_ROUTES = ("/healthz", "/readyz")
-EVENTS = "/events/s3"
+NOTIFICATIONS_ROUTE = "/events/s3"
 
 
 def is_loopback(host: str) -> bool:
@@ -24,7 +24,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def guard(settings: ServerSettings) -> Middleware:
+def build_guard(settings: ServerSettings) -> Middleware:
     """Middleware: 401 without the key, 403 for a strange Host or Origin, before anything else."""
     key = settings.api_key.get_secret_value().encode() if settings.api_key else None
 
@@ -41,7 +41,9 @@ def guard(settings: ServerSettings) -> Middleware:
 
 def _check_key(request: web.Request, key: bytes) -> None:
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    if request.path == EVENTS and "key" in request.query:  # Ceph and SeaweedFS know no header, only an address
+    if (
+        request.path == NOTIFICATIONS_ROUTE and "key" in request.query
+    ):  # Ceph and SeaweedFS know no header, only an address
         scheme, given = "bearer", request.query["key"]
     right = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), key)
     if scheme.lower() != "bearer" or not right:
@@ -56,11 +58,11 @@ def _check_names(request: web.Request, settings: ServerSettings) -> None:
     if not allowed and name not in settings.allowed_hosts and host not in settings.allowed_hosts:
         raise Problem(403, f"This server does not answer to the Host {host!r}; see server.allowed_hosts.")
     origin = request.headers.get("Origin")
-    if origin is not None and _place(origin) != host:
+    if origin is not None and _origin_host(origin) != host:
         raise Problem(403, "This server does not answer to pages of another origin.")
 
 
-def _place(origin: str) -> str | None:
+def _origin_host(origin: str) -> str | None:
     try:
         return urlsplit(origin).netloc
     except ValueError:

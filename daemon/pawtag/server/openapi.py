@@ -38,13 +38,13 @@ TAG_PROBLEMS = {
     "500": "pawtag made a mistake",
     "503": "full, or not ready: Retry-After says when to come again",
 }
-EVENT_PROBLEMS = {
+NOTIFICATION_PROBLEMS = {
     "408": "the events did not arrive in time",
     "413": "more than a megabyte",
     "500": "pawtag made a mistake",
     "503": "not now: post them again",
 }
-PROBLEMS = {"/tag": TAG_PROBLEMS, "/events/s3": EVENT_PROBLEMS}
+PROBLEMS = {"/tag": TAG_PROBLEMS, "/events/s3": NOTIFICATION_PROBLEMS}
 GUARDED = {"401": "no key, or a wrong one", "403": "a Host or Origin that is not answered"}
 OPEN_ROUTES = ("/healthz", "/readyz")
 ANSWERS: dict[str, dict[str, Any]] = {
@@ -60,7 +60,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
 }
 
 
-def description(routes: Iterable[web.AbstractRoute]) -> dict[str, Any]:
+def build_document(routes: Iterable[web.AbstractRoute]) -> dict[str, Any]:
     """The document for the routes that there are."""
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:

@@ -10,7 +10,7 @@ from pawtag.domain.errors import ErrorCode, OverloadedError, PermanentError, Tem
 
 log = logging.getLogger(__name__)
 
-STATUS: dict[ErrorCode, int] = {
+HTTP_STATUS: dict[ErrorCode, int] = {
     "empty": 400,
     "not-an-image": 400,
     "truncated": 400,
@@ -32,7 +32,7 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's own name
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
-def response(problem: Problem) -> web.Response:
+def build_response(problem: Problem) -> web.Response:
     """The problem as an answer."""
     document: dict[str, object] = {
         "type": "about:blank",
@@ -48,23 +48,23 @@ def response(problem: Problem) -> web.Response:
 
 
 @web.middleware
-async def answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def handle_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn whatever a route raises into its problem."""
     try:
         return await handler(request)
     except Problem as problem:
-        return response(problem)
+        return build_response(problem)
     except PermanentError as error:
-        return response(Problem(STATUS.get(error.code, 500), str(error), code=error.code))
+        return build_response(Problem(HTTP_STATUS.get(error.code, 500), str(error), code=error.code))
     except (OverloadedError, TemporaryError) as error:
-        return response(Problem(503, str(error), Retry_After=str(RETRY_AFTER_S)))
+        return build_response(Problem(503, str(error), Retry_After=str(RETRY_AFTER_S)))
     except web.HTTPException as error:
         refusal = Problem(error.status, _detail(error, request))
         refusal.headers |= {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-        return response(refusal)
+        return build_response(refusal)
     except Exception:  # the client is told, the log keeps the rest
         log.exception("Unexpected error in %s %s", request.method, request.path)
-        return response(Problem(500, "pawtag made a mistake; its log says more."))
+        return build_response(Problem(500, "pawtag made a mistake; its log says more."))
 
 
 def _detail(error: web.HTTPException, request: web.Request) -> str:

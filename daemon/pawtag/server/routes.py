@@ -8,16 +8,16 @@ from pawtag.domain.errors import PermanentError
 from pawtag.domain.labels import NONE, rank_labels
 from pawtag.domain.records import SourceInfo, Tagging
 from pawtag.inference.tagger import Tagger
-from pawtag.pipeline.recording import tagged
-from pawtag.server.auth import EVENTS
-from pawtag.server.openapi import description
+from pawtag.pipeline.recording import build_record
+from pawtag.server.auth import NOTIFICATIONS_ROUTE
+from pawtag.server.openapi import build_document
 from pawtag.server.problems import RETRY_AFTER_S, Problem
-from pawtag.server.server_state import Desk
+from pawtag.server.server_state import ServerState
 from pawtag.server.uploads import read_photo
 
-DESK = web.AppKey("desk", Desk)
+SERVER_STATE = web.AppKey("desk", ServerState)
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
-DETAILS = ("labels", "record")
+DETAIL_LEVELS = ("labels", "record")
 
 routes = web.RouteTableDef()
 
@@ -25,35 +25,35 @@ routes = web.RouteTableDef()
 @routes.post("/tag")
 async def tag(request: web.Request) -> web.Response:
     """Tag the photo in the request: a list of labels, or the whole record with `?detail=record`."""
-    desk, detail = request.app[DESK], request.query.get("detail", "labels")
-    if detail not in DETAILS:
-        raise Problem(400, f"There is no detail {detail!r}; there are {', '.join(DETAILS)}.")
-    _ready(desk)
-    with desk.holding() as take:
-        data = await read_photo(request, desk.settings.server, take)
-        tagger = _ready(desk)  # the model may have changed while the photo came in
-        with desk.place():
-            tagging = await _tagging(tagger, data)
+    state, detail = request.app[SERVER_STATE], request.query.get("detail", "labels")
+    if detail not in DETAIL_LEVELS:
+        raise Problem(400, f"There is no detail {detail!r}; there are {', '.join(DETAIL_LEVELS)}.")
+    _require_tagger(state)
+    with state.reserve_memory() as take:
+        data = await read_photo(request, state.settings.server, take)
+        tagger = _require_tagger(state)  # the model may have changed while the photo came in
+        with state.reserve_slot():
+            tagging = await _tag_interactively(tagger, data)
     if detail == "record":
-        record = tagged(tagging, None, tagger.identity, SourceInfo(kind="request"))
+        record = build_record(tagging, None, tagger.identity, SourceInfo(kind="request"))
         return web.json_response(record.to_document())
-    return web.json_response(rank_labels(tagging.scores, tagging.tags, desk.settings.labels.min_score))
+    return web.json_response(rank_labels(tagging.scores, tagging.tags, state.settings.labels.min_score))
 
 
-@routes.post(EVENTS)
+@routes.post(NOTIFICATIONS_ROUTE)
 async def events(request: web.Request) -> web.Response:
     """Take in the events that a store pushes; answered once they are safe on the disk."""
-    desk = request.app[DESK]
-    if desk.settings.s3.bucket is None or desk.settings.server.api_key is None:
+    state = request.app[SERVER_STATE]
+    if state.settings.s3.bucket is None or state.settings.server.api_key is None:
         raise Problem(403, "Events are taken only where s3.bucket and server.api_key are set.")
-    if desk.events is None:
-        raise Problem(503, f"Not ready: {desk.loading}.", Retry_After=str(RETRY_AFTER_S))
+    if state.accept_notification is None:
+        raise Problem(503, f"Not ready: {state.unready_reason}.", Retry_After=str(RETRY_AFTER_S))
     try:
-        async with asyncio.timeout(desk.settings.server.read_timeout_s):
+        async with asyncio.timeout(state.settings.server.read_timeout_s):
             body = await request.read()
     except TimeoutError as error:
         raise Problem(408, "The events did not arrive in time.", Connection="close") from error
-    return web.json_response({"photos": await desk.events(body)})
+    return web.json_response({"photos": await state.accept_notification(body)})
 
 
 @routes.get("/healthz")
@@ -65,26 +65,26 @@ async def healthz(_: web.Request) -> web.Response:
 @routes.get("/readyz")
 async def readyz(request: web.Request) -> web.Response:
     """Whether photos are tagged now, by which model, and how the sources are."""
-    document = request.app[DESK].readiness()
+    document = request.app[SERVER_STATE].describe_readiness()
     return web.json_response(document, status=200 if document["ready"] else 503)
 
 
 @routes.get("/metrics")
 async def metrics(request: web.Request) -> web.Response:
     """The daemon's numbers, in Prometheus' text format."""
-    return web.Response(body=request.app[DESK].metrics.render(), headers={"Content-Type": EXPOSITION})
+    return web.Response(body=request.app[SERVER_STATE].metrics.render(), headers={"Content-Type": EXPOSITION})
 
 
 @routes.get("/openapi.json")
 async def openapi(request: web.Request) -> web.Response:
     """What this server says of itself, as OpenAPI 3.1."""
-    return web.json_response(description(request.app.router.routes()))
+    return web.json_response(build_document(request.app.router.routes()))
 
 
 @routes.get("/labels")
 async def labels(request: web.Request) -> web.Response:
     """The groups and their labels."""
-    found = request.app[DESK].labels
+    found = request.app[SERVER_STATE].labels
     groups = [
         {
             "name": name,
@@ -97,7 +97,7 @@ async def labels(request: web.Request) -> web.Response:
     return web.json_response({"fingerprint": found.fingerprint, "groups": groups})
 
 
-async def _tagging(tagger: Tagger, data: bytes) -> Tagging:
+async def _tag_interactively(tagger: Tagger, data: bytes) -> Tagging:
     try:
         tagging = await tagger.tag(data, interactive=True)
     except PermanentError:
@@ -107,7 +107,7 @@ async def _tagging(tagger: Tagger, data: bytes) -> Tagging:
     return tagging
 
 
-def _ready(desk: Desk) -> Tagger:
-    if desk.tagger is None:
-        raise Problem(503, f"Not ready: {desk.loading}.", Retry_After=str(RETRY_AFTER_S))
-    return desk.tagger
+def _require_tagger(state: ServerState) -> Tagger:
+    if state.tagger is None:
+        raise Problem(503, f"Not ready: {state.unready_reason}.", Retry_After=str(RETRY_AFTER_S))
+    return state.tagger

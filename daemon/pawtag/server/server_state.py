@@ -12,10 +12,10 @@ from pawtag.domain.ports import DownloadProgress, SourceState
 from pawtag.inference.tagger import Tagger
 from pawtag.metrics import Metrics
 
-BYTES_IN_HAND = 512 * 1024 * 1024
+MAX_BYTES_IN_FLIGHT = 512 * 1024 * 1024
 
 
-class Work(Protocol):
+class TrackedSource(Protocol):
     """A source that is worked off, as far as the server asks."""
 
     @property
@@ -23,12 +23,12 @@ class Work(Protocol):
         """How it is now."""
 
     @property
-    def in_hand(self) -> int:
+    def in_flight(self) -> int:
         """How many of its photos are being worked on."""
 
 
 @dataclass(slots=True)
-class Desk:
+class ServerState:
     """The daemon as the server sees it. `tagger` is None while the model loads."""
 
     settings: Settings
@@ -37,59 +37,59 @@ class Desk:
     tagger: Tagger | None = None
     engine: str = ""
     calibrated: bool = False
-    loading: str = "the model is loading"
+    unready_reason: str = "the model is loading"
     download: Callable[[], DownloadProgress | None] = lambda: None
-    sources: tuple[Work, ...] = ()
-    events: Callable[[bytes], Awaitable[int]] | None = None
+    sources: tuple[TrackedSource, ...] = ()
+    accept_notification: Callable[[bytes], Awaitable[int]] | None = None
     """Takes in what a store pushes; None where no bucket is set."""
-    in_hand: int = 0
-    bytes_in_hand: int = 0
+    in_flight: int = 0
+    bytes_in_flight: int = 0
 
     def __post_init__(self) -> None:
         """Let the metrics ask here."""
         self.metrics.watch(
-            in_flight=lambda: self.in_hand + sum(source.in_hand for source in self.sources),
-            ready=lambda: self.readiness()["ready"],
+            in_flight=lambda: self.in_flight + sum(source.in_flight for source in self.sources),
+            ready=lambda: self.describe_readiness()["ready"],
         )
         self.metrics.watch_download(
             lambda: progress.done_bytes if (progress := self.download()) else 0,
             lambda: (progress.total_bytes or 0) if (progress := self.download()) else 0,
         )
 
-    def open(self, tagger: Tagger, engine: str, *sources: Work, calibrated: bool) -> None:
+    def activate(self, tagger: Tagger, engine: str, *sources: TrackedSource, calibrated: bool) -> None:
         """From now on photos are tagged by this model, which works off these sources too."""
         self.tagger, self.engine, self.calibrated, self.sources = tagger, engine, calibrated, sources
         self.metrics.set_model(tagger.identity.model, engine)
 
     @contextmanager
-    def holding(self) -> Iterator[Callable[[int], None]]:
+    def reserve_memory(self) -> Iterator[Callable[[int], None]]:
         """Memory for a body; gives what is to be told of each piece, and raises OverloadedError when there is no more."""
         taken_bytes = 0
 
         def take(size_bytes: int) -> None:
             nonlocal taken_bytes
             taken_bytes += size_bytes
-            self.bytes_in_hand += size_bytes
-            if self.bytes_in_hand > BYTES_IN_HAND:
+            self.bytes_in_flight += size_bytes
+            if self.bytes_in_flight > MAX_BYTES_IN_FLIGHT:
                 raise OverloadedError("The photos in hand fill the memory that they may take; come again.")
 
         try:
             yield take
         finally:
-            self.bytes_in_hand -= taken_bytes
+            self.bytes_in_flight -= taken_bytes
 
     @contextmanager
-    def place(self) -> Iterator[None]:
+    def reserve_slot(self) -> Iterator[None]:
         """One of the bounded places for photos that wait for the model. Raises OverloadedError when all are taken."""
-        if self.in_hand >= self.settings.limits.waiting:
-            raise OverloadedError(f"{self.in_hand} photos wait already; come again.")
-        self.in_hand += 1
+        if self.in_flight >= self.settings.limits.waiting:
+            raise OverloadedError(f"{self.in_flight} photos wait already; come again.")
+        self.in_flight += 1
         try:
             yield
         finally:
-            self.in_hand -= 1
+            self.in_flight -= 1
 
-    def readiness(self) -> dict[str, Any]:
+    def describe_readiness(self) -> dict[str, Any]:
         """The document of /readyz: not ready while the model loads, or while a source is lost.
 
         While the wanted model is on its way, `download` tells how far it is.
@@ -97,8 +97,8 @@ class Desk:
         states = [source.state for source in self.sources]
         lost = next((state.reason for state in states if state.state == "lost"), None)
         progress = self.download()
-        loading = f"the model is being downloaded: {progress}" if progress else self.loading
-        reason = lost if self.tagger else loading
+        unready_reason = f"the model is being downloaded: {progress}" if progress else self.unready_reason
+        reason = lost if self.tagger else unready_reason
         return {
             "ready": reason is None,
             "reason": reason,

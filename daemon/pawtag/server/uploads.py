@@ -12,7 +12,7 @@ from pawtag.config import ServerSettings
 from pawtag.server.problems import Problem
 
 FIELD = "file"
-MOST_PARTS = 100
+MAX_PARTS = 100
 FORM = "multipart/form-data"
 
 
@@ -67,16 +67,16 @@ class _Reading:
     async def _from_form(self) -> bytes:
         photos: list[bytes] = []
         reader = await self._request.multipart()
-        for _ in range(MOST_PARTS):
+        for _ in range(MAX_PARTS):
             part = await reader.next()
             if part is None:
-                return _only(photos)
+                return _require_one(photos)
             if not isinstance(part, BodyPartReader):
                 raise Problem(400, "The form holds a form of its own.")
             content = await self._content(part)
             if part.name == FIELD:
                 photos.append(content)
-        raise Problem(400, f"The form has more than {MOST_PARTS} parts.", Connection="close")
+        raise Problem(400, f"The form has more than {MAX_PARTS} parts.", Connection="close")
 
     async def _content(self, part: BodyPartReader) -> bytes:
         content = bytearray()
@@ -93,7 +93,7 @@ class _Reading:
             raise _too_large(self._limit)
 
 
-def _only(photos: list[bytes]) -> bytes:
+def _require_one(photos: list[bytes]) -> bytes:
     if len(photos) != 1:
         count = "no photo" if not photos else f"{len(photos)} photos"
         raise Problem(400, f"The form holds {count} in the field {FIELD!r}; send one.")

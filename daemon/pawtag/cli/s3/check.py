@@ -32,7 +32,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
             wrong += _say(preflight.of_notification(s3, uri, arn))
     if uri:
         print(f"s3://{uri[0]}/{uri[1]}")
-        listing = s3_wiring.listing_of(settings, uri, ())
+        listing = s3_wiring.build_listing(settings, uri, ())
         wrong += sum(_say(finding) for finding in preflight.of_bucket(s3, settings.s3, listing))
     return 1 if wrong else 0
 

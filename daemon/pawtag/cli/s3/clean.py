@@ -18,7 +18,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     """Remove them, or with `--dry-run` name them, and say how many there were."""
     bucket, prefix = parsed(arguments.place)
     settings = narrowed(settings, (bucket, prefix))
-    client, objects = Client("s3", settings.s3, most_connections=2), s3_wiring.objects_of(settings)
+    client, objects = Client("s3", settings.s3, most_connections=2), s3_wiring.build_objects(settings)
     records = (settings.s3.sidecar_bucket or bucket, settings.s3.sidecar_prefix + prefix)
     is_within = records[0] == bucket and records[1].startswith(prefix)
     count: Counter[str] = Counter()

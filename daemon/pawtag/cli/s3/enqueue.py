@@ -34,11 +34,11 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
         raise ConfigError("Which queue? Set s3.queue_url, or name it with --queue-url.")
     settings = narrowed(settings, uri)
     ours = with_wanted_model(settings).tagger.identity
-    pages = s3_wiring.pages_of(settings, uri, arguments.storage_class, arguments.inventory)
-    judge = None if arguments.all else FreshnessPolicy(ours, now())
-    teller = Teller(s3_wiring.mailbox_of(settings, url), s3_wiring.objects_of(settings), judge, ours.by)
+    pages = s3_wiring.open_pages(settings, uri, arguments.storage_class, arguments.inventory)
+    policy = None if arguments.all else FreshnessPolicy(ours, now())
+    teller = Teller(s3_wiring.build_queue(settings, url), s3_wiring.build_objects(settings), policy, ours.by)
     what = (arguments.uri, url, str(arguments.inventory), str(settings.s3.endpoint_url), ours.by, str(arguments.all))
-    checkpoint = ResumePoint(s3_wiring.state_of(settings), "enqueue", *what, *arguments.storage_class)
+    checkpoint = ResumePoint(s3_wiring.s3_state_dir(settings), "enqueue", *what, *arguments.storage_class)
     begin(checkpoint, anew=arguments.anew)
     with tqdm(unit=" photos", disable=None, dynamic_ncols=True) as bar:
         try:

@@ -47,11 +47,11 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     uri = parsed(arguments.uri)
     settings = narrowed(settings, uri)
     if arguments.dry_run:
-        listing = s3_wiring.listing_of(settings, uri, arguments.storage_class)
+        listing = s3_wiring.build_listing(settings, uri, arguments.storage_class)
         _preview(listing, arguments, settings)
         return 0
     loaded = with_wanted_model(settings)
-    state, by = s3_wiring.state_of(settings), loaded.tagger.identity.by
+    state, by = s3_wiring.s3_state_dir(settings), loaded.tagger.identity.by
     checkpoint = ResumePoint(state, "scan", arguments.uri, str(settings.s3.endpoint_url), by, *arguments.storage_class)
     begin(checkpoint, anew=arguments.anew)
     asyncio.run(_scan(settings, loaded, uri, arguments.storage_class, checkpoint))
@@ -102,15 +102,15 @@ async def _scan(
     threads = ThreadPoolExecutor(settings.s3.concurrency + SPARE_THREADS)
     asyncio.get_running_loop().set_default_executor(threads)
     async with loaded.tagger.run():
-        work = s3_wiring.scan_work(settings, loaded.tagger, uri, classes, checkpoint)
-        listing = s3_wiring.listing_of(settings, uri, classes)
+        work = s3_wiring.build_listing_runner(settings, loaded.tagger, uri, classes, checkpoint)
+        listing = s3_wiring.build_listing(settings, uri, classes)
         with _bar(listing, checkpoint) as bar:
             work.supply.on_finished = bar.update
             try:
-                await work.pipeline.run(asyncio.Event())
+                await work.worker.run(asyncio.Event())
             finally:
                 checkpoint.save()
-    counts = work.pipeline.counts
+    counts = work.worker.counts
     print(
         f"{work.supply.looked_at} photos: {counts.tagged} tagged, {counts.no_pet} without a pet, {counts.failed} failed"
     )
@@ -120,7 +120,7 @@ async def _scan(
         checkpoint.forget()
     if work.source.given_up:
         raise PawtagError(
-            f"{work.source.given_up} photos could not be finished: {work.pipeline.last_fault} Run it again to try them."
+            f"{work.source.given_up} photos could not be finished: {work.worker.last_error} Run it again to try them."
         )
 
 
