@@ -36,7 +36,7 @@ def store(address, monkeypatch):
     """An empty bucket whose uploads are told to a queue, and clients of both."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "pawtag")
-    monkeypatch.setattr("pawtag.s3.in_flight.AGAIN_S", 1.0)
+    monkeypatch.setattr("pawtag.s3.in_flight.RECEIVE_AGAIN_S", 1.0)
     how = {"endpoint_url": address, "region_name": REGION}
     s3, sqs = boto3.client("s3", config=Config(s3={"addressing_style": "path"}), **how), boto3.client("sqs", **how)
     urllib.request.urlopen(urllib.request.Request(f"{address}/moto-api/reset", method="POST")).read()

@@ -59,9 +59,9 @@ def _commands() -> dict[str, ModuleType]:
 
 
 def _parser(known: dict[str, ModuleType]) -> argparse.ArgumentParser:
-    from pawtag.cli import options
+    from pawtag.cli import build_common_options
 
-    everywhere = options()
+    everywhere = build_common_options()
     parser = argparse.ArgumentParser("pawtag", description="Tags pet photos.", parents=[everywhere])
     parser.add_argument("--version", action="version", version=f"pawtag {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -17,9 +17,9 @@ from pawtag.domain.errors import ConfigError, PawtagError
 from pawtag.files import write_atomically
 
 ADDED, REMOVED = "+", "-"
-WORTH_COMPACTING = 20_000
-LARGEST_BYTES = 64 * 1024 * 1024
-SAVED_AT_MOST_S = 2.0
+MIN_LINES_TO_COMPACT = 20_000
+MAX_DEAD_LETTERS_BYTES = 64 * 1024 * 1024
+SAVE_INTERVAL_S = 2.0
 
 
 class Journal:
@@ -35,7 +35,7 @@ class Journal:
             raise ConfigError(f"Another pawtag works with {path}; give each its own state.dir.") from error
         self._path = path
         self._file: BinaryIO | None = None
-        self.names = _replayed(path)
+        self.names = _replay(path)
         self._compact()
         self._unwritten: list[str] = []
         self._waiting: list[asyncio.Future[None]] = []
@@ -81,7 +81,7 @@ class Journal:
                 _settle(waiting, error)
             else:
                 _settle(waiting, None)
-            if self._lines > max(WORTH_COMPACTING, 4 * len(self.names)):
+            if self._lines > max(MIN_LINES_TO_COMPACT, 4 * len(self.names)):
                 with suppress(OSError):  # a full disk: the old file goes on
                     self._compact()
 
@@ -107,10 +107,10 @@ class DeadLetters:
         """Nothing is written before the first."""
         self.path = path
 
-    def bury(self, letter: dict[str, Any]) -> None:
+    def add(self, letter: dict[str, Any]) -> None:
         """Append one; it is on the disk when this returns. A file that is full gives way, once. Raises OSError."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        if self.path.exists() and self.path.stat().st_size >= LARGEST_BYTES:
+        if self.path.exists() and self.path.stat().st_size >= MAX_DEAD_LETTERS_BYTES:
             self.path.replace(f"{self.path}.old")
         with self.path.open("ab") as file:
             file.write((json.dumps(letter) + "\n").encode())
@@ -132,7 +132,7 @@ def _line(sign: str, name: str) -> str:
     return f"{sign}{json.dumps(name)}\n"
 
 
-def _replayed(path: Path) -> dict[str, None]:
+def _replay(path: Path) -> dict[str, None]:
     """The names that were added and not removed, in their order; a line that a kill cut short counts for nothing."""
     names: dict[str, None] = {}
     content = path.read_bytes() if path.exists() else b""
@@ -171,7 +171,7 @@ class ResumePoint:
         before = self.position
         while self._open and self._open[0][1] <= 0:
             self.position = self._open.popleft()[0]
-        if self.position != before and time.monotonic() - self._saved_at_s >= SAVED_AT_MOST_S:
+        if self.position != before and time.monotonic() - self._saved_at_s >= SAVE_INTERVAL_S:
             self.save()
 
     def save(self) -> None:

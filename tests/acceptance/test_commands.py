@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(180)
 def test_tag_prints_what_it_found(tmp_path, chelsea):
     """A line a file, in the order given; exit 1 when one of them failed."""
     (tmp_path / "broken.jpg").write_bytes(b"broken")
-    found = command("tag", "broken.jpg", chelsea, base_dir=tmp_path)
+    found = command("tag", "broken.jpg", chelsea, home=tmp_path)
     lines = found.stdout.decode().splitlines()
     assert found.returncode == 1
     assert lines[0].startswith("broken.jpg: failed, not-an-image")
@@ -29,7 +29,7 @@ def test_tag_prints_what_it_found(tmp_path, chelsea):
 
 def test_tag_json_prints_a_record_a_line(tmp_path, chelsea):
     """The record of the contract; - reads standard input and has no name."""
-    found = command("tag", "--json", chelsea, "-", base_dir=tmp_path, stdin=chelsea.read_bytes())
+    found = command("tag", "--json", chelsea, "-", home=tmp_path, stdin=chelsea.read_bytes())
     first, second = (json.loads(line) for line in found.stdout.decode().splitlines())
     assert found.returncode == 0
     assert (first["photo"]["name"], second["photo"]["name"]) == ("chelsea.png", None)
@@ -39,7 +39,7 @@ def test_tag_json_prints_a_record_a_line(tmp_path, chelsea):
 
 def test_tag_of_a_file_that_is_not_there(tmp_path):
     """A failed record, exit 1."""
-    found = command("tag", "--json", "absent.jpg", base_dir=tmp_path)
+    found = command("tag", "--json", "absent.jpg", home=tmp_path)
     assert found.returncode == 1
     assert json.loads(found.stdout)["error"]["code"] == "unreadable"
 
@@ -50,39 +50,39 @@ def test_scan_brings_a_folder_up_to_date_once(tmp_path, chelsea):
     folder.mkdir()
     shutil.copy2(chelsea, folder / "a.png")
     (folder / "b.jpg").write_bytes(b"broken")
-    preview = command("scan", "--dry-run", folder, base_dir=tmp_path)
+    preview = command("scan", "--dry-run", folder, home=tmp_path)
     assert "2 photos would be tagged" in preview.stdout.decode()
     assert len(list(folder.iterdir())) == 2
-    first = command("scan", folder, base_dir=tmp_path, PAWTAG_FOLDER__QUIET_S="0.2")
+    first = command("scan", folder, home=tmp_path, PAWTAG_FOLDER__QUIET_S="0.2")
     assert (first.returncode, first.stdout.decode()) == (0, "1 tagged, 0 without a pet, 1 failed\n")
-    second = command("scan", folder, base_dir=tmp_path)
+    second = command("scan", folder, home=tmp_path)
     assert second.stdout.decode() == "0 tagged, 0 without a pet, 0 failed\n"
     assert json.loads((folder / "a.png.json").read_text())["tags"][0]["label"] == "cat"
 
 
 def test_config_shows_checks_and_describes(tmp_path):
     """show prints TOML, check says all is right, schema is a JSON Schema."""
-    shown = command("config", "show", base_dir=tmp_path, PAWTAG_SERVER__API_KEY="hunter2")
+    shown = command("config", "show", home=tmp_path, PAWTAG_SERVER__API_KEY="hunter2")
     assert 'id = "openai/clip-vit-base-patch32"' in shown.stdout.decode()
     assert "hunter2" not in shown.stdout.decode()
-    assert b"are right" in command("config", "check", base_dir=tmp_path).stdout
-    assert json.loads(command("config", "schema", base_dir=tmp_path).stdout)["properties"]["folder"]
+    assert b"are right" in command("config", "check", home=tmp_path).stdout
+    assert json.loads(command("config", "schema", home=tmp_path).stdout)["properties"]["folder"]
 
 
 def test_model_show_says_which_model_tags(tmp_path):
     """Its name, engine, digest, whether it is calibrated."""
-    shown = json.loads(command("model", "show", "--json", "--model", "embedded", base_dir=tmp_path).stdout)
+    shown = json.loads(command("model", "show", "--json", "--model", "embedded", home=tmp_path).stdout)
     assert (shown["id"], shown["calibrated"], len(shown["digest"])) == ("embedded", True, 64)
 
 
 def test_version():
     """From one place."""
-    assert command("--version", base_dir=ROOT).stdout.decode() == f"pawtag {__version__}\n"
+    assert command("--version", home=ROOT).stdout.decode() == f"pawtag {__version__}\n"
 
 
 def test_help_names_every_command():
     """And does not load torch on the way."""
-    said = command("--help", base_dir=ROOT, PYTHONPROFILEIMPORTTIME="1")
+    said = command("--help", home=ROOT, PYTHONPROFILEIMPORTTIME="1")
     for name in ("run", "tag", "scan", "config", "model"):
         assert name in said.stdout.decode()
     assert "pawtag.cli.run" in said.stderr.decode()
@@ -104,7 +104,7 @@ def test_a_scan_of_a_folder_that_cannot_be_written_ends(tmp_path, chelsea):
     shutil.copy(chelsea, folder)
     (tmp_path / "blocked").write_text("a file")
     settings = {"PAWTAG_SIDECAR__DIR": str(tmp_path / "blocked"), "PAWTAG_FOLDER__QUIET_S": "0.1"}
-    found = command("scan", folder, base_dir=tmp_path, **settings)
+    found = command("scan", folder, home=tmp_path, **settings)
     assert found.returncode == 1
     assert b"1 photos could not be finished" in found.stderr
 
@@ -123,8 +123,8 @@ def test_the_wheel_carries_the_model(tmp_path):
     )
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
     for name in (
-        "models/embedded/model.safetensors",
-        "models/embedded/tokenizer.json",
+        "inference/embedded/model.safetensors",
+        "inference/embedded/tokenizer.json",
         "defaults/labels.toml",
         "inference/self_test.png",
     ):
@@ -137,7 +137,7 @@ def tagged_folder(home: Path, chelsea: Path, **settings: str) -> Path:
     folder.mkdir()
     for name in ("a.png", "b.png"):
         shutil.copy2(chelsea, folder / name)
-    assert command("scan", folder, base_dir=home, PAWTAG_FOLDER__QUIET_S="0.2", **settings).returncode == 0
+    assert command("scan", folder, home=home, PAWTAG_FOLDER__QUIET_S="0.2", **settings).returncode == 0
     return folder
 
 
@@ -148,14 +148,14 @@ def test_clean_takes_back_exactly_what_pawtag_wrote(tmp_path, chelsea):
     mine = folder / "b.png.json"
     mine.write_text(json.dumps(json.loads(mine.read_text()) | {"corrected": {"species": ["dog"]}}))
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    preview = command("clean", "--dry-run", folder, base_dir=tmp_path)
+    preview = command("clean", "--dry-run", folder, home=tmp_path)
     assert (preview.returncode, preview.stdout.decode().splitlines()[0]) == (0, str(folder / "a.png.json"))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-    found = command("clean", folder, base_dir=tmp_path)
+    found = command("clean", folder, home=tmp_path)
     assert found.stdout.decode().splitlines()[0] == "1 files were removed"
     assert "1 sidecars hold corrections" in found.stdout.decode()
     assert {path.name for path in folder.iterdir()} == {"a.png", "b.png", "b.png.json", "c.jpg.json"}
-    command("clean", "--corrected", folder, base_dir=tmp_path)
+    command("clean", "--corrected", folder, home=tmp_path)
     assert {path.name for path in folder.iterdir()} == {"a.png", "b.png", "c.jpg.json"}
 
 
@@ -163,12 +163,12 @@ def test_prune_removes_the_sidecars_of_photos_that_are_gone(tmp_path, chelsea):
     """Not those with a correction; and none at all where no photo is there: a disk that is not mounted."""
     folder = tagged_folder(tmp_path, chelsea)
     (folder / "a.png").rename(folder / "c.png")
-    found = command("scan", "--prune", folder, base_dir=tmp_path, PAWTAG_FOLDER__QUIET_S="0.2")
+    found = command("scan", "--prune", folder, home=tmp_path, PAWTAG_FOLDER__QUIET_S="0.2")
     assert found.stdout.decode().splitlines() == ["1 tagged, 0 without a pet, 0 failed", "1 files were removed"]
     assert {path.name for path in folder.iterdir()} == {"b.png", "b.png.json", "c.png", "c.png.json"}
     for photo in folder.glob("*.png"):
         photo.unlink()
-    refused = command("scan", "--prune", folder, base_dir=tmp_path)
+    refused = command("scan", "--prune", folder, home=tmp_path)
     assert refused.returncode == 1
     assert "is it mounted" in refused.stderr.decode()
     assert {path.name for path in folder.iterdir()} == {"b.png.json", "c.png.json"}
@@ -181,12 +181,12 @@ def test_another_content_of_the_same_size_and_time_is_found_by_verify(tmp_path, 
     photo.write_bytes(photo.read_bytes()[:-1] + b"x")
     os.utime(photo, ns=(times.st_atime_ns, times.st_mtime_ns))
     untouched = (folder / "b.png.json").stat().st_mtime_ns
-    assert "0 photos would" in command("scan", "--dry-run", folder, base_dir=tmp_path).stdout.decode()
-    assert "1 photos would" in command("scan", "--dry-run", "--verify", folder, base_dir=tmp_path).stdout.decode()
-    found = command("scan", "--verify", folder, base_dir=tmp_path, PAWTAG_FOLDER__QUIET_S="0.2")
+    assert "0 photos would" in command("scan", "--dry-run", folder, home=tmp_path).stdout.decode()
+    assert "1 photos would" in command("scan", "--dry-run", "--verify", folder, home=tmp_path).stdout.decode()
+    found = command("scan", "--verify", folder, home=tmp_path, PAWTAG_FOLDER__QUIET_S="0.2")
     assert found.stdout.decode() == "1 tagged, 0 without a pet, 0 failed\n"
     assert (folder / "b.png.json").stat().st_mtime_ns == untouched
-    again = command("scan", "--verify", folder, base_dir=tmp_path)
+    again = command("scan", "--verify", folder, home=tmp_path)
     assert again.stdout.decode() == "0 tagged, 0 without a pet, 0 failed\n"
 
 
@@ -199,6 +199,6 @@ def test_a_mirror_tree_is_cleaned_of_the_part_that_is_asked_for(tmp_path, chelse
     folder = tagged_folder(tmp_path, chelsea, **mirrored)
     assert (tmp_path / "mirror/pets/a.png.json").is_file()
     assert {path.name for path in folder.iterdir()} == {"a.png", "b.png"}
-    found = command("clean", folder, base_dir=tmp_path, **mirrored)
+    found = command("clean", folder, home=tmp_path, **mirrored)
     assert found.stdout.decode() == "2 files were removed\n"
     assert not (tmp_path / "mirror/pets/a.png.json").exists()

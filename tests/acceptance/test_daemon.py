@@ -158,7 +158,7 @@ def test_an_interrupt_ends_it_too(tmp_path):
 )
 def test_a_mistake_is_one_clear_sentence(tmp_path, arguments, code, said):
     """Exit 2 for wrong usage and settings, 1 for a failure; no traceback."""
-    found = command(*arguments, base_dir=tmp_path, PAWTAG_MODEL__FALLBACK="none" if code == 1 else "embedded")
+    found = command(*arguments, home=tmp_path, PAWTAG_MODEL__FALLBACK="none" if code == 1 else "embedded")
     assert found.returncode == code
     assert said in found.stderr.decode()
     assert "Traceback" not in found.stderr.decode()
@@ -169,7 +169,7 @@ def test_a_taken_port_is_named(tmp_path):
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
-        found = command("run", "--port", listening.getsockname()[1], base_dir=tmp_path)
+        found = command("run", "--port", listening.getsockname()[1], home=tmp_path)
     assert found.returncode == 1
     assert "another program answers there" in found.stderr.decode()
 

@@ -37,7 +37,7 @@ def small(tmp_path_factory):
 
 
 @pytest.fixture
-def base_dir(tmp_path):
+def home(tmp_path):
     """A user's folder with few labels, so that their prompts are embedded in no time."""
     (tmp_path / "labels.toml").write_text(FEW_LABELS)
     (tmp_path / "photos").mkdir()
@@ -149,7 +149,7 @@ def test_without_a_fallback_it_is_not_ready_before_the_model_is_there(home, smal
 def test_without_a_fallback_an_unreachable_hub_ends_the_start(home, address):
     """Exit 1 within 20 seconds, in one sentence."""
     started = time.monotonic()
-    found = command("run", "--port", "0", base_dir=home, **online(address, home, PAWTAG_MODEL__FALLBACK="none"))
+    found = command("run", "--port", "0", home=home, **online(address, home, PAWTAG_MODEL__FALLBACK="none"))
     assert found.returncode == 1
     assert "cannot be reached" in found.stderr.decode()
     assert "Traceback" not in found.stderr.decode()
@@ -186,7 +186,7 @@ def test_a_model_that_does_not_hold_together_never_takes_over(home, small, tmp_p
 def test_a_damaged_model_in_the_cache_is_downloaded_again(home, small):
     """A disk's flipped bit: the embedded model serves meanwhile, then the mended one takes over."""
     with fake_hub(small) as hub:
-        assert command("model", "pull", base_dir=home, **online(hub, home)).returncode == 0
+        assert command("model", "pull", home=home, **online(hub, home)).returncode == 0
         blob = next((home / "hf").rglob("model.safetensors")).resolve()
         blob.write_bytes(blob.read_bytes()[:-1] + b"x")
         with daemon(home, **online(hub, home)) as running:
@@ -199,13 +199,13 @@ def test_pull_brings_the_model_and_says_where_it_is(home, small):
     """Through a line that breaks; the second time there is nothing to do."""
     with fake_hub(small) as hub:
         hub.faults = [("GET /cdn", cut(1000))]
-        found = command("model", "pull", base_dir=home, **online(hub, home))
+        found = command("model", "pull", home=home, **online(hub, home))
         assert found.returncode == 0, found.stderr
         assert (found.stdout.decode().strip()).endswith(COMMIT)
         asked = len(hub.requests)
-        assert command("model", "pull", base_dir=home, **online(hub, home)).returncode == 0
+        assert command("model", "pull", home=home, **online(hub, home)).returncode == 0
         assert len(hub.requests) == asked
-    shown = command("model", "show", "--json", base_dir=home, **online("http://127.0.0.1:9", home))
+    shown = command("model", "show", "--json", home=home, **online("http://127.0.0.1:9", home))
     assert json.loads(shown.stdout)["revision"] == COMMIT
 
 
@@ -213,7 +213,7 @@ def test_pull_of_what_is_not_there_says_so(home, small):
     """Exit 1, one sentence."""
     with fake_hub(small) as hub:
         hub.faults = [("HEAD", status(401, X_Error_Code="RepoNotFound"))]
-        found = command("model", "pull", base_dir=home, **online(hub, home))
+        found = command("model", "pull", home=home, **online(hub, home))
     assert found.returncode == 1
     assert "HF_TOKEN" in found.stderr.decode()
     assert "Traceback" not in found.stderr.decode()
@@ -227,21 +227,21 @@ def test_check_measures_on_labelled_photos_and_writes_what_it_proposes(tmp_path,
     (tmp_path / "grey.png").write_bytes(grey())
     rows = ["file,species,coat", *["cat.png,cat,short-hair"] * 12, *["grey.png,none,"] * 12]
     (tmp_path / "mine.csv").write_text("\n".join(rows))
-    found = command("model", "check", "--labelled", "mine.csv", "--write", base_dir=tmp_path)
+    found = command("model", "check", "--labelled", "mine.csv", "--write", home=tmp_path)
     assert found.returncode == 0, found.stderr
     assert "pets tagged right: 12 of 12" in found.stdout.decode()
     text = (tmp_path / "config/pawtag.toml").read_text()
     assert text.startswith('# mine\n[model]\nid = "embedded" # the small one\n')
-    shown = json.loads(command("model", "show", "--json", base_dir=tmp_path).stdout)
+    shown = json.loads(command("model", "show", "--json", home=tmp_path).stdout)
     assert f"threshold = {shown['threshold']}\ntemperature = {shown['temperature']}" in text
     assert shown["calibrated"] is True
 
 
 def test_check_without_photos_verifies_the_model(tmp_path):
     """Whole, and with its known answer."""
-    found = command("model", "check", "--model", "embedded", base_dir=tmp_path)
+    found = command("model", "check", "--model", "embedded", home=tmp_path)
     assert b"known answer" in found.stdout
-    assert command("model", "check", "--write", "--model", "embedded", base_dir=tmp_path).returncode == 2
+    assert command("model", "check", "--write", "--model", "embedded", home=tmp_path).returncode == 2
 
 
 def grey() -> bytes:

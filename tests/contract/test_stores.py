@@ -26,7 +26,7 @@ from pawtag.__main__ import main
 from pawtag.app.s3_wiring import build_objects, build_queue
 from pawtag.domain.errors import GoneError, TemporaryError
 from pawtag.domain.records import ModelInfo, PhotoInfo, PhotoRef, SourceInfo, TagRecord
-from pawtag.s3.address import uri_of
+from pawtag.s3.address import format_uri
 from pictures import GREEN, RED, plain
 from process import daemon
 from stores import CEPH, QUEUED, SEAWEEDFS, any_store, client  # noqa: F401 - a fixture
@@ -95,21 +95,21 @@ async def test_S07_tags_that_the_store_does_not_take_again_stay(any_store, tmp_p
 async def test_who_comes_second_overwrites_nobody(any_store):
     """A record that was written meanwhile, or an object of somebody else, stays."""
     put(any_store, "a.png", plain(RED))
-    beside = objects(any_store).beside
-    ref = PhotoRef(uri_of(any_store.bucket, "a.png"), 1, 0, "e")
-    free = beside.find(ref)
-    beside.write(free, record("first"))
+    sidecars = objects(any_store).sidecars
+    ref = PhotoRef(format_uri(any_store.bucket, "a.png"), 1, 0, "e")
+    free = sidecars.find(ref)
+    sidecars.write(free, record("first"))
     with pytest.raises(TemporaryError):
-        beside.write(free, record("second"))
-    seen = beside.find(ref)
-    beside.write(seen, record("third"))
+        sidecars.write(free, record("second"))
+    seen = sidecars.find(ref)
+    sidecars.write(seen, record("third"))
     with pytest.raises(TemporaryError):
-        beside.write(seen, record("fourth"))
+        sidecars.write(seen, record("fourth"))
     assert sidecar(any_store, "a.png")["model"]["id"] == "third"
-    last = beside.find(ref)
+    last = sidecars.find(ref)
     any_store.s3.delete_object(Bucket=any_store.bucket, Key="a.png.json")
     with pytest.raises(TemporaryError):  # the photo is not gone
-        beside.write(last, record("fifth"))
+        sidecars.write(last, record("fifth"))
 
 
 async def test_S03_copied_tags_do_not_vouch_for_another_content(any_store, tmp_path):
@@ -133,7 +133,7 @@ async def test_S17_of_a_versioned_bucket_the_newest_is_tagged(any_store, tmp_pat
     kept = any_store.s3.get_object_tagging(Bucket=any_store.bucket, Key="a.png", VersionId=older)
     assert {tag["Key"]: tag["Value"] for tag in kept["TagSet"]} == OTHERS
     any_store.s3.delete_object(Bucket=any_store.bucket, Key="a.png")
-    ref = PhotoRef(uri_of(any_store.bucket, "a.png"), 0, 0, version_id=older)
+    ref = PhotoRef(format_uri(any_store.bucket, "a.png"), 0, 0, version_id=older)
     with pytest.raises(GoneError):
         await asyncio.to_thread(objects(any_store).read_stamp, ref)
     listed = replace(ref, etag="listed-before", version_id=None)
@@ -269,8 +269,8 @@ async def test_S09_a_receipt_that_has_run_out_is_no_error(any_store):
     mailbox.send(["one"])
     (message,) = mailbox.receive(1)
     assert mailbox.delete([message.receipt]) == mailbox.delete([message.receipt]) == []
-    mailbox.hide(message.receipt, 10)
-    assert mailbox.ask() == (0, False)
+    mailbox.set_visibility(message.receipt, 10)
+    assert mailbox.read_status() == (0, False)
     any_store.sqs.delete_queue(QueueUrl=url)
 
 

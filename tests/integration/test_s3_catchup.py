@@ -17,8 +17,8 @@ from pawtag.app.s3_wiring import build_objects, build_queue, open_pages
 from pawtag.domain.errors import ConfigError, TemporaryError
 from pawtag.domain.freshness import FreshnessPolicy
 from pawtag.domain.records import now
-from pawtag.s3.cost_estimate import Estimate
-from pawtag.s3.enqueue import Teller
+from pawtag.s3.cost_estimate import CostEstimate
+from pawtag.s3.enqueue import Enqueuer
 from pawtag.state import ResumePoint
 from pictures import GREEN, RED, plain
 
@@ -40,14 +40,14 @@ async def test_S15_a_scan_reads_only_what_needs_it(store, tmp_path):
         put(store, f"{number:02}.png", plain(RED))
     put(store, "notes.txt", b"no photo")
     first = await scan(store, tmp_path / "1")
-    assert (first.supply.looked_at, first.worker.counts.tagged) == (12, 12)
+    assert (first.feed.looked_at, first.worker.counts.tagged) == (12, 12)
     put(store, "05.png", plain(GREEN))
     with FaultProxy(store.address) as proxy:
         second = await scan(store, tmp_path / "2", proxy)
         assert second.worker.counts.tagged == 1
         assert proxy.count("GET", ends=".png") <= 2  # and one look at whether a GET tells of tags
     assert tags(store, "05.png")["pawtag:species"] == "green"
-    assert (await scan(store, tmp_path / "2")).supply.looked_at == 0
+    assert (await scan(store, tmp_path / "2")).feed.looked_at == 0
 
 
 async def test_S13_a_scan_passes_over_colder_classes(store, tmp_path):
@@ -55,16 +55,16 @@ async def test_S13_a_scan_passes_over_colder_classes(store, tmp_path):
     store.s3.put_object(Bucket=BUCKET, Key="cold.png", Body=plain(RED), StorageClass="STANDARD_IA")
     store.s3.put_object(Bucket=BUCKET, Key="asleep.png", Body=plain(RED), StorageClass="GLACIER")
     work = await scan(store, tmp_path)
-    assert work.supply.skipped == {"STANDARD_IA": 1, "GLACIER": 1}
+    assert work.feed.skipped == {"STANDARD_IA": 1, "GLACIER": 1}
 
 
 def enqueue(store, state, manifest=None, judge_by: str | None = None):
     settings = settings_for(store, state=state, queue_url=store.url)
     ours = colour_tagger().identity
     policy = FreshnessPolicy(ours, now()) if judge_by is None else None
-    teller = Teller(build_queue(settings, store.url), build_objects(settings), policy, ours.by)
+    enqueuer = Enqueuer(build_queue(settings, store.url), build_objects(settings), policy, ours.by)
     pages = open_pages(settings, (BUCKET, ""), (), manifest)
-    return teller.tell(pages, ResumePoint(state, "enqueue", str(manifest)), lambda *_: None)
+    return enqueuer.enqueue(pages, ResumePoint(state, "enqueue", str(manifest)), lambda *_: None)
 
 
 async def test_S15_enqueue_tells_the_queue_of_what_needs_it(store, tmp_path):
@@ -180,7 +180,7 @@ def test_enqueue_from_the_command_line(surroundings, monkeypatch, capsys):
 def test_S15_enqueue_goes_on_behind_what_it_sent(surroundings, monkeypatch, capsys):
     """Nothing is sent twice, and nothing passed over, where the queue fails on the way."""
     monkeypatch.setattr("pawtag.s3.listing.PAGE_KEYS", 2)
-    monkeypatch.setattr("pawtag.s3.client.TRIES", 0)
+    monkeypatch.setattr("pawtag.s3.client.MAX_ATTEMPTS", 0)
     for number in range(6):
         put(surroundings, f"{number}.png", plain(RED))
     surroundings.sqs.purge_queue(QueueUrl=surroundings.url)
@@ -208,8 +208,8 @@ def test_S12_a_scan_of_no_bucket_ends_in_one_sentence(surroundings, capsys):
 
 async def test_S11_a_scan_waits_for_a_store_that_is_away(store, tmp_path, monkeypatch):
     """And goes on behind what it has listed; a store that stays away ends it."""
-    monkeypatch.setattr("pawtag.s3.client.SOON_S", 0.1)
-    monkeypatch.setattr("pawtag.s3.client.TRIES", 0)
+    monkeypatch.setattr("pawtag.s3.client.TRANSIENT_DELAY_S", 0.1)
+    monkeypatch.setattr("pawtag.s3.client.MAX_ATTEMPTS", 0)
     monkeypatch.setattr("pawtag.s3.listing.PAGE_KEYS", 2)
     for number in range(5):
         put(store, f"{number}.png", plain(RED))
@@ -226,7 +226,7 @@ async def test_S11_a_scan_waits_for_a_store_that_is_away(store, tmp_path, monkey
 async def test_S15_a_scan_that_was_ended_goes_on_behind_what_is_done(store, tmp_path, monkeypatch):
     """It lists no page again that was done, and passes over none that was not."""
     monkeypatch.setattr("pawtag.s3.listing.PAGE_KEYS", 5)
-    monkeypatch.setattr("pawtag.state.SAVED_AT_MOST_S", 0.0)
+    monkeypatch.setattr("pawtag.state.SAVE_INTERVAL_S", 0.0)
     for number in range(40):
         put(store, f"{number:02}.png", plain(RED))
     ended = asyncio.create_task(scan(store, tmp_path, model=SlowModel(0.1), concurrency=2))
@@ -234,7 +234,7 @@ async def test_S15_a_scan_that_was_ended_goes_on_behind_what_is_done(store, tmp_
     ended.cancel()
     await asyncio.gather(ended, return_exceptions=True)
     work = await scan(store, tmp_path)
-    assert 20 < work.supply.looked_at <= 35
+    assert 20 < work.feed.looked_at <= 35
     assert all("pawtag:by" in tags(store, f"{number:02}.png") for number in range(40))
 
 
@@ -268,8 +268,8 @@ def test_a_scan_that_came_to_its_end_begins_anew(surroundings, monkeypatch, caps
 
 def test_a_scan_that_was_cut_short_goes_on_unless_it_is_to_begin_anew(surroundings, monkeypatch, capsys):
     """It says where, and as of when."""
-    monkeypatch.setattr("pawtag.s3.client.SOON_S", 0.01)
-    monkeypatch.setattr("pawtag.s3.client.TRIES", 0)
+    monkeypatch.setattr("pawtag.s3.client.TRANSIENT_DELAY_S", 0.01)
+    monkeypatch.setattr("pawtag.s3.client.MAX_ATTEMPTS", 0)
     monkeypatch.setattr("pawtag.s3.listing.PAGE_KEYS", 1)
     put(surroundings, "a.png", plain(RED))
     put(surroundings, "b.png", plain(RED))
@@ -289,7 +289,7 @@ def test_a_scan_that_was_cut_short_goes_on_unless_it_is_to_begin_anew(surroundin
 
 async def test_S12_a_scan_takes_up_renewed_keys_in_its_listing(store, tmp_path, monkeypatch):
     """Those that last an hour expire in the middle of it."""
-    monkeypatch.setattr("pawtag.s3.client.RENEWED_AT_MOST_S", 0.0)
+    monkeypatch.setattr("pawtag.s3.client.MIN_RENEWAL_INTERVAL_S", 0.0)
     put(store, "a.png", plain(RED))
     with FaultProxy(store.address, once(is_listing, Answer(400, "ExpiredToken"))) as proxy:
         assert (await scan(store, tmp_path, proxy)).worker.counts.tagged == 1
@@ -297,7 +297,7 @@ async def test_S12_a_scan_takes_up_renewed_keys_in_its_listing(store, tmp_path, 
 
 def test_an_estimate_is_what_a_million_photos_cost_at_most():
     """In dollars, at AWS's list prices."""
-    million = Estimate(keys=1_000_000, photos=1_000_000)
+    million = CostEstimate(keys=1_000_000, photos=1_000_000)
     assert (million.lists, million.reads) == (1000, 6_000_000)
     assert round(million.price, 3) == 7.405
     assert round(million.price_current, 3) == 0.405

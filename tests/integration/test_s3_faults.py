@@ -14,8 +14,8 @@ from pictures import GREEN, RED, plain
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch):
     """A second try comes soon."""
-    monkeypatch.setattr("pawtag.s3.client.SOON_S", 0.5)
-    monkeypatch.setattr("pawtag.s3.client.TRIES", 1)
+    monkeypatch.setattr("pawtag.s3.client.TRANSIENT_DELAY_S", 0.5)
+    monkeypatch.setattr("pawtag.s3.client.MAX_ATTEMPTS", 1)
 
 
 @pytest.mark.parametrize(
@@ -61,8 +61,8 @@ async def test_S12_a_denial_names_what_is_missing(store, matches, code, named):
 
 async def test_S12_renewed_credentials_are_taken_up(store, tmp_path, monkeypatch):
     """Without a restart: the credentials file is read anew once they have expired."""
-    monkeypatch.setattr("pawtag.s3.client.RENEWED_AT_MOST_S", 0.1)
-    monkeypatch.setattr("pawtag.s3.client.NO_KEY_S", 1.0)
+    monkeypatch.setattr("pawtag.s3.client.MIN_RENEWAL_INTERVAL_S", 0.1)
+    monkeypatch.setattr("pawtag.s3.client.CONFIGURATION_DELAY_S", 1.0)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
@@ -204,8 +204,8 @@ async def test_S08_an_event_that_is_none_inside_ends_nothing(store, body):
 
 async def test_of_both_records_neither_is_lost(store):
     """What fails of either is done again."""
-    beside = lambda asked: asked.method == "PUT" and asked.path.endswith(".json")  # noqa: E731
-    with FaultProxy(store.address, once(beside, Answer(503, "SlowDown"), 3)) as proxy:
+    sidecars = lambda asked: asked.method == "PUT" and asked.path.endswith(".json")  # noqa: E731
+    with FaultProxy(store.address, once(sidecars, Answer(503, "SlowDown"), 3)) as proxy:
         put(store, "a.png", plain(RED))
         async with working(behind(store, proxy), write="both"):
             await until(lambda: count_messages(store) == 0, 50)

@@ -12,7 +12,7 @@ from doubles import ColourModel, colour_tagger
 from faultproxy import FaultProxy, denied
 from pawtag.app.s3_wiring import DEAD_LETTERS_FILE, STATE_FOLDER, build_push_runners
 from pawtag.domain.errors import TemporaryError
-from pawtag.s3.listing_feed import NamedSupply
+from pawtag.s3.listing_feed import UriFeed
 from pawtag.s3.object_source import ObjectSource
 from pawtag.state import ResumePoint
 from pictures import RED, plain
@@ -38,14 +38,14 @@ async def test_what_was_answered_survives_a_kill(store, tmp_path):
     model = ColourModel()
     async with colour_tagger(model).run() as tagger:
         (work,) = build_push_runners(settings_for(store, state=tmp_path, bucket=BUCKET), tagger)
-        async with work.inbox.opened():
+        async with work.inbox.open():
             await work.inbox.accept(body("a.png"))
         (again,) = build_push_runners(settings_for(store, state=tmp_path, bucket=BUCKET), tagger)
-        async with again.inbox.opened():
+        async with again.inbox.open():
             (ref,) = await again.inbox.take()
             assert ref.uri == "s3://pets/a.png"
-            again.inbox.finished(ref)
-        async with again.inbox.opened():
+            again.inbox.mark_finished(ref)
+        async with again.inbox.open():
             assert len(again.inbox) == 0
 
 
@@ -87,7 +87,7 @@ async def test_a_photo_that_may_not_be_read_holds_up_no_sweep(store, tmp_path):
     with FaultProxy(store.address, denied("sealed.png")) as proxy:
         at = behind(store, proxy)
         async with sweeping(at, tmp_path) as at_work:
-            await until(lambda: "denied" in (at_work.work.worker.last_fault or ""))
+            await until(lambda: "denied" in (at_work.work.worker.last_error or ""))
             put(store, "a.png", plain(RED))
             await at_work.work.sweep.once()
             await until(lambda: "pawtag:by" in tags(store, "a.png"))
@@ -99,9 +99,9 @@ async def test_S08_ten_thousand_records_in_one_post_are_taken(store, tmp_path):
     """On the disk before they are answered."""
     async with colour_tagger().run() as tagger:
         (work,) = build_push_runners(settings_for(store, state=tmp_path, bucket=BUCKET), tagger)
-        async with work.inbox.opened():
+        async with work.inbox.open():
             assert await work.inbox.accept(body(*(f"{number}.png" for number in range(10_000)))) == 10_000
-        async with work.inbox.opened():
+        async with work.inbox.open():
             assert len(work.inbox) == 10_000
 
 
@@ -121,14 +121,14 @@ async def test_what_is_told_of_again_while_it_is_in_hand_stays_in_the_journal(st
     model = ColourModel()
     async with colour_tagger(model).run() as tagger:
         (work,) = build_push_runners(settings_for(store, state=tmp_path, bucket=BUCKET), tagger)
-        async with work.inbox.opened():
+        async with work.inbox.open():
             await work.inbox.accept(body("a.png"))
             (ref,) = await work.inbox.take()
             again = asyncio.create_task(work.inbox.accept(body("a.png")))
             await asyncio.sleep(0)
-            work.inbox.finished(ref)
+            work.inbox.mark_finished(ref)
             await again
-        async with work.inbox.opened():
+        async with work.inbox.open():
             assert len(work.inbox) == 1
 
 
@@ -157,7 +157,7 @@ class Closed:
 async def test_an_end_does_not_wait_for_what_is_to_be_tried_again():
     """It is in the journal."""
     source, stop = (
-        ObjectSource("photos", NamedSupply(f"s3://pets/{number}.png" for number in range(50)), Closed()),
+        ObjectSource("photos", UriFeed(f"s3://pets/{number}.png" for number in range(50)), Closed()),
         asyncio.Event(),
     )
     seen = 0
@@ -171,8 +171,8 @@ async def test_an_end_does_not_wait_for_what_is_to_be_tried_again():
 
 async def test_who_gives_up_at_all_ends_where_nothing_works():
     """A person waits for a scan: a permission that is missing is named soon, not after each photo's fifth try."""
-    supply = NamedSupply(f"s3://pets/{number}.png" for number in range(5000))
-    source, seen = ObjectSource("photos", supply, Closed(), tries=5), 0
+    feed = UriFeed(f"s3://pets/{number}.png" for number in range(5000))
+    source, seen = ObjectSource("photos", feed, Closed(), max_attempts=5), 0
     async for each in source.events(asyncio.Event()):
         seen += 1
         await source.retry(each, 60)

@@ -42,8 +42,8 @@ def is_beside(asked) -> bool:
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch):
     """A second try comes soon."""
-    monkeypatch.setattr("pawtag.s3.client.SOON_S", 0.5)
-    monkeypatch.setattr("pawtag.s3.client.TRIES", 1)
+    monkeypatch.setattr("pawtag.s3.client.TRANSIENT_DELAY_S", 0.5)
+    monkeypatch.setattr("pawtag.s3.client.MAX_ATTEMPTS", 1)
 
 
 async def test_a_record_that_is_cut_short_on_its_way_is_not_taken_for_a_broken_one(store):
@@ -157,7 +157,7 @@ RECORDS = ("a.png.json", "a.png.pawtag.json")
 
 async def test_S11_a_store_that_does_not_answer_is_not_waited_for_for_ever(store, monkeypatch):
     """A time-out is a passing fault."""
-    monkeypatch.setattr("pawtag.s3.client.READ_S", 0.3)
+    monkeypatch.setattr("pawtag.s3.client.READ_TIMEOUT_S", 0.3)
     put(store, "a.png", plain(RED))
     with FaultProxy(store.address, lambda asked: Answer(delay_s=5) if is_read(asked) else None) as proxy:
         objects = build_objects(settings_for(behind(store, proxy)))
@@ -180,7 +180,7 @@ async def test_S13_a_file_that_is_no_photo_is_known_by_its_beginning(store):
     put(store, "a.png", b"%PDF-1.7 " + b"x" * 3_000_000)
     ref = PhotoRef(f"s3://{BUCKET}/a.png", 0, 0)
     await asyncio.to_thread(objects.read_stamp, ref)
-    body = objects._of(ref).body
+    body = objects._find_open(ref).body
     with pytest.raises(Exception, match="PDF"):
         await asyncio.to_thread(objects.read, ref)
     assert body.tell() <= 64 * 1024

@@ -89,7 +89,7 @@ def is_notification(asked) -> bool:
 )
 def test_setup_waits_until_what_it_did_is_known(surroundings, monkeypatch, capsys, matches, answer):
     """AWS takes up to a minute over a queue's policy, and over the name of a queue that was deleted."""
-    monkeypatch.setattr("pawtag.s3.setup.waiters.PAUSE_S", 0.1)
+    monkeypatch.setattr("pawtag.s3.setup.waiters.RETRY_INTERVAL_S", 0.1)
     surroundings.s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration={})
     with FaultProxy(surroundings.address, once(matches, answer, 3)) as proxy:
         monkeypatch.setenv("PAWTAG_S3__ENDPOINT_URL", proxy.address)
@@ -100,7 +100,7 @@ def test_setup_waits_until_what_it_did_is_known(surroundings, monkeypatch, capsy
 
 def test_setup_says_what_may_keep_the_bucket_from_telling(surroundings, monkeypatch, capsys):
     """Where it stays refused."""
-    monkeypatch.setattr("pawtag.s3.setup.waiters.PAUSE_S", 0.01)
+    monkeypatch.setattr("pawtag.s3.setup.waiters.RETRY_INTERVAL_S", 0.01)
     surroundings.s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration={})
     with FaultProxy(surroundings.address, once(is_notification, Answer(400, body=REFUSED), 99)) as proxy:
         monkeypatch.setenv("PAWTAG_S3__ENDPOINT_URL", proxy.address)
@@ -191,7 +191,7 @@ def test_setup_names_the_rule_that_is_in_the_way(surroundings, capsys):
 
 def test_check_proves_each_permission_and_changes_nothing(surroundings, monkeypatch, capsys):
     """Exit code 0, and no object more."""
-    monkeypatch.setattr("pawtag.s3.setup.preflight.LOOK_AGAIN_S", 0.1)
+    monkeypatch.setattr("pawtag.s3.setup.preflight.SECOND_LOOK_DELAY_S", 0.1)
     put(surroundings, "a.png", plain(RED), album="summer")
     monkeypatch.setenv("PAWTAG_S3__QUEUE_URL", surroundings.url)
     assert main(["s3", "check", f"s3://{BUCKET}"]) == 0

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pawtag.cli.config import as_toml
+from pawtag.cli.config import format_toml
 from pawtag.config import Settings, load_settings
 from pawtag.domain.errors import ConfigError
 
@@ -111,7 +111,7 @@ def test_an_absent_file_that_was_asked_for_is_an_error(tmp_path):
 def test_a_secret_is_never_shown(monkeypatch):
     """The key is stars in `config show` and in a wrong setting's message."""
     monkeypatch.setenv("PAWTAG_SERVER__API_KEY", "hunter2")
-    assert "hunter2" not in as_toml(load_settings())
+    assert "hunter2" not in format_toml(load_settings())
     assert "hunter2" not in repr(load_settings())
 
 
@@ -127,7 +127,7 @@ def test_a_wrong_secret_is_not_quoted(tmp_path):
 def test_the_settings_shown_can_be_read_again(tmp_path):
     """`config show` prints TOML with the same meaning."""
     file = tmp_path / "shown.toml"
-    file.write_text(as_toml(load_settings()))
+    file.write_text(format_toml(load_settings()))
     assert load_settings(file).model_dump() == load_settings().model_dump()
 
 

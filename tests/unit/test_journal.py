@@ -31,7 +31,7 @@ async def test_two_daemons_do_not_share_a_journal(tmp_path):
 
 async def test_the_file_does_not_grow_for_ever(tmp_path, monkeypatch):
     """Once most of it is past, it is written anew."""
-    monkeypatch.setattr("pawtag.state.WORTH_COMPACTING", 10)
+    monkeypatch.setattr("pawtag.state.MIN_LINES_TO_COMPACT", 10)
     journal = Journal(tmp_path / "j")
     for number in range(40):
         await journal.add([f"s3://b/{number}"])
@@ -47,8 +47,8 @@ async def test_the_file_does_not_grow_for_ever(tmp_path, monkeypatch):
 def test_a_dead_letter_is_a_line_of_json(tmp_path):
     """In a folder that is made when it is needed."""
     letters = DeadLetters(tmp_path / "new" / "dead.jsonl")
-    letters.bury({"body": "a\nb"})
-    letters.bury({"body": "c"})
+    letters.add({"body": "a\nb"})
+    letters.add({"body": "c"})
     assert [json.loads(line)["body"] for line in letters.path.read_text().splitlines()] == ["a\nb", "c"]
 
 
@@ -67,10 +67,10 @@ def test_a_checkpoint_never_passes_what_is_not_done(tmp_path):
 
 def test_dead_letters_do_not_fill_the_disk(tmp_path, monkeypatch):
     """The latest are kept, in two files."""
-    monkeypatch.setattr("pawtag.state.LARGEST_BYTES", 100)
+    monkeypatch.setattr("pawtag.state.MAX_DEAD_LETTERS_BYTES", 100)
     dead = DeadLetters(tmp_path / "dead.jsonl")
     for number in range(100):
-        dead.bury({"number": number})
+        dead.add({"number": number})
     lines = [
         json.loads(line) for path in sorted(tmp_path.iterdir(), reverse=True) for line in path.read_text().splitlines()
     ]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pawtag.s3.messages import MessageError, ObjectHint, read
+from pawtag.s3.messages import MessageError, ObjectHint, parse_message
 
 STORES = Path(os.environ.get("PAWTAG_STORES", Path(__file__).parents[3] / "shared" / "stores"))
 
@@ -35,33 +35,33 @@ def notification(*records: dict) -> str:
 )
 def test_S02_keys_are_decoded_by_the_rule_of_their_store(source, written, key):
     """Form-encoded by S3 and MinIO, plain by Ceph."""
-    (hint,) = read(notification(record(written, source)))
+    (hint,) = parse_message(notification(record(written, source)))
     assert (hint.bucket, hint.key, hint.other_key) == ("pets", key, None)
 
 
 def test_an_unknown_store_leaves_both_readings():
     """The object that exists decides."""
-    (hint,) = read(notification(record("a+b.jpg", "other:s3")))
+    (hint,) = parse_message(notification(record("a+b.jpg", "other:s3")))
     assert (hint.key, hint.other_key) == ("a b.jpg", "a+b.jpg")
-    (plain,) = read(notification(record("ab.jpg", "other:s3")))
+    (plain,) = parse_message(notification(record("ab.jpg", "other:s3")))
     assert plain.other_key is None
 
 
 def test_a_hint_is_an_address_and_a_size():
     """ETag, version and sequencer say what was: the object says what is."""
     told = record("a.jpg", eTag='"abc"', versionId="", sequencer="00A1")
-    assert read(notification(told)) == [ObjectHint("pets", "a.jpg", 5)]
+    assert parse_message(notification(told)) == [ObjectHint("pets", "a.jpg", 5)]
 
 
 def test_S01_several_records_in_one_message():
     """Each is one object."""
-    assert [hint.key for hint in read(notification(record("a.jpg"), record("b.jpg")))] == ["a.jpg", "b.jpg"]
+    assert [hint.key for hint in parse_message(notification(record("a.jpg"), record("b.jpg")))] == ["a.jpg", "b.jpg"]
 
 
 def test_S01_sns_wraps_or_does_not():
     """The message in the message."""
     wrapped = json.dumps({"Type": "Notification", "Message": notification(record("a.jpg"))})
-    assert [hint.key for hint in read(wrapped)] == ["a.jpg"]
+    assert [hint.key for hint in parse_message(wrapped)] == ["a.jpg"]
 
 
 def test_S02_eventbridge_s_keys_are_plain():
@@ -71,14 +71,14 @@ def test_S02_eventbridge_s_keys_are_plain():
         "detail-type": "Object Created",
         "detail": {"bucket": {"name": "pets"}, "object": {"key": "a+b %.jpg", "size": 5}},
     }
-    assert read(json.dumps(body)) == [ObjectHint("pets", "a+b %.jpg", 5)]
+    assert parse_message(json.dumps(body)) == [ObjectHint("pets", "a+b %.jpg", 5)]
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_S01_a_test_event_tells_of_no_object(wrapped):
     """It is acknowledged like any other."""
     body = json.dumps({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "pets"})
-    assert read(json.dumps({"Type": "Notification", "Message": body}) if wrapped else body) == []
+    assert parse_message(json.dumps({"Type": "Notification", "Message": body}) if wrapped else body) == []
 
 
 @pytest.mark.parametrize(
@@ -86,12 +86,12 @@ def test_S01_a_test_event_tells_of_no_object(wrapped):
 )
 def test_S05_what_leaves_the_content_as_it_was_is_passed_over(event):
     """Our own tags above all."""
-    assert read(notification(record("a.jpg", event=event))) == []
+    assert parse_message(notification(record("a.jpg", event=event))) == []
 
 
 def test_a_restored_photo_is_looked_at_again():
     """It lay in an archive and could not be read."""
-    assert read(notification(record("a.jpg", event="s3:ObjectRestore:Completed")))
+    assert parse_message(notification(record("a.jpg", event="s3:ObjectRestore:Completed")))
 
 
 def filer(event: str, etag: bytes | None, old: bytes | None = None, key: str = "/buckets/pets/in/a b.jpg") -> str:
@@ -104,11 +104,11 @@ def filer(event: str, etag: bytes | None, old: bytes | None = None, key: str = "
 
 def test_S01_the_filer_s_own_words():
     """SeaweedFS: a path, an ETag in base64; a change of tags leaves the ETag as it was."""
-    assert read(filer("create", b"abc")) == [ObjectHint("pets", "in/a b.jpg")]
-    assert read(filer("update", b"new", b"abc")) == [ObjectHint("pets", "in/a b.jpg")]
-    assert read(filer("update", b"abc", b"abc")) == []
-    assert read(filer("create", b"abc", key="/etc/a.jpg")) == []
-    assert read(filer("delete", None, b"abc")) == []
+    assert parse_message(filer("create", b"abc")) == [ObjectHint("pets", "in/a b.jpg")]
+    assert parse_message(filer("update", b"new", b"abc")) == [ObjectHint("pets", "in/a b.jpg")]
+    assert parse_message(filer("update", b"abc", b"abc")) == []
+    assert parse_message(filer("create", b"abc", key="/etc/a.jpg")) == []
+    assert parse_message(filer("delete", None, b"abc")) == []
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_S01_the_filer_s_own_words():
 def test_S08_garbage_is_told_from_messages(body):
     """One error for all of it."""
     with pytest.raises(MessageError):
-        read(body)
+        parse_message(body)
 
 
 def samples() -> list[Path]:
@@ -141,7 +141,7 @@ def samples() -> list[Path]:
 def test_S01_real_messages_of_four_stores_are_understood():
     """Puts, copies and uploads in parts name one object; deletions, tags and tests none."""
     for path in samples():
-        hints = read(path.read_text("utf-8"))
+        hints = parse_message(path.read_text("utf-8"))
         tells = not any(word in path.name for word in ("delete", "tagging", "testevent"))
         assert bool(hints) == tells, path.name
         assert all(hint.key.endswith(".jpg") for hint in hints), path.name

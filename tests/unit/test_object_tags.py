@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from pawtag.domain.records import Failure, PhotoRef, Tag
-from pawtag.s3.setup.policy import Places, daemon_policy, sender_statement
-from pawtag.s3.tag_encoding import by_of, merged, tags_of
+from pawtag.s3.setup.policy import PhotoLocations, daemon_policy, sender_statement
+from pawtag.s3.tag_encoding import encode_tags, merge_tags, parse_stamp_tag
 from sidecars import record_for
 
 REF = PhotoRef("s3://pets/a.jpg", 5, 0)
@@ -25,42 +25,42 @@ def test_a_tagged_photo():
         ),
         by="0a1b2c3d4e5f",
     )
-    assert tags_of(record, ETAG) == {
+    assert encode_tags(record, ETAG) == {
         "pawtag:species": "cat/dog",
         "pawtag:coat": "short-hair",
         "pawtag:score": "0.981",
         "pawtag:by": "0a1b2c3d4e5f.01234567",
     }
-    assert set(tags_of(record, ETAG, frozenset({"species"}))) == {"pawtag:species", "pawtag:by"}
+    assert set(encode_tags(record, ETAG, frozenset({"species"}))) == {"pawtag:species", "pawtag:by"}
 
 
 def test_no_pet_is_an_answer():
     """Not the absence of one."""
     record = record_for(REF, status="no-pet", tags=())
-    assert tags_of(record, ETAG) == {"pawtag:species": "none", "pawtag:by": "b.01234567"}
+    assert encode_tags(record, ETAG) == {"pawtag:species": "none", "pawtag:by": "b.01234567"}
 
 
 def test_a_photo_that_cannot_be_tagged():
     """The code alone."""
     record = record_for(REF, status="failed", tags=(), scores={}, error=Failure(code="truncated", message="It ends."))
-    assert tags_of(record, ETAG) == {"pawtag:error": "truncated", "pawtag:by": "b.01234567"}
+    assert encode_tags(record, ETAG) == {"pawtag:error": "truncated", "pawtag:by": "b.01234567"}
 
 
 def test_S07_labels_are_written_in_characters_that_every_store_takes():
     """No comma, no emoji, no slash of a label's own, 256 characters."""
     tags = tuple(Tag(label=label, group="species", score=0.9) for label in ("a,b/c", "katze 🐱", "x" * 300))
-    value = tags_of(record_for(REF, tags=tags), ETAG)["pawtag:species"]
+    value = encode_tags(record_for(REF, tags=tags), ETAG)["pawtag:species"]
     assert value.startswith("a_b_c/katze _/xxx")
     assert len(value) == 256
 
 
 def test_S03_a_stamp_vouches_for_its_own_content_alone():
     """Tags that were copied to another object, or that stayed at an overwrite, do not."""
-    tags = tags_of(record_for(REF), ETAG)
-    assert by_of(tags, ETAG) == "b"
-    assert by_of(tags, "fedcba9876543210") is None
-    assert by_of({}, ETAG) is None
-    assert by_of({"pawtag:by": "rubbish"}, ETAG) is None
+    tags = encode_tags(record_for(REF), ETAG)
+    assert parse_stamp_tag(tags, ETAG) == "b"
+    assert parse_stamp_tag(tags, "fedcba9876543210") is None
+    assert parse_stamp_tag({}, ETAG) is None
+    assert parse_stamp_tag({"pawtag:by": "rubbish"}, ETAG) is None
 
 
 @pytest.mark.parametrize(("others", "fits"), [(0, True), (6, True), (7, False), (10, False)])
@@ -68,7 +68,7 @@ def test_S06_other_tags_stay_or_ours_give_way(others, fits):
     """Ten in all; our old ones are replaced."""
     there = {f"album{number}": "x" for number in range(others)} | {"pawtag:coat": "old", "pawtag:error": "empty"}
     own = {"pawtag:species": "cat", "pawtag:coat": "short-hair", "pawtag:score": "0.9", "pawtag:by": "b.0"}
-    together = merged(own, there)
+    together = merge_tags(own, there)
     if not fits:
         assert together is None
     else:
@@ -86,6 +86,6 @@ def test_a_queue_takes_messages_of_its_own_account_alone(rule_arn):
 def test_the_policy_in_config_is_the_least_that_pawtag_needs():
     """config/s3-policy.json is what `pawtag s3 setup` prints: it may overwrite no photo."""
     shown = json.loads((Path(__file__).parents[2] / "config/s3-policy.json").read_text())
-    assert shown == daemon_policy(Places("pets"), "arn:aws:sqs:eu-central-1:123456789012:pawtag-pets")
+    assert shown == daemon_policy(PhotoLocations("pets"), "arn:aws:sqs:eu-central-1:123456789012:pawtag-pets")
     (writes,) = [one for one in shown["Statement"] if "s3:PutObject" in one["Action"]]
     assert writes["Resource"].endswith(".json")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import jsonschema
 
-from pawtag.cli.config import record_schema
+from pawtag.cli.config import build_record_schema
 from pawtag.domain.errors import PermanentError
 from pawtag.domain.records import ModelInfo, PhotoInfo, SourceInfo, Tag, TaggerIdentity, Tagging
 from pawtag.pipeline.recording import build_failed_record, build_record, summarise
@@ -17,7 +17,7 @@ KEYS = "schema status photo tags scores model labels by source corrected error t
 
 def test_the_schema_in_docs_is_the_one_in_force():
     """docs/record.schema.json is what `pawtag config schema --record` prints."""
-    assert json.loads((ROOT / "docs/record.schema.json").read_text()) == record_schema()
+    assert json.loads((ROOT / "docs/record.schema.json").read_text()) == build_record_schema()
 
 
 def test_a_tagged_photos_document_has_the_keys_of_the_contract_in_order():
@@ -28,7 +28,7 @@ def test_a_tagged_photos_document_has_the_keys_of_the_contract_in_order():
     assert list(document) == KEYS
     assert document["source"] == {"kind": "folder", "mtime_ns": 5}
     assert document["photo"]["name"] == "a.png"
-    jsonschema.validate(document, record_schema())
+    jsonschema.validate(document, build_record_schema())
 
 
 def test_a_failed_photos_document_says_why():
@@ -41,4 +41,4 @@ def test_a_failed_photos_document_says_why():
     assert document["error"] == {"code": "truncated", "message": "Cut."}
     assert document["photo"]["width"] is None
     assert summarise(record) == "failed, truncated: Cut."
-    jsonschema.validate(document, record_schema())
+    jsonschema.validate(document, build_record_schema())

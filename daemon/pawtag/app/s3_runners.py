@@ -4,11 +4,11 @@ import asyncio
 from dataclasses import dataclass
 
 from pawtag.pipeline.worker import Worker
-from pawtag.s3.listing_feed import ListingSupply, NamedSupply
+from pawtag.s3.listing_feed import ListingFeed, UriFeed
 from pawtag.s3.object_source import ObjectSource
-from pawtag.s3.push_inbox import Inbox
+from pawtag.s3.push_inbox import PushInbox
 from pawtag.s3.queue_source import QueueSource
-from pawtag.s3.resync import Sweep
+from pawtag.s3.resync import Resync
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ class PushRunner:
 
     source: ObjectSource
     worker: Worker
-    inbox: Inbox
-    sweep: Sweep
+    inbox: PushInbox
+    sweep: Resync
 
     @property
     def pending(self) -> int:
@@ -45,8 +45,8 @@ class PushRunner:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Take in and tag."""
-        async with self.inbox.opened():
-            sweeping = asyncio.create_task(self.sweep.run(self.source.tell), name="sweep")
+        async with self.inbox.open():
+            sweeping = asyncio.create_task(self.sweep.run(self.source.report_fault), name="sweep")
             try:
                 await self.worker.run(stop)
             finally:
@@ -59,12 +59,12 @@ class RetagRunner:
     """Photos that are to be looked at once more, and the pipeline that does."""
 
     worker: Worker
-    supply: NamedSupply
+    feed: UriFeed
 
     @property
     def pending(self) -> int:
         """How many wait for their turn."""
-        return len(self.supply)
+        return len(self.feed)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Tag them."""
@@ -77,4 +77,4 @@ class ListingRunner:
 
     source: ObjectSource
     worker: Worker
-    supply: ListingSupply
+    feed: ListingFeed

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 
-def options() -> argparse.ArgumentParser:
+def build_common_options() -> argparse.ArgumentParser:
     """The options that hold for every command, as a parent of its parser."""
     parser = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     parser.add_argument("--config", type=Path, metavar="FILE", help="the settings file (default: config/pawtag.toml)")

@@ -32,7 +32,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
         raise ConfigError(f"There is no folder {folder}.")
     sidecars = wiring.build_sidecars(settings, folder.resolve())
     try:
-        take_back(
+        remove_files(
             find_written_files(sidecars, settings.folder),
             sidecars,
             dry_run=arguments.dry_run,
@@ -43,7 +43,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def take_back(found: Iterable[WrittenFile], sidecars: Sidecars, *, dry_run: bool, yours: bool) -> None:
+def remove_files(found: Iterable[WrittenFile], sidecars: Sidecars, *, dry_run: bool, yours: bool) -> None:
     """Remove what was found, or with `dry_run` name it, and say how many there were."""
     removed = left = failed = 0
     for trace in found:

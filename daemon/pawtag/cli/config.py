@@ -25,22 +25,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     """Print what was asked for; wrong settings were refused before this is reached."""
     if arguments.action == "schema":
-        print(json.dumps(record_schema() if arguments.record else Settings.model_json_schema(), indent=2))
+        print(json.dumps(build_record_schema() if arguments.record else Settings.model_json_schema(), indent=2))
     elif arguments.action == "check":
         found = load_labels(settings.labels.file)
         count = sum(len(group.labels) for group in found.groups.values())
         print(f"The settings are right, and so are the labels: {count} in {len(found.groups)} groups.")
     else:
-        print(as_toml(settings))
+        print(format_toml(settings))
     return 0
 
 
-def record_schema() -> dict[str, Any]:
+def build_record_schema() -> dict[str, Any]:
     """The JSON Schema of a record, as a sidecar and `?detail=record` hold it."""
     return TagRecord.model_json_schema(by_alias=True, mode="serialization")
 
 
-def as_toml(settings: Settings) -> str:
+def format_toml(settings: Settings) -> str:
     """The settings as TOML; those without a value as comments, secrets as stars."""
     lines = []
     for section, values in settings.model_dump(mode="json").items():

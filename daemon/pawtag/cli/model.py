@@ -24,7 +24,7 @@ ACTIONS = {
     "pull": "download it into the hub client's cache",
     "check": "load and verify it; with --labelled, measure it",
 }
-TRIES = 5
+MAX_ATTEMPTS = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +63,7 @@ def _pull(settings: Settings) -> int:
     if here is None:
         if not model.hub or is_offline():
             raise PawtagError(f"{model.id} is not on this machine, and the hub may not be asked (model.hub).")
-        pull = Pull(model.id, wanted_revision(model), max_attempts=TRIES)
+        pull = Pull(model.id, wanted_revision(model), max_attempts=MAX_ATTEMPTS)
         with tqdm(unit="B", unit_scale=True, disable=None, desc=model.id, dynamic_ncols=True) as bar:
             pull.on_bytes = lambda count: _advance(bar, pull, count)
             pull.run()
@@ -103,19 +103,19 @@ def _check(arguments: argparse.Namespace, settings: Settings, loaded: LoadedMode
             raise ConfigError("--write and --misses need --labelled CSV: without photos nothing is measured.")
         print(f"{loaded.checkpoint.name.id} is whole, and gives its known answer.")
         return 0
-    seen = _see(arguments.labelled, settings, loaded)
+    seen = _embed_photos(arguments.labelled, settings, loaded)
     vocabulary, now = loaded.tagger.vocabulary, loaded.tagger.thresholds
-    _print(f"{len(seen)} photos, {loaded.checkpoint.name.id}, {_in_words(now)}", seen, loaded, now)
+    _print(f"{len(seen)} photos, {loaded.checkpoint.name.id}, {_describe_thresholds(now)}", seen, loaded, now)
     if arguments.misses:
-        _print_misses(evaluation.predict(seen, vocabulary, loaded.engine, now))
+        _print_errors(evaluation.predict(seen, vocabulary, loaded.engine, now))
     proposed = evaluation.calibrate(seen, vocabulary, loaded.engine, now)
-    _print(f"\nproposed from these photos: {_in_words(proposed)}", seen, loaded, proposed)
+    _print(f"\nproposed from these photos: {_describe_thresholds(proposed)}", seen, loaded, proposed)
     if arguments.write:
         _write(arguments, loaded, proposed)
     return 0
 
 
-def _see(labelled: Path, settings: Settings, loaded: LoadedModel) -> list[evaluation.EmbeddedPhoto]:
+def _embed_photos(labelled: Path, settings: Settings, loaded: LoadedModel) -> list[evaluation.EmbeddedPhoto]:
     truths = evaluation.read_labelled_photos(labelled, loaded.tagger.vocabulary)
     limits = ImageLimits(settings.limits.max_file_bytes, settings.limits.max_pixels)
     seen = []
@@ -132,7 +132,7 @@ def _print(title: str, seen: list[evaluation.EmbeddedPhoto], loaded: LoadedModel
     print("\n".join(f"  {name}: {value}" for name, value in evaluation.summarise(found).items()))
 
 
-def _print_misses(photos: list[evaluation.Prediction]) -> None:
+def _print_errors(photos: list[evaluation.Prediction]) -> None:
     for photo in photos:
         if not photo.is_right:
             print(f"  {photo.expected.file}: {photo.expected.species}, got {'/'.join(photo.tags) or 'no tag'}")
@@ -145,7 +145,7 @@ def _write(arguments: argparse.Namespace, loaded: LoadedModel, proposed: Thresho
     print(f"written to {config.write_model_settings(getattr(arguments, 'config', None), values)}")
 
 
-def _in_words(thresholds: Thresholds) -> str:
+def _describe_thresholds(thresholds: Thresholds) -> str:
     return f"threshold {thresholds.tag:g}, temperature {thresholds.temperature:g}"
 
 

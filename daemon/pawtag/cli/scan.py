@@ -9,7 +9,7 @@ from tqdm import tqdm
 from pawtag import log
 from pawtag.app import wiring
 from pawtag.app.runner import FolderRunner, run_in_background
-from pawtag.cli.clean import take_back
+from pawtag.cli.clean import remove_files
 from pawtag.config import Settings
 from pawtag.config.labels_file import load_labels
 from pawtag.domain.errors import ConfigError, PawtagError
@@ -19,7 +19,7 @@ from pawtag.inference import model_loader
 from pawtag.pipeline.worker import Counts
 
 DRAIN_CHECK_S = 0.1
-TRIES = 2
+MAX_ATTEMPTS = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +56,7 @@ def _prune(root: Path, settings: Settings, *, dry_run: bool) -> None:
             raise PawtagError(f"There is no photo at all in {root}: is it mounted? Nothing was removed.")
     except OSError as error:
         raise PawtagError(f"The folder {error.filename} cannot be read: {error.strerror}.") from error
-    take_back(orphans, sidecars, dry_run=dry_run, yours=False)
+    remove_files(orphans, sidecars, dry_run=dry_run, yours=False)
 
 
 async def _preview(root: Path, settings: Settings, loaded: model_loader.LoadedModel, *, verify: bool) -> None:
@@ -79,7 +79,7 @@ async def _scan(root: Path, settings: Settings, loaded: model_loader.LoadedModel
                     await work.worker.run(stop)
             except OSError as error:
                 raise PawtagError(f"The folder {root} cannot be read: {error.strerror}.") from error
-    if left := work.source.count_hopeless(TRIES):
+    if left := work.source.count_hopeless(MAX_ATTEMPTS):
         raise PawtagError(f"{left} photos could not be finished: {work.worker.last_error}")
     return work.worker.counts
 
@@ -87,7 +87,7 @@ async def _scan(root: Path, settings: Settings, loaded: model_loader.LoadedModel
 async def _stop_when_drained(work: FolderRunner, stop: asyncio.Event) -> None:
     """Work off the folder; where it holds more than the backlog, scan again for the rest."""
     try:
-        while work.source.count_hopeless(TRIES) is None:
+        while work.source.count_hopeless(MAX_ATTEMPTS) is None:
             if work.source.is_drained and not await work.source.scan_rest():
                 break
             await asyncio.sleep(DRAIN_CHECK_S)

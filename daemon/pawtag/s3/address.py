@@ -9,15 +9,15 @@ from pawtag.domain.errors import ConfigError
 from pawtag.domain.records import PhotoRef
 
 SCHEME = "s3://"
-SIDECAR = ".json"
+SIDECAR_SUFFIX = ".json"
 
 
-def uri_of(bucket: str, key: str) -> str:
+def format_uri(bucket: str, key: str) -> str:
     """`s3://bucket/key`."""
     return f"{SCHEME}{bucket}/{key}"
 
 
-def parsed(uri: str) -> tuple[str, str]:
+def parse_uri(uri: str) -> tuple[str, str]:
     """The bucket, and the key or prefix, of an address that a user gave. Raises ConfigError."""
     bucket, _, key = uri.removeprefix(SCHEME).partition("/")
     if not uri.startswith(SCHEME) or not bucket:
@@ -25,27 +25,27 @@ def parsed(uri: str) -> tuple[str, str]:
     return bucket, key
 
 
-def place(uri: str) -> dict[str, Any]:
+def object_params(uri: str) -> dict[str, Any]:
     """What boto3 calls it."""
     bucket, _, key = uri.removeprefix(SCHEME).partition("/")
     return {"Bucket": bucket, "Key": key}
 
 
-def version(ref: PhotoRef) -> dict[str, Any]:
+def version_params(ref: PhotoRef) -> dict[str, Any]:
     """What boto3 calls that version of it."""
-    return place(ref.uri) | ({"VersionId": ref.version_id} if ref.version_id else {})
+    return object_params(ref.uri) | ({"VersionId": ref.version_id} if ref.version_id else {})
 
 
-def photos_at(bucket: str, keys: Iterable[str | None], settings: S3Settings) -> list[str]:
+def list_photo_uris(bucket: str, keys: Iterable[str | None], settings: S3Settings) -> list[str]:
     """The addresses of those keys that may be photos of ours: of `s3.bucket`, where it is set, and below `s3.prefix`."""
     if settings.bucket not in (None, bucket):
         return []
-    return [uri_of(bucket, key) for key in keys if key and is_photo_key(key, settings)]
+    return [format_uri(bucket, key) for key in keys if key and is_photo_key(key, settings)]
 
 
 def is_photo_key(key: str, settings: S3Settings) -> bool:
     """Whether a key below the prefix may be a photo: named like one, or without a suffix; never a sidecar of ours."""
     name = key.rpartition("/")[2]
-    if not name or name.endswith(SIDECAR) or not key.startswith(settings.prefix):
+    if not name or name.endswith(SIDECAR_SUFFIX) or not key.startswith(settings.prefix):
         return False
     return "." not in name.lstrip(".") or any(fnmatchcase(name.lower(), one.lower()) for one in settings.patterns)

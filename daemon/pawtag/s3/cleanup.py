@@ -8,18 +8,18 @@ from typing import Any, Literal
 from pawtag.domain.document import SUFFIXES
 from pawtag.domain.errors import GoneError, PermanentError, TemporaryError
 from pawtag.domain.records import PhotoRef
-from pawtag.s3.address import place
-from pawtag.s3.client import explained
-from pawtag.s3.listing import Listing, ref_of
-from pawtag.s3.object_sidecars import Beside
-from pawtag.s3.object_tags import Tagging
+from pawtag.s3.address import object_params
+from pawtag.s3.client import translate_errors
+from pawtag.s3.listing import Listing, parse_entry
+from pawtag.s3.object_sidecars import ObjectSidecars
+from pawtag.s3.object_tags import ObjectTags
 from pawtag.s3.tag_encoding import is_ours
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Trace:
+class WrittenObject:
     """Something of ours: tags on an object, or an object, or one that could not be read; `holds_yours`: a correction, or another program's keys."""
 
     ref: PhotoRef
@@ -27,31 +27,33 @@ class Trace:
     has_user_content: bool = False
 
 
-def traces(listing: Listing, tagging: Tagging, beside: Beside, of: str = "") -> Iterator[Trace]:
+def find_written_objects(
+    listing: Listing, tagging: ObjectTags, sidecars: ObjectSidecars, of: str = ""
+) -> Iterator[WrittenObject]:
     """All that is ours below the listing's prefix, a stream. One request an object. Raises what they raise.
 
     `of`: of records, only those of photos whose address begins so.
     """
     for entry in listing.entries():
-        ref = ref_of(listing.bucket, entry)
+        ref = parse_entry(listing.bucket, entry)
         try:
             if ref.uri.endswith(SUFFIXES):
-                found = beside.look(ref.uri).found
+                found = sidecars.look(ref.uri).found
                 if found and found.is_ours and (found.source_uri or "").startswith(of):
-                    yield Trace(ref, "record", found.has_user_content)
-            elif any(is_ours(name) for name in tagging.of(ref)):
-                yield Trace(ref, "tags")
+                    yield WrittenObject(ref, "record", found.has_user_content)
+            elif any(is_ours(name) for name in tagging.read(ref)):
+                yield WrittenObject(ref, "tags")
         except GoneError:
             continue
         except (PermanentError, TemporaryError) as error:
             log.warning("%s", error)
-            yield Trace(ref, "unread")
+            yield WrittenObject(ref, "unread")
 
 
-def remove(trace: Trace, client: Any, tagging: Tagging) -> bool:
+def remove_object(trace: WrittenObject, client: Any, tagging: ObjectTags) -> bool:
     """Take it back; False where the store refuses. Objects are deleted one by one: Ceph 16's gateway dies of many at once."""
     if trace.kind == "tags":
         return tagging.remove(trace.ref)
-    with explained(trace.ref.uri):
-        client.delete_object(**place(trace.ref.uri))
+    with translate_errors(trace.ref.uri):
+        client.delete_object(**object_params(trace.ref.uri))
     return True

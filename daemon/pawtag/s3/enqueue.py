@@ -10,17 +10,17 @@ from typing import Protocol
 from pawtag.domain.errors import GoneError, PawtagError
 from pawtag.domain.freshness import FreshnessPolicy
 from pawtag.domain.records import PhotoRef
-from pawtag.s3.address import parsed
+from pawtag.s3.address import parse_uri
 from pawtag.s3.listing import Page
-from pawtag.s3.messages import told
+from pawtag.s3.messages import format_message
 from pawtag.s3.objects import Objects
-from pawtag.s3.sqs_queue import AT_ONCE, Mailbox
+from pawtag.s3.sqs_queue import MAX_BATCH_MESSAGES, SqsQueue
 from pawtag.state import ResumePoint
 
 log = logging.getLogger(__name__)
 
-AT_A_TIME = 32
-SENT, CURRENT, UNSEEN = "sent", "current", "unseen"
+LOOKUP_THREADS = 32
+SENT, CURRENT, UNCHECKED = "sent", "current", "unseen"
 
 
 class Pages(Protocol):
@@ -31,30 +31,34 @@ class Pages(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Teller:
+class Enqueuer:
     """Tells a queue of what needs a record. `judge` None: of every photo, unseen."""
 
-    mailbox: Mailbox
+    queue: SqsQueue
     objects: Objects
     policy: FreshnessPolicy | None
     by: str
 
-    def tell(self, pages: Pages, checkpoint: ResumePoint, progress: Callable[[int], object]) -> Counter[str]:
+    def enqueue(self, pages: Pages, resume_point: ResumePoint, progress: Callable[[int], object]) -> Counter[str]:
         """Work off all pages behind the checkpoint; what was passed over, by reason, and `sent`, among them `unseen`.
 
         `progress` hears how many photos were looked at. Raises TemporaryError where the store or the
         queue fails; the checkpoint then says how far all is sent.
         """
         count: Counter[str] = Counter()
-        with ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="enqueue") as threads:
-            for page in pages.pages(checkpoint.position):
+        with ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="enqueue") as threads:
+            for page in pages.pages(resume_point.position):
                 count += page.skipped
                 verdicts = list(threads.map(self._verdict, page.photos))
                 wanted = [ref for ref, verdict in zip(page.photos, verdicts, strict=True) if verdict != CURRENT]
-                batches = [wanted[start : start + AT_ONCE] for start in range(0, len(wanted), AT_ONCE)]
+                batches = [
+                    wanted[start : start + MAX_BATCH_MESSAGES] for start in range(0, len(wanted), MAX_BATCH_MESSAGES)
+                ]
                 list(threads.map(self._send, batches))
-                checkpoint.begin(page.last_key, 0)
-                count.update({SENT: len(wanted), CURRENT: verdicts.count(CURRENT), UNSEEN: verdicts.count(UNSEEN)})
+                resume_point.begin(page.last_key, 0)
+                count.update(
+                    {SENT: len(wanted), CURRENT: verdicts.count(CURRENT), UNCHECKED: verdicts.count(UNCHECKED)}
+                )
                 progress(len(page.photos))
         return count
 
@@ -68,13 +72,13 @@ class Teller:
             return CURRENT
         except PawtagError as error:
             log.debug("%s", error)
-            return UNSEEN
+            return UNCHECKED
         finally:
             self.objects.close(ref)
 
     def _send(self, refs: list[PhotoRef]) -> None:
-        self.mailbox.send([self._message(ref) for ref in refs])
+        self.queue.send([self._message(ref) for ref in refs])
 
     def _message(self, ref: PhotoRef) -> str:
-        bucket, key = parsed(ref.uri)
-        return told(bucket, key, ref.etag or "", ref.size_bytes, self.by)
+        bucket, key = parse_uri(ref.uri)
+        return format_message(bucket, key, ref.etag or "", ref.size_bytes, self.by)

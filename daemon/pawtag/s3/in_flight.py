@@ -6,26 +6,26 @@ from dataclasses import dataclass
 from pawtag.domain.records import Event, PhotoRef
 from pawtag.s3.sqs_queue import Message
 
-AGAIN_S = 5.0
+RECEIVE_AGAIN_S = 5.0
 
 
 @dataclass(slots=True, eq=False)
-class Letter:
+class InFlightMessage:
     """A message in hand: acknowledged once all its photos are done; given back where one has failed for now."""
 
     receipt: str
-    left: int
+    photos_left: int
     delay_s: float | None
 
 
-class Letters:
+class InFlightMessages:
     """All messages of a queue that are in hand. Lives on the event loop."""
 
     def __init__(self, give_back: Callable[[str, float], object]) -> None:
         """`give_back` hears which receipt is to be handed out again, and after how many seconds."""
         self._give_back = give_back
         self._photos: set[str] = set()
-        self.hidden: set[Letter] = set()
+        self.unfinished: set[InFlightMessage] = set()
         """To be kept from others."""
         self.done: list[str] = []
         """Receipts of what is to be acknowledged."""
@@ -37,25 +37,25 @@ class Letters:
             return []
         fresh = {uri: size for uri, size in photos.items() if uri not in self._photos}
         if not fresh:
-            self._give_back(message.receipt, AGAIN_S)
+            self._give_back(message.receipt, RECEIVE_AGAIN_S)
             return []
-        letter = Letter(message.receipt, len(fresh), AGAIN_S if len(fresh) < len(photos) else None)
-        self.hidden.add(letter)
+        entry = InFlightMessage(message.receipt, len(fresh), RECEIVE_AGAIN_S if len(fresh) < len(photos) else None)
+        self.unfinished.add(entry)
         self._photos |= set(fresh)
-        return [Event(PhotoRef(uri, size, 0), letter, message.receives - 1) for uri, size in fresh.items()]
+        return [Event(PhotoRef(uri, size, 0), entry, message.receives - 1) for uri, size in fresh.items()]
 
     def finish(self, event: Event, delay_s: float | None) -> None:
         """The event is done, or to come again after the delay."""
-        letter = event.receipt
-        if not isinstance(letter, Letter):
+        entry = event.receipt
+        if not isinstance(entry, InFlightMessage):
             return
         self._photos.discard(event.ref.uri)
-        letter.left -= 1
+        entry.photos_left -= 1
         if delay_s is not None:
-            letter.delay_s = max(delay_s, letter.delay_s or 0)
-        if letter.left == 0:
-            self.hidden.discard(letter)
-            if letter.delay_s is None:
-                self.done.append(letter.receipt)
+            entry.delay_s = max(delay_s, entry.delay_s or 0)
+        if entry.photos_left == 0:
+            self.unfinished.discard(entry)
+            if entry.delay_s is None:
+                self.done.append(entry.receipt)
             else:
-                self._give_back(letter.receipt, letter.delay_s)
+                self._give_back(entry.receipt, entry.delay_s)

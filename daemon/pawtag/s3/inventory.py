@@ -14,16 +14,16 @@ from urllib.parse import unquote_plus
 from pawtag.config import S3Settings
 from pawtag.domain.errors import ConfigError, PawtagError
 from pawtag.domain.records import PhotoRef
-from pawtag.s3.address import parsed, uri_of
-from pawtag.s3.client import explained
-from pawtag.s3.listing import PAGE_KEYS, Page, reason_to_pass
+from pawtag.s3.address import format_uri, parse_uri
+from pawtag.s3.client import translate_errors
+from pawtag.s3.listing import PAGE_KEYS, Page, find_skip_reason
 
 Row = dict[str, Any]
-FALSE = ("false", "False", False)
-TRUE = ("true", "True", True)
+FALSE_VALUES = ("false", "False", False)
+TRUE_VALUES = ("true", "True", True)
 # The columns of Parquet files are named otherwise than the manifest's schema names them.
-COLUMNS = {"bucket": "Bucket", "key": "Key", "size": "Size", "e_tag": "ETag", "storage_class": "StorageClass"}
-COLUMNS |= {"is_latest": "IsLatest", "is_delete_marker": "IsDeleteMarker"}
+PARQUET_COLUMNS = {"bucket": "Bucket", "key": "Key", "size": "Size", "e_tag": "ETag", "storage_class": "StorageClass"}
+PARQUET_COLUMNS |= {"is_latest": "IsLatest", "is_delete_marker": "IsDeleteMarker"}
 
 
 class Inventory:
@@ -32,8 +32,8 @@ class Inventory:
     def __init__(self, client: Any, settings: S3Settings, manifest: str, classes: frozenset[str]) -> None:
         """`client`: boto3's for S3; `manifest`: the address of its manifest.json. Raises ConfigError, PawtagError."""
         self._client, self._settings, self._classes = client, settings, classes
-        bucket, key = parsed(manifest)
-        with explained(manifest):
+        bucket, key = parse_uri(manifest)
+        with translate_errors(manifest):
             content = client.get_object(Bucket=bucket, Key=key)["Body"].read()
         try:
             document = json.loads(content)
@@ -62,22 +62,22 @@ class Inventory:
         photos: list[PhotoRef] = []
         skipped: Counter[str] = Counter()
         for row in rows:
-            if row.get("IsLatest") in FALSE or row.get("IsDeleteMarker") in TRUE:
+            if row.get("IsLatest") in FALSE_VALUES or row.get("IsDeleteMarker") in TRUE_VALUES:
                 skipped["not-the-newest"] += 1
-            elif reason := reason_to_pass(row["Key"], row.get("StorageClass"), self._settings, self._classes):
+            elif reason := find_skip_reason(row["Key"], row.get("StorageClass"), self._settings, self._classes):
                 skipped[reason] += 1
             else:
                 etag = str(row.get("ETag") or "").strip('"') or None
-                photos.append(PhotoRef(uri_of(self.bucket, row["Key"]), int(row.get("Size") or 0), 0, etag))
+                photos.append(PhotoRef(format_uri(self.bucket, row["Key"]), int(row.get("Size") or 0), 0, etag))
         return Page(tuple(photos), position, skipped)
 
     def _rows(self, bucket: str, key: str) -> Iterator[Row]:
         # On the disk, for judging its rows takes longer than S3 keeps a connection open.
-        with explained(uri_of(bucket, key)), tempfile.TemporaryFile() as file:
+        with translate_errors(format_uri(bucket, key)), tempfile.TemporaryFile() as file:
             for chunk in self._client.get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(1 << 20):
                 file.write(chunk)
             file.seek(0)
-            yield from self._csv(file) if self._format == "CSV" else _parquet(file)
+            yield from self._csv(file) if self._format == "CSV" else _read_parquet(file)
 
     def _csv(self, file: IO[bytes]) -> Iterator[Row]:
         """Keys are form-encoded there."""
@@ -87,7 +87,7 @@ class Inventory:
                 yield row | {"Key": unquote_plus(row["Key"])}
 
 
-def _parquet(file: IO[bytes]) -> Iterator[Row]:
+def _read_parquet(file: IO[bytes]) -> Iterator[Row]:
     """Keys are as they are."""
     try:
         from pyarrow.parquet import ParquetFile
@@ -95,4 +95,4 @@ def _parquet(file: IO[bytes]) -> Iterator[Row]:
         raise PawtagError("Parquet needs pyarrow: pip install pyarrow, or let S3 write CSV.") from error
     for batch in ParquetFile(file).iter_batches(PAGE_KEYS):
         for row in batch.to_pylist():
-            yield {COLUMNS.get(name, name): value for name, value in row.items()}
+            yield {PARQUET_COLUMNS.get(name, name): value for name, value in row.items()}

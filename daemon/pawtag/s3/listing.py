@@ -8,12 +8,12 @@ from typing import Any
 
 from pawtag.config import S3Settings
 from pawtag.domain.records import PhotoRef
-from pawtag.s3.address import is_photo_key, uri_of
-from pawtag.s3.client import explained
+from pawtag.s3.address import format_uri, is_photo_key
+from pawtag.s3.client import translate_errors
 
 # Read at once and without a fee for reading; the colder ones only when they are named.
-WARM = frozenset({"STANDARD", "INTELLIGENT_TIERING", "REDUCED_REDUNDANCY", "EXPRESS_ONEZONE"})
-ASLEEP = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+DEFAULT_STORAGE_CLASSES = frozenset({"STANDARD", "INTELLIGENT_TIERING", "REDUCED_REDUNDANCY", "EXPRESS_ONEZONE"})
+ARCHIVE_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 PAGE_KEYS = 1000
 
 
@@ -31,7 +31,9 @@ class Page:
 class Listing:
     """The photos of a bucket below a prefix. Its calls block."""
 
-    def __init__(self, client: Any, settings: S3Settings, uri: tuple[str, str], classes: frozenset[str] = WARM) -> None:
+    def __init__(
+        self, client: Any, settings: S3Settings, uri: tuple[str, str], classes: frozenset[str] = DEFAULT_STORAGE_CLASSES
+    ) -> None:
         """`client`: boto3's for S3; `uri`: bucket and prefix; `classes`: the storage classes that are read."""
         self._client, self._settings, self._classes = client, settings, classes
         self.bucket, self.prefix = uri
@@ -53,7 +55,7 @@ class Listing:
     def _answers(self, after: str) -> Iterator[dict[str, Any]]:
         more = {"StartAfter": after} if after else {}
         while True:
-            with explained(f"The bucket {self.bucket}"):
+            with translate_errors(f"The bucket {self.bucket}"):
                 found = self._client.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=PAGE_KEYS, **more)
             yield found
             if not found.get("IsTruncated"):
@@ -64,24 +66,24 @@ class Listing:
         photos: list[PhotoRef] = []
         skipped: Counter[str] = Counter()
         for entry in entries:
-            if reason := reason_to_pass(entry["Key"], entry.get("StorageClass"), self._settings, self._classes):
+            if reason := find_skip_reason(entry["Key"], entry.get("StorageClass"), self._settings, self._classes):
                 skipped[reason] += 1
             else:
-                photos.append(ref_of(self.bucket, entry))
+                photos.append(parse_entry(self.bucket, entry))
         return Page(tuple(photos), entries[-1]["Key"], skipped, server_time)
 
 
-def reason_to_pass(key: str, storage: str | None, settings: S3Settings, classes: frozenset[str]) -> str | None:
+def find_skip_reason(key: str, storage: str | None, settings: S3Settings, classes: frozenset[str]) -> str | None:
     """Why an object is not looked at: "not-a-photo", or its storage class; None where it is."""
     storage = storage or "STANDARD"
     if not is_photo_key(key, settings):
         return "not-a-photo"
-    return storage if storage in ASLEEP or storage not in classes else None
+    return storage if storage in ARCHIVE_CLASSES or storage not in classes else None
 
 
-def ref_of(bucket: str, entry: dict[str, Any]) -> PhotoRef:
+def parse_entry(bucket: str, entry: dict[str, Any]) -> PhotoRef:
     """The photo that an entry of a listing is."""
     modified: datetime = entry["LastModified"]
     return PhotoRef(
-        uri_of(bucket, entry["Key"]), entry["Size"], int(modified.timestamp() * 1e9), entry["ETag"].strip('"')
+        format_uri(bucket, entry["Key"]), entry["Size"], int(modified.timestamp() * 1e9), entry["ETag"].strip('"')
     )

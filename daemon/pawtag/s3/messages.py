@@ -14,13 +14,13 @@ from urllib.parse import quote_plus, unquote_plus
 
 TEST_EVENT = "s3:TestEvent"
 # A restored photo could not be read before; all else that is not a creation leaves the content as it was.
-WANTED_EVENTS = ("ObjectCreated:", "ObjectRestore:Completed")
-WANTED_DETAILS = ("Object Created", "Object Restore Completed")
-WANTED_FILER = ("create", "update")
+CREATION_EVENTS = ("ObjectCreated:", "ObjectRestore:Completed")
+EVENTBRIDGE_DETAIL_TYPES = ("Object Created", "Object Restore Completed")
+FILER_EVENT_TYPES = ("create", "update")
 # Whose keys are as they are; all others write them as in a form (`+` for a space, `%2F`).
-RAW_KEYS = ("ceph:s3",)
-FORM_KEYS = ("aws:s3", "minio:s3")
-BUCKETS = "/buckets/"
+PLAIN_KEY_SOURCES = ("ceph:s3",)
+ENCODED_KEY_SOURCES = ("aws:s3", "minio:s3")
+FILER_BUCKETS_PATH = "/buckets/"
 
 
 class MessageError(ValueError):
@@ -50,7 +50,7 @@ class ObjectHint:
             raise TypeError("a size is no number")
 
 
-def read(body: str) -> list[ObjectHint]:
+def parse_message(body: str) -> list[ObjectHint]:
     """The objects that a message tells of; empty where it is a test, a removal, or a change of tags.
 
     Raises MessageError for what is no message of a store.
@@ -62,12 +62,12 @@ def read(body: str) -> list[ObjectHint]:
     if not isinstance(document, dict):
         raise MessageError("The message is no JSON object.")
     try:
-        return list(_hints(document))
+        return list(_parse_document(document))
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise MessageError(f"The message lacks what an event of a store has: {error!r}.") from error
 
 
-def told(bucket: str, key: str, etag: str, size_bytes: int, by: str) -> str:
+def format_message(bucket: str, key: str, etag: str, size_bytes: int, by: str) -> str:
     """A message of our own about an object, in S3's shape, for daemons that sign their records with `by`."""
     found = {"key": quote_plus(key), "eTag": etag, "size": size_bytes}
     record = {
@@ -78,30 +78,30 @@ def told(bucket: str, key: str, etag: str, size_bytes: int, by: str) -> str:
     return json.dumps({"Records": [record], "pawtag": {"by": by}})
 
 
-def _hints(document: dict[str, Any]) -> Iterator[ObjectHint]:
+def _parse_document(document: dict[str, Any]) -> Iterator[ObjectHint]:
     if document.get("Event") == TEST_EVENT:
         return
     if document.get("Type") == "Notification":
-        yield from read(document["Message"])
+        yield from parse_message(document["Message"])
     elif "Records" in document:
         by = document.get("pawtag", {}).get("by")
         for record in document["Records"]:
-            yield from (replace(hint, by=by) for hint in _of_record(record))
+            yield from (replace(hint, by=by) for hint in _parse_record(record))
     elif document.get("source") == "aws.s3" or "detail-type" in document:
-        yield from _of_eventbridge(document)
+        yield from _parse_eventbridge(document)
     elif "event_type" in document and "message" in document:
-        yield from _of_filer(document)
+        yield from _parse_filer(document)
     else:
         raise MessageError("The message is of no store that pawtag knows.")
 
 
-def _of_record(record: dict[str, Any]) -> Iterator[ObjectHint]:
-    if not record["eventName"].removeprefix("s3:").startswith(WANTED_EVENTS):
+def _parse_record(record: dict[str, Any]) -> Iterator[ObjectHint]:
+    if not record["eventName"].removeprefix("s3:").startswith(CREATION_EVENTS):
         return
     found, source = record["s3"]["object"], record.get("eventSource", "")
     key, decoded = found["key"], unquote_plus(found["key"])
-    is_raw = source in RAW_KEYS
-    doubt = None if is_raw or source in FORM_KEYS or decoded == key else key
+    is_raw = source in PLAIN_KEY_SOURCES
+    doubt = None if is_raw or source in ENCODED_KEY_SOURCES or decoded == key else key
     yield ObjectHint(
         bucket=record["s3"]["bucket"]["name"],
         key=key if is_raw else decoded,
@@ -110,24 +110,24 @@ def _of_record(record: dict[str, Any]) -> Iterator[ObjectHint]:
     )
 
 
-def _of_eventbridge(document: dict[str, Any]) -> Iterator[ObjectHint]:
-    if document["detail-type"] not in WANTED_DETAILS:
+def _parse_eventbridge(document: dict[str, Any]) -> Iterator[ObjectHint]:
+    if document["detail-type"] not in EVENTBRIDGE_DETAIL_TYPES:
         return
     detail = document["detail"]
     found = detail["object"]
     yield ObjectHint(bucket=detail["bucket"]["name"], key=found["key"], size_bytes=found.get("size"))
 
 
-def _of_filer(document: dict[str, Any]) -> Iterator[ObjectHint]:
+def _parse_filer(document: dict[str, Any]) -> Iterator[ObjectHint]:
     """SeaweedFS: a path in the filer; folders, and changes of what is about a file only, are passed over."""
     entry = document["message"].get("new_entry")
-    if document["event_type"] not in WANTED_FILER or not entry or entry.get("is_directory"):
+    if document["event_type"] not in FILER_EVENT_TYPES or not entry or entry.get("is_directory"):
         return
     etag = _filer_etag(entry)
     if etag is None or etag == _filer_etag(document["message"].get("old_entry") or {}):
         return
-    is_object = document["key"].startswith(BUCKETS)  # the filer keeps files of its own, too
-    bucket, _, key = document["key"].removeprefix(BUCKETS).partition("/")
+    is_object = document["key"].startswith(FILER_BUCKETS_PATH)  # the filer keeps files of its own, too
+    bucket, _, key = document["key"].removeprefix(FILER_BUCKETS_PATH).partition("/")
     if is_object and bucket and key:
         yield ObjectHint(bucket, key, entry.get("attributes", {}).get("file_size"))
 

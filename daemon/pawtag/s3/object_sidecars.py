@@ -20,16 +20,16 @@ from pawtag.domain.document import (
 )
 from pawtag.domain.errors import GoneError, TemporaryError
 from pawtag.domain.records import PhotoRef, Stamp, TagRecord
-from pawtag.s3.address import place, uri_of
-from pawtag.s3.client import MISSING, code_of, explained
+from pawtag.s3.address import format_uri, object_params
+from pawtag.s3.client import OBJECT_NOT_FOUND, error_code, translate_errors
 
-LONGEST_KEY_BYTES = 1024
-LOST_RACE = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412"})
-TAKEN_S = 300.0
+MAX_KEY_BYTES = 1024
+PRECONDITION_FAILED = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412"})
+NAME_TAKEN_DELAY_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
+class Slot:
     """Where a photo's record is, or may be written: then `etag` is None."""
 
     uri: str
@@ -49,60 +49,62 @@ class Spot:
         return apply_corrections(record, document.get("corrected") if document else None)
 
 
-class Beside:
+class ObjectSidecars:
     """The sidecar objects of a bucket. Every method may be called from any thread."""
 
     def __init__(self, client: Any, settings: S3Settings) -> None:
         """`client`: boto3's for S3."""
         self._client, self._settings = client, settings
 
-    def find(self, ref: PhotoRef) -> Spot:
+    def find(self, ref: PhotoRef) -> Slot:
         """Where the photo's record is, or the first name that is free. Raises TemporaryError where all are taken."""
         for uri in self.names(ref.uri):
-            spot = self.look(uri)
-            if spot.found is None or (spot.found.is_ours and self._is_of(spot.found, ref)):
-                return spot
-        raise TemporaryError(f"The names for the record of {ref.uri} are taken by objects of others.", TAKEN_S)
+            slot = self.look(uri)
+            if slot.found is None or (slot.found.is_ours and self._is_of(slot.found, ref)):
+                return slot
+        raise TemporaryError(
+            f"The names for the record of {ref.uri} are taken by objects of others.", NAME_TAKEN_DELAY_S
+        )
 
-    def look(self, uri: str) -> Spot:
+    def look(self, uri: str) -> Slot:
         """What stands under that name."""
         try:
-            with explained(uri):
-                answer = self._client.get_object(**place(uri))
+            with translate_errors(uri):
+                answer = self._client.get_object(**object_params(uri))
         except GoneError:
-            return Spot(uri)
-        return Spot(uri, parse_document(_read(answer, uri)), answer["ETag"])
+            return Slot(uri)
+        return Slot(uri, parse_document(_read_body(answer, uri)), answer["ETag"])
 
-    def write(self, spot: Spot, record: TagRecord) -> None:
+    def write(self, slot: Slot, record: TagRecord) -> None:
         """Write the record there, unless somebody was there first. Raises TemporaryError then."""
-        content = encode_document(merge_record(record, spot.found.content if spot.found else None))
-        conditions = _unchanged(spot.etag) if spot.etag else [{"IfNoneMatch": "*"}]
-        if not any(self._put(spot.uri, content, condition) for condition in conditions):
-            raise TemporaryError(f"{spot.uri} was written by another at the same moment.")
+        content = encode_document(merge_record(record, slot.found.content if slot.found else None))
+        conditions = _match_conditions(slot.etag) if slot.etag else [{"IfNoneMatch": "*"}]
+        if not any(self._put(slot.uri, content, condition) for condition in conditions):
+            raise TemporaryError(f"{slot.uri} was written by another at the same moment.")
 
     def names(self, uri: str) -> tuple[str, ...]:
         """The two addresses that the record of a photo may have."""
-        photo = place(uri)
+        photo = object_params(uri)
         bucket, key = self._settings.sidecar_bucket or photo["Bucket"], self._settings.sidecar_prefix + photo["Key"]
-        return tuple(uri_of(bucket, truncate_name(key, suffix, LONGEST_KEY_BYTES)) for suffix in SUFFIXES)
+        return tuple(format_uri(bucket, truncate_name(key, suffix, MAX_KEY_BYTES)) for suffix in SUFFIXES)
 
     def _is_of(self, found: StoredDocument, ref: PhotoRef) -> bool:
         """In a bucket for records those of another bucket's photo may have the same name."""
         return self._settings.sidecar_bucket is None or found.source_uri in (None, ref.uri)
 
     def _put(self, uri: str, content: bytes, condition: dict[str, str]) -> bool:
-        with explained(uri):
+        with translate_errors(uri):
             try:
-                self._client.put_object(**place(uri), Body=content, ContentType="application/json", **condition)
+                self._client.put_object(**object_params(uri), Body=content, ContentType="application/json", **condition)
             except ClientError as error:
                 # Gone where `If-Match` was asked: somebody removed it, and the photo is still there.
-                if code_of(error) in LOST_RACE | MISSING:
+                if error_code(error) in PRECONDITION_FAILED | OBJECT_NOT_FOUND:
                     return False
                 raise
         return True
 
 
-def _read(answer: dict[str, Any], uri: str) -> bytes:
+def _read_body(answer: dict[str, Any], uri: str) -> bytes:
     """Its beginning, whole: one that was cut short on the way would be taken for a broken one of ours."""
     expected = min(answer["ContentLength"], MAX_DOCUMENT_BYTES)
     try:
@@ -115,6 +117,6 @@ def _read(answer: dict[str, Any], uri: str) -> bytes:
     return content
 
 
-def _unchanged(etag: str) -> list[dict[str, str]]:
+def _match_conditions(etag: str) -> list[dict[str, str]]:
     """The ways to say that it must still be that content: Ceph 16 knows its own ETag only without the quotes."""
     return [{"IfMatch": etag}, {"IfMatch": etag.strip('"')}]

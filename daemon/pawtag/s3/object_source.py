@@ -16,31 +16,31 @@ from pawtag.s3.objects import Objects
 log = logging.getLogger(__name__)
 
 # Photos that wait for another try: beyond that, no new ones are taken.
-MOST_WAITING = 100_000
+MAX_PENDING_RETRIES = 100_000
 # Who gives up at all waits at most so long for a photo, and ends where the first so many all fail: a person is waiting.
-LONGEST_PAUSE_S, HOPELESS = 30.0, 50
+MAX_RETRY_DELAY_S, MAX_INITIAL_FAILURES = 30.0, 50
 
 
-class Supply(Protocol):
+class PhotoFeed(Protocol):
     """What an ObjectSource works off."""
 
     def take(self) -> Coroutine[Any, Any, Sequence[PhotoRef] | None]:
         """The next photos, as soon as there are some; None for the end. Raises PawtagError."""
 
-    def finished(self, ref: PhotoRef) -> None:
+    def mark_finished(self, ref: PhotoRef) -> None:
         """A photo that was taken is dealt with."""
 
 
 class ObjectSource:
     """The photos of a supply; see ports.PhotoSource. Lives on the event loop."""
 
-    def __init__(self, name: str, supply: Supply, objects: Objects, *, tries: int | None = None) -> None:
+    def __init__(self, name: str, feed: PhotoFeed, objects: Objects, *, max_attempts: int | None = None) -> None:
         """`tries`: how often each photo is tried; None: for ever."""
-        self._supply, self._objects, self._tries = supply, objects, tries
-        self._again: list[tuple[float, int, Event]] = []
+        self._feed, self._objects, self._max_attempts = feed, objects, max_attempts
+        self._retries: list[tuple[float, int, Event]] = []
         self._count = itertools.count()
-        self._in_hand = 0
-        self._moved = asyncio.Event()
+        self._in_flight = 0
+        self._progressed = asyncio.Event()
         self._failures = self._successes = 0
         self.given_up = 0
         self.has_ended = False
@@ -57,11 +57,11 @@ class ObjectSource:
         try:
             while not stop.is_set():
                 while not stop.is_set() and (event := self._due()):
-                    yield self._taken(event)
-                if (self.has_ended and not self._again and not self._in_hand) or self._is_hopeless():
-                    self.given_up += len(self._again)
+                    yield self._hand_out(event)
+                if (self.has_ended and not self._retries and not self._in_flight) or self._has_only_failures():
+                    self.given_up += len(self._retries)
                     return
-                if not self.has_ended and taking is None and len(self._again) < MOST_WAITING:
+                if not self.has_ended and taking is None and len(self._retries) < MAX_PENDING_RETRIES:
                     taking = asyncio.create_task(self._take(), name="supply")
                 await self._wait({stopping, taking} if taking else {stopping})
                 if taking and taking.done():
@@ -70,7 +70,7 @@ class ObjectSource:
                     for ref in refs or ():
                         if stop.is_set():
                             return
-                        yield self._taken(Event(ref))
+                        yield self._hand_out(Event(ref))
         finally:
             for task in filter(None, (stopping, taking)):
                 task.cancel()
@@ -86,27 +86,27 @@ class ObjectSource:
     async def ack(self, event: Event) -> None:
         """The object has its record, or is owed none."""
         self._successes += 1
-        self._let_go(event)
-        self._supply.finished(event.ref)
+        self._release(event)
+        self._feed.mark_finished(event.ref)
 
     async def retry(self, event: Event, delay_s: float) -> None:
         """Hand it out again after the delay, unless it has been tried often enough."""
         self._failures += 1
-        self._let_go(event)
-        if self._tries is not None:
-            delay_s = min(delay_s, LONGEST_PAUSE_S)
-            if event.attempt + 1 >= self._tries:
+        self._release(event)
+        if self._max_attempts is not None:
+            delay_s = min(delay_s, MAX_RETRY_DELAY_S)
+            if event.attempt + 1 >= self._max_attempts:
                 self.given_up += 1  # and not finished: who goes on later begins before it
                 return
         again = Event(event.ref, event.receipt, event.attempt + 1)
-        heapq.heappush(self._again, (time.monotonic() + delay_s, next(self._count), again))
+        heapq.heappush(self._retries, (time.monotonic() + delay_s, next(self._count), again))
 
     async def reject(self, event: Event, reason: str) -> None:
         """The event can never be dealt with."""
         log.error("%s is left alone: %s", event.ref.uri, reason)
         await self.ack(event)
 
-    def tell(self, fault: PawtagError | None) -> None:
+    def report_fault(self, fault: PawtagError | None) -> None:
         """Let /readyz know of a fault in the supply, or of its end."""
         if fault and self.state.state == "running":
             log.error("%s", fault)
@@ -114,29 +114,29 @@ class ObjectSource:
 
     async def _take(self) -> Sequence[PhotoRef] | None:
         await asyncio.to_thread(self._objects.probe)
-        return await self._supply.take()
+        return await self._feed.take()
 
-    def _taken(self, event: Event) -> Event:
-        self._in_hand += 1
+    def _hand_out(self, event: Event) -> Event:
+        self._in_flight += 1
         return event
 
-    def _let_go(self, event: Event) -> None:
+    def _release(self, event: Event) -> None:
         self._objects.close(event.ref)
-        self._in_hand -= 1
-        self._moved.set()
+        self._in_flight -= 1
+        self._progressed.set()
 
-    def _is_hopeless(self) -> bool:
-        return self._tries is not None and not self._successes and self._failures >= HOPELESS
+    def _has_only_failures(self) -> bool:
+        return self._max_attempts is not None and not self._successes and self._failures >= MAX_INITIAL_FAILURES
 
     def _due(self) -> Event | None:
-        if self._again and self._again[0][0] <= time.monotonic():
-            return heapq.heappop(self._again)[2]
+        if self._retries and self._retries[0][0] <= time.monotonic():
+            return heapq.heappop(self._retries)[2]
         return None
 
     async def _wait(self, tasks: set[asyncio.Task[object]]) -> None:
         """Until a task is done, a photo was let go, or one is due again."""
-        self._moved.clear()
-        moving = asyncio.create_task(self._moved.wait(), name="supply-moved")
-        due_s = max(0.0, self._again[0][0] - time.monotonic()) if self._again else None
+        self._progressed.clear()
+        moving = asyncio.create_task(self._progressed.wait(), name="supply-moved")
+        due_s = max(0.0, self._retries[0][0] - time.monotonic()) if self._retries else None
         await asyncio.wait({*tasks, moving}, timeout=due_s, return_when=asyncio.FIRST_COMPLETED)
         moving.cancel()

@@ -14,14 +14,14 @@ from pathlib import Path
 from pawtag.config import S3Settings
 from pawtag.domain.errors import OverloadedError, TemporaryError
 from pawtag.domain.records import PhotoRef, now
-from pawtag.s3.address import photos_at
-from pawtag.s3.messages import MessageError, read
+from pawtag.s3.address import list_photo_uris
+from pawtag.s3.messages import MessageError, parse_message
 from pawtag.state import DeadLetters, Journal
 
 log = logging.getLogger(__name__)
 
-MOST_PENDING, MOST_OFFERED = 100_000, 2_000
-AT_ONCE = 100
+MAX_PENDING, MAX_OFFERED = 100_000, 2_000
+CHUNK_PHOTOS = 100
 NS = 1_000_000_000
 # The first sweep looks this far back: what is older is `pawtag s3 scan`'s, or each new machine would read the bucket.
 FIRST_NS = 24 * 3600 * NS
@@ -30,16 +30,16 @@ MARGIN_NS = 60 * NS
 PAUSE_FACTOR = 20
 
 
-class Inbox:
+class PushInbox:
     """The photos that pushes and sweeps tell of; see source.Supply. Lives on the event loop."""
 
     def __init__(self, settings: S3Settings, journal: Path, dead_letters: DeadLetters) -> None:
         """Nothing is read before `opened`."""
-        self._settings, self._path, self._dead = settings, journal, dead_letters
+        self._settings, self._path, self._dead_letters = settings, journal, dead_letters
         self._journal: Journal | None = None
         self._pending: dict[str, PhotoRef] = {}
-        self._in_hand: set[str] = set()
-        self._again: set[str] = set()
+        self._in_flight: set[str] = set()
+        self._changed_again: set[str] = set()
         self._changed = asyncio.Condition()
 
     def __len__(self) -> int:
@@ -47,7 +47,7 @@ class Inbox:
         return len(self._pending)
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator["Inbox"]:
+    async def open(self) -> AsyncIterator["PushInbox"]:
         """The inbox, with what a former process left in it. Raises ConfigError, OSError."""
         journal = Journal(self._path)
         self._pending = {uri: PhotoRef(uri, 0, 0) for uri in journal.names}
@@ -64,7 +64,7 @@ class Inbox:
         What is no event goes to the dead letters: a store would post it for ever. Raises OverloadedError,
         TemporaryError where the disk does not take it.
         """
-        if len(self._pending) >= MOST_PENDING:
+        if len(self._pending) >= MAX_PENDING:
             raise OverloadedError(f"{len(self._pending)} photos wait already; come again.")
         with self._writing():
             refs = self._refs(body)
@@ -73,42 +73,42 @@ class Inbox:
 
     async def offer(self, refs: Sequence[PhotoRef]) -> None:
         """Take in what a sweep found, as there is room. They are on the disk when this returns. Raises TemporaryError."""
-        for start in range(0, len(refs), AT_ONCE):
+        for start in range(0, len(refs), CHUNK_PHOTOS):
             async with self._changed:
-                await self._changed.wait_for(lambda: len(self._pending) < MOST_OFFERED)
+                await self._changed.wait_for(lambda: len(self._pending) < MAX_OFFERED)
             with self._writing():
-                await self._add(refs[start : start + AT_ONCE])
+                await self._add(refs[start : start + CHUNK_PHOTOS])
 
     async def take(self) -> Sequence[PhotoRef] | None:
         """The next photos, oldest first, as soon as there are some."""
         async with self._changed:
             await self._changed.wait_for(lambda: self._pending)
-        taken = [self._pending.pop(uri) for uri in list(islice(self._pending, AT_ONCE))]
-        self._in_hand |= {ref.uri for ref in taken}
+        taken = [self._pending.pop(uri) for uri in list(islice(self._pending, CHUNK_PHOTOS))]
+        self._in_flight |= {ref.uri for ref in taken}
         return taken
 
-    def finished(self, ref: PhotoRef) -> None:
+    def mark_finished(self, ref: PhotoRef) -> None:
         """It is dealt with, unless it was told of again meanwhile: then it may have changed."""
-        self._in_hand.discard(ref.uri)
-        if ref.uri in self._again:
-            self._again.discard(ref.uri)
+        self._in_flight.discard(ref.uri)
+        if ref.uri in self._changed_again:
+            self._changed_again.discard(ref.uri)
             self._pending[ref.uri] = PhotoRef(ref.uri, 0, 0)
         elif self._journal:
             self._journal.remove(ref.uri)
-        asyncio.get_running_loop().create_task(self._tell(), name="inbox")
+        asyncio.get_running_loop().create_task(self._notify(), name="inbox")
 
     def _refs(self, body: bytes) -> list[PhotoRef]:
         text = body.decode("utf-8", "replace")
         try:
-            hints = read(text)
+            hints = parse_message(text)
         except MessageError as error:
-            log.error("What a store posted was put into %s: %s", self._dead.path, error)  # noqa: TRY400 - no bug of ours
-            self._dead.bury({"at": now(), "queue": "POST /events/s3", "reason": str(error), "body": text})
+            log.error("What a store posted was put into %s: %s", self._dead_letters.path, error)  # noqa: TRY400 - no bug of ours
+            self._dead_letters.add({"at": now(), "queue": "POST /events/s3", "reason": str(error), "body": text})
             return []
         return [
             PhotoRef(uri, hint.size_bytes or 0, 0)
             for hint in hints
-            for uri in photos_at(hint.bucket, (hint.key, hint.other_key), self._settings)
+            for uri in list_photo_uris(hint.bucket, (hint.key, hint.other_key), self._settings)
         ]
 
     @contextmanager
@@ -123,13 +123,13 @@ class Inbox:
         if self._journal is None:
             raise TemporaryError("Events are not taken at this moment.")
         for ref in refs:
-            if ref.uri in self._in_hand:
-                self._again.add(ref.uri)
+            if ref.uri in self._in_flight:
+                self._changed_again.add(ref.uri)
             else:
                 self._pending[ref.uri] = ref
         await self._journal.add(ref.uri for ref in refs)
-        await self._tell()
+        await self._notify()
 
-    async def _tell(self) -> None:
+    async def _notify(self) -> None:
         async with self._changed:
             self._changed.notify_all()

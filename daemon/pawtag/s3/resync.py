@@ -8,31 +8,31 @@ from email.utils import parsedate_to_datetime
 
 from pawtag.domain.errors import PawtagError
 from pawtag.s3.listing import Listing, Page
-from pawtag.s3.push_inbox import FIRST_NS, MARGIN_NS, NS, PAUSE_FACTOR, Inbox
+from pawtag.s3.push_inbox import FIRST_NS, MARGIN_NS, NS, PAUSE_FACTOR, PushInbox
 from pawtag.state import ResumePoint
 
 log = logging.getLogger(__name__)
 
 
-class Sweep:
+class Resync:
     """Lists the bucket now and then, and offers what was modified since the last time."""
 
-    def __init__(self, listing: Listing, inbox: Inbox, checkpoint: ResumePoint, rescan_s: float) -> None:
+    def __init__(self, listing: Listing, inbox: PushInbox, resume_point: ResumePoint, rescan_s: float) -> None:
         """`checkpoint`: since when, in nanoseconds by the store's own clock."""
-        self._listing, self._inbox, self._checkpoint, self._rescan_s = listing, inbox, checkpoint, rescan_s
+        self._listing, self._inbox, self._resume_point, self._rescan_s = listing, inbox, resume_point, rescan_s
 
-    async def run(self, tell: Callable[[PawtagError | None], None]) -> None:
-        """Sweep for ever; `tell` hears of each sweep's fault, or that there was none."""
+    async def run(self, report_fault: Callable[[PawtagError | None], None]) -> None:
+        """Resync for ever; `tell` hears of each sweep's fault, or that there was none."""
         while True:
             listing_s = 0.0
             try:
                 listing_s = await self.once()
-                tell(None)
+                report_fault(None)
             except PawtagError as error:
-                tell(error)
+                report_fault(error)
             except Exception as error:  # no surprise ends the sweeps: they are the truth
                 log.exception("Unexpected error while the bucket was listed")
-                tell(PawtagError(f"The bucket could not be listed: {error!r}."))
+                report_fault(PawtagError(f"The bucket could not be listed: {error!r}."))
             await asyncio.sleep(max(self._rescan_s, PAUSE_FACTOR * listing_s))
 
     async def once(self) -> float:
@@ -50,11 +50,11 @@ class Sweep:
             if page is None:
                 break
             began_ns = began_ns or _server_time_ns(page)
-            since_ns = int(self._checkpoint.position or began_ns - FIRST_NS) - MARGIN_NS
+            since_ns = int(self._resume_point.position or began_ns - FIRST_NS) - MARGIN_NS
             await self._inbox.offer([ref for ref in page.photos if ref.mtime_ns >= since_ns])
         if began_ns:
-            self._checkpoint.position = str(began_ns)
-            await asyncio.to_thread(self._checkpoint.save)
+            self._resume_point.position = str(began_ns)
+            await asyncio.to_thread(self._resume_point.save)
         return listing_s
 
 

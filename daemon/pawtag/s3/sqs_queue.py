@@ -8,16 +8,20 @@ from typing import Any
 from pawtag.config import S3Settings
 from pawtag.domain.errors import PawtagError, TemporaryError
 from pawtag.domain.records import now
-from pawtag.s3.client import explained
+from pawtag.s3.client import translate_errors
 from pawtag.state import DeadLetters
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 10
-LONGEST_HIDDEN_S = 43_200
+MAX_BATCH_MESSAGES = 10
+MAX_VISIBILITY_S = 43_200
 STALE_RECEIPT = "ReceiptHandleIsInvalid"
-REDRIVE = "RedrivePolicy"
-DEPTHS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed")
+REDRIVE_POLICY = "RedrivePolicy"
+DEPTH_ATTRIBUTES = (
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesNotVisible",
+    "ApproximateNumberOfMessagesDelayed",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +33,19 @@ class Message:
     receives: int
 
 
-class Mailbox:
+class SqsQueue:
     """A queue. Every method raises what `explained` raises."""
 
     def __init__(self, client: Any, url: str, settings: S3Settings, dead_letters: DeadLetters) -> None:
         """`client`: boto3's for SQS."""
-        self._client, self.url, self._settings, self._dead = client, url, settings, dead_letters
+        self._client, self.url, self._settings, self._dead_letters = client, url, settings, dead_letters
 
     def receive(self, wait_s: int) -> list[Message]:
         """Up to ten messages, hidden from others for `visibility_s`; none after `wait_s`."""
-        with explained(f"The queue {self.url}"):
+        with translate_errors(f"The queue {self.url}"):
             found = self._client.receive_message(
                 QueueUrl=self.url,
-                MaxNumberOfMessages=min(AT_ONCE, self._settings.concurrency),
+                MaxNumberOfMessages=min(MAX_BATCH_MESSAGES, self._settings.concurrency),
                 WaitTimeSeconds=wait_s,
                 VisibilityTimeout=self._settings.visibility_s,
                 AttributeNames=["ApproximateReceiveCount"],
@@ -51,12 +55,12 @@ class Mailbox:
             for one in found.get("Messages", [])
         ]
 
-    def hide(self, receipt: str, for_s: float) -> None:
+    def set_visibility(self, receipt: str, for_s: float) -> None:
         """Keep it from others for that long. A receipt that has run out is no error: somebody else has it."""
         try:
-            with explained(self.url):
+            with translate_errors(self.url):
                 self._client.change_message_visibility(
-                    QueueUrl=self.url, ReceiptHandle=receipt, VisibilityTimeout=min(int(for_s), LONGEST_HIDDEN_S)
+                    QueueUrl=self.url, ReceiptHandle=receipt, VisibilityTimeout=min(int(for_s), MAX_VISIBILITY_S)
                 )
         except PawtagError as error:
             log.debug("%s", error)
@@ -64,7 +68,7 @@ class Mailbox:
     def delete(self, receipts: Sequence[str]) -> list[str]:
         """Delete up to ten; those of them that are to be tried again. One with a stale receipt comes again anyway."""
         entries = [{"Id": str(number), "ReceiptHandle": receipt} for number, receipt in enumerate(receipts)]
-        with explained(self.url):
+        with translate_errors(self.url):
             answer = self._client.delete_message_batch(QueueUrl=self.url, Entries=entries)
         failed = [one for one in answer.get("Failed", []) if one.get("Code") != STALE_RECEIPT]
         return [receipts[int(one["Id"])] for one in failed]
@@ -73,27 +77,30 @@ class Mailbox:
         """Send up to ten messages, those that fail once more. Raises TemporaryError where some do not get through."""
         for _ in range(2):
             entries = [{"Id": str(number), "MessageBody": body} for number, body in enumerate(bodies)]
-            with explained(self.url):
+            with translate_errors(self.url):
                 failed = self._client.send_message_batch(QueueUrl=self.url, Entries=entries).get("Failed", [])
             bodies = [bodies[int(one["Id"])] for one in failed]
             if not bodies:
                 return
         raise TemporaryError(f"The queue {self.url} refused {len(bodies)} messages: {failed[0].get('Code')}.")
 
-    def ask(self) -> tuple[int, bool]:
+    def read_status(self) -> tuple[int, bool]:
         """About how many messages there are, hidden ones included; whether it puts away itself what fails for ever."""
-        with explained(self.url):
-            found = self._client.get_queue_attributes(QueueUrl=self.url, AttributeNames=[*DEPTHS, REDRIVE])
+        with translate_errors(self.url):
+            found = self._client.get_queue_attributes(
+                QueueUrl=self.url, AttributeNames=[*DEPTH_ATTRIBUTES, REDRIVE_POLICY]
+            )
         attributes = found.get("Attributes", {})
-        return sum(int(attributes.get(name, 0)) for name in DEPTHS), bool(attributes.get(REDRIVE))
+        return sum(int(attributes.get(name, 0)) for name in DEPTH_ATTRIBUTES), bool(attributes.get(REDRIVE_POLICY))
 
-    def bury(self, message: Message, reason: str) -> None:
+    def move_to_dead_letters(self, message: Message, reason: str) -> None:
         """Write the message to the local dead letters, then delete it."""
-        letter = {"at": now(), "queue": self.url, "receives": message.receives, "reason": reason, "body": message.body}
+        entry = {"at": now(), "queue": self.url, "receives": message.receives, "reason": reason, "body": message.body}
         try:
-            self._dead.bury(letter)
+            self._dead_letters.add(entry)
         except OSError as error:
-            log.error("%s cannot be written (%s): a message stays in its queue.", self._dead.path, error.strerror)  # noqa: TRY400 - the sentence says it all
+            reason = f"{self._dead_letters.path} cannot be written ({error.strerror})"
+            log.error("%s: the message stays in the queue %s", reason, self.url)  # noqa: TRY400 - no bug of ours
             return
-        log.error("A message of %s was put into %s: %s", self.url, self._dead.path, reason)
+        log.error("A message of %s was put into %s: %s", self.url, self._dead_letters.path, reason)
         self.delete([message.receipt])

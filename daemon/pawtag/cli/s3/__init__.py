@@ -3,7 +3,7 @@
 import argparse
 
 from pawtag import log
-from pawtag.cli import options
+from pawtag.cli import build_common_options
 from pawtag.config import Settings
 
 
@@ -15,7 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for module in (scan, enqueue, setup, check):
         name, _, what = (module.__doc__ or "").partition(": ")
         said = what.rstrip(".\n")
-        action = actions.add_parser(name.rpartition(" ")[2], help=said, description=said, parents=[options()])
+        action = actions.add_parser(
+            name.rpartition(" ")[2], help=said, description=said, parents=[build_common_options()]
+        )
         action.set_defaults(module=module)
         module.add_arguments(action)
 

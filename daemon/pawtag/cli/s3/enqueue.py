@@ -5,13 +5,19 @@ import argparse
 from tqdm import tqdm
 
 from pawtag.app import s3_wiring
-from pawtag.cli.s3.scan import add_common_arguments, begin, narrowed, told, with_wanted_model
+from pawtag.cli.s3.scan import (
+    add_common_arguments,
+    announce_resume,
+    load_wanted_model,
+    select_bucket,
+    summarise_skipped,
+)
 from pawtag.config import Settings
 from pawtag.domain.errors import ConfigError
 from pawtag.domain.freshness import FreshnessPolicy
 from pawtag.domain.records import now
-from pawtag.s3.address import parsed
-from pawtag.s3.enqueue import Teller
+from pawtag.s3.address import parse_uri
+from pawtag.s3.enqueue import Enqueuer
 from pawtag.state import ResumePoint
 
 
@@ -28,27 +34,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     """Send them, ten at a time; goes on where it was killed."""
-    uri = parsed(arguments.uri)
+    uri = parse_uri(arguments.uri)
     url = arguments.queue_url or next(iter(settings.s3.queue_urls), None)
     if url is None:
         raise ConfigError("Which queue? Set s3.queue_url, or name it with --queue-url.")
-    settings = narrowed(settings, uri)
-    ours = with_wanted_model(settings).tagger.identity
+    settings = select_bucket(settings, uri)
+    ours = load_wanted_model(settings).tagger.identity
     pages = s3_wiring.open_pages(settings, uri, arguments.storage_class, arguments.inventory)
     policy = None if arguments.all else FreshnessPolicy(ours, now())
-    teller = Teller(s3_wiring.build_queue(settings, url), s3_wiring.build_objects(settings), policy, ours.by)
+    enqueuer = Enqueuer(s3_wiring.build_queue(settings, url), s3_wiring.build_objects(settings), policy, ours.by)
     what = (arguments.uri, url, str(arguments.inventory), str(settings.s3.endpoint_url), ours.by, str(arguments.all))
-    checkpoint = ResumePoint(s3_wiring.s3_state_dir(settings), "enqueue", *what, *arguments.storage_class)
-    begin(checkpoint, anew=arguments.anew)
+    resume_point = ResumePoint(s3_wiring.s3_state_dir(settings), "enqueue", *what, *arguments.storage_class)
+    announce_resume(resume_point, anew=arguments.anew)
     with tqdm(unit=" photos", disable=None, dynamic_ncols=True) as bar:
         try:
-            count = teller.tell(pages, checkpoint, bar.update)
+            count = enqueuer.enqueue(pages, resume_point, bar.update)
         finally:
-            checkpoint.save()
+            resume_point.save()
     print(f"{count['sent']} events were sent, {count['current']} photos need nothing")
     if count["unseen"]:
         print(f"{count['unseen']} of the photos sent could not be looked at here: run 'pawtag s3 check'")
-    if passed_over := told(count):
+    if passed_over := summarise_skipped(count):
         print(passed_over)
-    checkpoint.forget()
+    resume_point.forget()
     return 0

@@ -15,12 +15,12 @@ from pawtag.config import Settings
 from pawtag.config.labels_file import load_labels
 from pawtag.domain.errors import ConfigError, PawtagError
 from pawtag.inference import model_loader
-from pawtag.s3.address import parsed
-from pawtag.s3.cost_estimate import Estimate
+from pawtag.s3.address import parse_uri
+from pawtag.s3.cost_estimate import CostEstimate
 from pawtag.s3.listing import Listing
 from pawtag.state import ResumePoint
 
-PER_S = 20.0
+DEFAULT_PHOTOS_PER_S = 20.0
 SPARE_THREADS = 8
 
 
@@ -30,7 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="only list, and say what it would cost")
     add_common_arguments(parser)
     parser.add_argument(
-        "--per-second", type=float, default=PER_S, metavar="N", help="--dry-run: photos a second (default: 20)"
+        "--per-second",
+        type=float,
+        default=DEFAULT_PHOTOS_PER_S,
+        metavar="N",
+        help="--dry-run: photos a second (default: 20)",
     )
 
 
@@ -44,26 +48,28 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     """Bring it up to date; a photo that cannot be tagged is a result, not a failure."""
-    uri = parsed(arguments.uri)
-    settings = narrowed(settings, uri)
+    uri = parse_uri(arguments.uri)
+    settings = select_bucket(settings, uri)
     if arguments.dry_run:
         listing = s3_wiring.build_listing(settings, uri, arguments.storage_class)
         _preview(listing, arguments, settings)
         return 0
-    loaded = with_wanted_model(settings)
+    loaded = load_wanted_model(settings)
     state, by = s3_wiring.s3_state_dir(settings), loaded.tagger.identity.by
-    checkpoint = ResumePoint(state, "scan", arguments.uri, str(settings.s3.endpoint_url), by, *arguments.storage_class)
-    begin(checkpoint, anew=arguments.anew)
-    asyncio.run(_scan(settings, loaded, uri, arguments.storage_class, checkpoint))
+    resume_point = ResumePoint(
+        state, "scan", arguments.uri, str(settings.s3.endpoint_url), by, *arguments.storage_class
+    )
+    announce_resume(resume_point, anew=arguments.anew)
+    asyncio.run(_scan(settings, loaded, uri, arguments.storage_class, resume_point))
     return 0
 
 
-def narrowed(settings: Settings, uri: tuple[str, str]) -> Settings:
+def select_bucket(settings: Settings, uri: tuple[str, str]) -> Settings:
     """The settings for that bucket and prefix alone."""
     return settings.model_copy(update={"s3": settings.s3.model_copy(update={"bucket": uri[0], "prefix": uri[1]})})
 
 
-def with_wanted_model(settings: Settings) -> model_loader.LoadedModel:
+def load_wanted_model(settings: Settings) -> model_loader.LoadedModel:
     """The model that the settings ask for. Raises ConfigError where only its fallback is here.
 
     What a fallback tags in a bucket stays so until another scan, and each tag written costs.
@@ -77,15 +83,15 @@ def with_wanted_model(settings: Settings) -> model_loader.LoadedModel:
     return loaded
 
 
-def begin(checkpoint: ResumePoint, *, anew: bool) -> None:
+def announce_resume(resume_point: ResumePoint, *, anew: bool) -> None:
     """Say where the work goes on, if it does."""
     if anew:
-        checkpoint.forget()
-    if checkpoint.position:
-        print(f"going on behind {checkpoint.position!r}, as of {checkpoint.saved_at} (--anew: from the beginning)")
+        resume_point.forget()
+    if resume_point.position:
+        print(f"going on behind {resume_point.position!r}, as of {resume_point.saved_at} (--anew: from the beginning)")
 
 
-def told(skipped: Counter[str]) -> str:
+def summarise_skipped(skipped: Counter[str]) -> str:
     """What was passed over, for people."""
     classes = sorted(set(skipped) - {"not-a-photo", "not-the-newest", "sent", "current", "unseen"})
     parts = [f"{skipped['not-a-photo']} objects are no photos"] if skipped["not-a-photo"] else []
@@ -97,27 +103,27 @@ async def _scan(
     loaded: model_loader.LoadedModel,
     uri: tuple[str, str],
     classes: list[str],
-    checkpoint: ResumePoint,
+    resume_point: ResumePoint,
 ) -> None:
     threads = ThreadPoolExecutor(settings.s3.concurrency + SPARE_THREADS)
     asyncio.get_running_loop().set_default_executor(threads)
     async with loaded.tagger.run():
-        work = s3_wiring.build_listing_runner(settings, loaded.tagger, uri, classes, checkpoint)
+        work = s3_wiring.build_listing_runner(settings, loaded.tagger, uri, classes, resume_point)
         listing = s3_wiring.build_listing(settings, uri, classes)
-        with _bar(listing, checkpoint) as bar:
-            work.supply.on_finished = bar.update
+        with _bar(listing, resume_point) as bar:
+            work.feed.on_finished = bar.update
             try:
                 await work.worker.run(asyncio.Event())
             finally:
-                checkpoint.save()
+                resume_point.save()
     counts = work.worker.counts
     print(
-        f"{work.supply.looked_at} photos: {counts.tagged} tagged, {counts.no_pet} without a pet, {counts.failed} failed"
+        f"{work.feed.looked_at} photos: {counts.tagged} tagged, {counts.no_pet} without a pet, {counts.failed} failed"
     )
-    if passed_over := told(work.supply.skipped):
+    if passed_over := summarise_skipped(work.feed.skipped):
         print(passed_over)
     if work.source.has_ended:
-        checkpoint.forget()
+        resume_point.forget()
     if work.source.given_up:
         raise PawtagError(
             f"{work.source.given_up} photos could not be finished: {work.worker.last_error} Run it again to try them."
@@ -125,7 +131,7 @@ async def _scan(
 
 
 @contextmanager
-def _bar(listing: Listing, checkpoint: ResumePoint) -> Iterator["tqdm[None]"]:
+def _bar(listing: Listing, resume_point: ResumePoint) -> Iterator["tqdm[None]"]:
     """A progress bar that has a total once a second listing, which runs ahead, has counted: time left needs it."""
     ended = threading.Event()
     with tqdm(unit=" photos", disable=None, dynamic_ncols=True) as bar:
@@ -133,7 +139,7 @@ def _bar(listing: Listing, checkpoint: ResumePoint) -> Iterator["tqdm[None]"]:
         def count() -> None:
             total = 0
             with suppress(PawtagError):  # the scan itself meets the same fault, and names it
-                for page in listing.pages(checkpoint.position):
+                for page in listing.pages(resume_point.position):
                     total += len(page.photos)
                     if ended.is_set():
                         return
@@ -154,9 +160,9 @@ def _preview(listing: Listing, arguments: argparse.Namespace, settings: Settings
         photos += len(page.photos)
         size_bytes += sum(ref.size_bytes for ref in page.photos)
         skipped += page.skipped
-    cost = Estimate(keys, photos)
+    cost = CostEstimate(keys, photos)
     print(f"{photos} photos of {keys} objects, {size_bytes / 1e9:.1f} GB")
-    if passed_over := told(skipped):
+    if passed_over := summarise_skipped(skipped):
         print(passed_over)
     print(f"at most {cost.lists} requests that list, {cost.reads} that read, {photos} that write tags")
     print(f"at AWS's list prices (us-east-1) ${cost.price:,.2f} if all are new, ${cost.price_current:,.2f} if none is")

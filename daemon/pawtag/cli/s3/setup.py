@@ -7,10 +7,10 @@ from functools import partial
 
 from pawtag.config import Settings
 from pawtag.domain.errors import ConfigError
-from pawtag.s3.address import parsed
+from pawtag.s3.address import parse_uri
 from pawtag.s3.client import Client
-from pawtag.s3.setup.policy import Places, daemon_policy
-from pawtag.s3.setup.provisioner import Clients, Setup, Wish
+from pawtag.s3.setup.policy import PhotoLocations, daemon_policy
+from pawtag.s3.setup.provisioner import Clients, Provisioner, SetupRequest
 from pawtag.s3.setup.topic import PushTopic
 
 
@@ -30,21 +30,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     """Do it, and print what to run next."""
-    bucket, prefix = parsed(arguments.uri)
+    bucket, prefix = parse_uri(arguments.uri)
     queue = arguments.queue or f"pawtag-{bucket}".replace(".", "-")
     if queue.endswith(".fifo"):
         raise ConfigError("S3 tells no FIFO queue; name a standard one.")
-    wish = Wish(bucket, prefix, queue, arguments.via, settings.s3.visibility_s)
+    request = SetupRequest(bucket, prefix, queue, arguments.via, settings.s3.visibility_s)
     if arguments.push:
-        return _push(arguments, settings, wish)
-    make = partial(Client, settings=settings.s3, most_connections=2)
+        return _push(arguments, settings, request)
+    make = partial(Client, settings=settings.s3, max_connections=2)
     clients = Clients(make("s3"), make("sqs"), partial(make, "events"))
-    setup = Setup(clients, wish, print, dry_run=arguments.dry_run)
+    provisioner = Provisioner(clients, request, print, dry_run=arguments.dry_run)
     if arguments.remove:
-        setup.remove()
+        provisioner.remove()
         return 0
-    url, arn = setup.make()
-    places = Places(bucket, prefix, settings.s3.sidecar_bucket, settings.s3.sidecar_prefix)
+    url, arn = provisioner.make()
+    places = PhotoLocations(bucket, prefix, settings.s3.sidecar_bucket, settings.s3.sidecar_prefix)
     print(f"\nThe least that pawtag needs, as an IAM policy:\n{json.dumps(daemon_policy(places, arn), indent=2)}")
     own = {"QUEUE_URL": url, "BUCKET": bucket, "PREFIX": prefix}
     settings_lines = [f"export PAWTAG_S3__{name}={shlex.quote(value)}" for name, value in own.items() if value]
@@ -57,14 +57,14 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def _push(arguments: argparse.Namespace, settings: Settings, wish: Wish) -> int:
+def _push(arguments: argparse.Namespace, settings: Settings, request: SetupRequest) -> int:
     if settings.s3.endpoint_url is None:
         raise ConfigError("AWS pushes to queues; --push is for a store of your own: set s3.endpoint_url.")
-    s3, sns = (Client(name, settings.s3, most_connections=2) for name in ("s3", "sns"))
-    topic = PushTopic(s3, sns, wish, print, dry_run=arguments.dry_run)
+    s3, sns = (Client(name, settings.s3, max_connections=2) for name in ("s3", "sns"))
+    topic = PushTopic(s3, sns, request, print, dry_run=arguments.dry_run)
     if arguments.remove:
         topic.remove()
         return 0
     topic.make(arguments.push)
-    print(f"\nNext:\n  PAWTAG_S3__BUCKET={wish.bucket} PAWTAG_SERVER__API_KEY=KEY pawtag run")
+    print(f"\nNext:\n  PAWTAG_S3__BUCKET={request.bucket} PAWTAG_SERVER__API_KEY=KEY pawtag run")
     return 0

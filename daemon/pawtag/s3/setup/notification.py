@@ -6,15 +6,15 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from pawtag.domain.errors import ConfigError, TemporaryError
-from pawtag.s3.client import NO_PLACE, code_of, explained
+from pawtag.s3.client import RESOURCE_NOT_FOUND, error_code, translate_errors
 from pawtag.s3.setup.waiters import NOT_YET_ALLOWED
 
 EVENTS = ["s3:ObjectCreated:*", "s3:ObjectRestore:Completed"]
 # What others' rules may call the events that ours asks for.
-OVERLAPPING = ("s3:ObjectCreated:", "s3:ObjectRestore:*", "s3:ObjectRestore:Completed")
-RULES = ("QueueConfigurations", "TopicConfigurations", "LambdaFunctionConfigurations")
+OVERLAPPING_EVENTS = ("s3:ObjectCreated:", "s3:ObjectRestore:*", "s3:ObjectRestore:Completed")
+RULE_KINDS = ("QueueConfigurations", "TopicConfigurations", "LambdaFunctionConfigurations")
 EVENTBRIDGE = "EventBridgeConfiguration"
-REFUSED = frozenset({"InvalidArgument", "MalformedXML"})
+REFUSED_CODES = frozenset({"InvalidArgument", "MalformedXML"})
 
 
 class Notification:
@@ -26,13 +26,13 @@ class Notification:
 
     def get(self) -> dict[str, Any]:
         """What is configured."""
-        with explained(f"The notification of {self._bucket}"):
+        with translate_errors(f"The notification of {self._bucket}"):
             found = self._client.get_bucket_notification_configuration(Bucket=self._bucket)
         return {name: value for name, value in found.items() if name != "ResponseMetadata"}
 
     def check_overlap(self, name: str, prefix: str) -> None:
         """Raise ConfigError, naming it, where another rule tells of the same uploads: S3 refuses a second."""
-        if rival := next(_rivals(self.get(), name, prefix), None):
+        if rival := next(_find_overlaps(self.get(), name, prefix), None):
             raise ConfigError(
                 f"The bucket's rule {rival!r} tells of the same uploads already, and S3 allows one alone: "
                 "use --via eventbridge, or let that rule's topic reach pawtag's queue too."
@@ -47,50 +47,52 @@ class Notification:
         }
         if prefix:
             rule["Filter"] = {"Key": {"FilterRules": [{"Name": "prefix", "Value": prefix}]}}
-        there, place = _without(self.get(), name), f"{kind}Configurations"
+        there, place = _remove_rule(self.get(), name), f"{kind}Configurations"
         self._put({**there, place: [*there.get(place, []), rule]})
 
     def tell_eventbridge(self, name: str) -> None:
         """Have the bucket tell EventBridge of all that happens, in the place of our rule."""
-        self._put({**_without(self.get(), name), EVENTBRIDGE: {}})
+        self._put({**_remove_rule(self.get(), name), EVENTBRIDGE: {}})
 
     def has(self, name: str) -> bool:
         """Whether our rule is there."""
         there = self.get()
-        return there != _without(there, name)
+        return there != _remove_rule(there, name)
 
     def remove(self, name: str) -> None:
         """Take our rule out, if the bucket is still there. What EventBridge is told stays: others may listen there."""
         try:
             there = self.get()
         except TemporaryError as error:
-            if isinstance(error.__cause__, ClientError) and code_of(error.__cause__) in NO_PLACE:
+            if isinstance(error.__cause__, ClientError) and error_code(error.__cause__) in RESOURCE_NOT_FOUND:
                 return
             raise
-        if there != (rest := _without(there, name)):
+        if there != (rest := _remove_rule(there, name)):
             self._put(rest)
 
     def holds(self, queue_arn: str, prefix: str) -> bool | None:
         """Whether uploads below the prefix lead to the queue; None where EventBridge or a topic may lead there."""
         there = self.get()
-        ours = [rule for rule in there.get(RULES[0], []) if rule.get("QueueArn") == queue_arn]
-        if any(_tells(rule, OVERLAPPING[:1]) and prefix.startswith(_prefix(rule)) for rule in ours):
+        ours = [rule for rule in there.get(RULE_KINDS[0], []) if rule.get("QueueArn") == queue_arn]
+        if any(_covers_events(rule, OVERLAPPING_EVENTS[:1]) and prefix.startswith(_rule_prefix(rule)) for rule in ours):
             return True
-        return None if EVENTBRIDGE in there or there.get(RULES[1]) else False
+        return None if EVENTBRIDGE in there or there.get(RULE_KINDS[1]) else False
 
     def _put(self, configuration: dict[str, Any]) -> None:
-        with explained(f"The notification of {self._bucket}"):
+        with translate_errors(f"The notification of {self._bucket}"):
             try:
                 self._client.put_bucket_notification_configuration(
                     Bucket=self._bucket, NotificationConfiguration=configuration
                 )
             except ClientError as error:
-                if code_of(error) in REFUSED:
-                    raise ConfigError(f"The store refuses this notification: {error}.{_causes(error)}") from error
+                if error_code(error) in REFUSED_CODES:
+                    raise ConfigError(
+                        f"The store refuses this notification: {error}.{_likely_causes(error)}"
+                    ) from error
                 raise
 
 
-def _causes(error: ClientError) -> str:
+def _likely_causes(error: ClientError) -> str:
     """What most often keeps S3 from sending to a queue, where it says that it cannot."""
     if NOT_YET_ALLOWED not in str(error):
         return ""
@@ -100,28 +102,28 @@ def _causes(error: ClientError) -> str:
     )
 
 
-def _without(there: dict[str, Any], name: str) -> dict[str, Any]:
-    kept = {kind: [rule for rule in there[kind] if rule.get("Id") != name] for kind in RULES if kind in there}
+def _remove_rule(there: dict[str, Any], name: str) -> dict[str, Any]:
+    kept = {kind: [rule for rule in there[kind] if rule.get("Id") != name] for kind in RULE_KINDS if kind in there}
     return {kind: value for kind, value in (there | kept).items() if value or kind == EVENTBRIDGE}
 
 
-def _rivals(there: dict[str, Any], name: str, prefix: str) -> Iterator[str]:
+def _find_overlaps(there: dict[str, Any], name: str, prefix: str) -> Iterator[str]:
     """Rules of others that tell of the same below a prefix that overlaps ours; we have no suffix, so any overlaps."""
-    for kind in RULES:
+    for kind in RULE_KINDS:
         for rule in there.get(kind, []):
-            other = _prefix(rule)
+            other = _rule_prefix(rule)
             if (
                 rule.get("Id") != name
-                and _tells(rule, OVERLAPPING)
+                and _covers_events(rule, OVERLAPPING_EVENTS)
                 and (other.startswith(prefix) or prefix.startswith(other))
             ):
                 yield str(rule.get("Id"))
 
 
-def _tells(rule: dict[str, Any], of: tuple[str, ...]) -> bool:
+def _covers_events(rule: dict[str, Any], of: tuple[str, ...]) -> bool:
     return any(event.startswith(of) for event in rule.get("Events", []))
 
 
-def _prefix(rule: dict[str, Any]) -> str:
+def _rule_prefix(rule: dict[str, Any]) -> str:
     filters = rule.get("Filter", {}).get("Key", {}).get("FilterRules", [])
     return next((str(one["Value"]) for one in filters if one["Name"].lower() == "prefix"), "")

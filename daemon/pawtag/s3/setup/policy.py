@@ -8,7 +8,7 @@ Document = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class PhotoLocations:
     """Where photos and their records lie."""
 
     bucket: str
@@ -17,7 +17,7 @@ class Places:
     records_prefix: str = ""
 
 
-def daemon_policy(places: Places, queue_arn: str) -> Document:
+def daemon_policy(places: PhotoLocations, queue_arn: str) -> Document:
     """The least that a daemon needs. PutObject for records alone: a photo cannot be overwritten."""
     start = f"arn:{queue_arn.split(':')[1]}:s3:::"
     buckets = dict.fromkeys((places.bucket, places.records_bucket or places.bucket))
