@@ -137,7 +137,7 @@ def is_done(s3: Any, bucket: str, one: Upload) -> bool:
 def species_of(s3: Any, bucket: str, one: Upload) -> str | None:
     """The first species that was found, or `none`; None where nothing was written yet."""
     found = tags_of(s3, bucket, one.key)
-    if "pawtag:by" in found:
+    if "pawtag:fingerprint" in found:
         return found.get("pawtag:species", "none").split("/")[0]
     if len(one.own) < len(NINE):
         return None

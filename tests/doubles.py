@@ -70,11 +70,11 @@ class SlowModel(ColourModel):
 
 
 def colour_tagger(
-    model: ColourModel | None = None, *, by: str = "colours", name: ModelInfo | None = None, **limits
+    model: ColourModel | None = None, *, fingerprint: str = "colours", name: ModelInfo | None = None, **limits
 ) -> Tagger:
     """A real tagger around the double."""
     model = model or ColourModel()
-    names = TaggerIdentity(name or ModelInfo(id="colours"), COLOURS.fingerprint, by)
+    names = TaggerIdentity(name or ModelInfo(id="colours"), COLOURS.fingerprint, fingerprint)
     vocabulary = embed_words(COLOURS, model.embed_text(list_prompts(COLOURS)))
     return Tagger(model, vocabulary, Thresholds(), identity=names, limits=LimitSettings(**limits))
 

@@ -20,7 +20,7 @@ def record_for(ref, **changes) -> TagRecord:
         "scores": {"species": {"cat": 0.9, "dog": 0.1}},
         "model": ModelInfo(id="m"),
         "labels": "l",
-        "by": "b",
+        "fingerprint": "b",
         "source": SourceInfo(kind="folder", mtime_ns=ref.mtime_ns),
         "tagged_at": "2026-11-23T12:00:00Z",
     }

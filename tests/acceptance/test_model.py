@@ -77,13 +77,13 @@ def test_the_daemon_goes_over_to_the_wanted_model_by_itself(home, full_size, che
             assert post(running.address, chelsea.read_bytes())
             first = sidecar(home / "photos/a.png")
             assert (first["model"]["id"], first["model"]["wanted"]) == ("embedded", WANTED)
-            until(lambda: "pawtag:by" in tags(store, "a.png"))
-            by = tags(store, "a.png")["pawtag:by"]
+            until(lambda: "pawtag:fingerprint" in tags(store, "a.png"))
+            fingerprint = tags(store, "a.png")["pawtag:fingerprint"]
             until(lambda: get(running.address, "/readyz")["download"]["total_bytes"])
             assert get(running.address, "/readyz")["download"]["total_bytes"] > 250_000_000
             until(lambda: sidecar(home / "photos/a.png")["model"]["id"] == WANTED)
             again = sidecar(home / "photos/a.png")
-            until(lambda: tags(store, "a.png")["pawtag:by"] != by)
+            until(lambda: tags(store, "a.png")["pawtag:fingerprint"] != fingerprint)
             readiness = get(running.address, "/readyz")
             record = post(running.address, chelsea.read_bytes(), "/tag?detail=record")
             assert running.stop() == 0

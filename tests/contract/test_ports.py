@@ -32,7 +32,7 @@ def record(ref: PhotoRef, **changes) -> TagRecord:
         "scores": {},
         "model": ModelInfo(id="m"),
         "labels": "l",
-        "by": "b",
+        "fingerprint": "b",
         "source": SourceInfo(kind="folder", mtime_ns=ref.mtime_ns),
         "tagged_at": "2026-11-23T12:00:00Z",
     }
@@ -141,10 +141,10 @@ def test_a_sink_remembers_what_it_was_given(sink, ref):
 
 def test_writing_twice_is_writing_once(sink, ref):
     """The last record stands, whole."""
-    sink.write(ref, record(ref, by="first"))
-    sink.write(ref, record(ref, by="second"))
-    sink.write(ref, record(ref, by="second"))
-    assert sink.read_stamp(ref).by == "second"
+    sink.write(ref, record(ref, fingerprint="first"))
+    sink.write(ref, record(ref, fingerprint="second"))
+    sink.write(ref, record(ref, fingerprint="second"))
+    assert sink.read_stamp(ref).fingerprint == "second"
 
 
 @pytest.fixture(params=["colours", "embedded", "tiny-clip"])

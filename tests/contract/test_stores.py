@@ -48,7 +48,7 @@ def record(species: str) -> TagRecord:
         scores={},
         model=ModelInfo(id=species),
         labels="l",
-        by="b",
+        fingerprint="b",
         source=SourceInfo(kind="s3", uri="s3://b/a.png"),
         tagged_at="2026-11-24T12:00:00Z",
     )
@@ -255,7 +255,7 @@ async def test_S01_a_queue_brings_every_upload(queue):
     async with working(queue, bucket=queue.bucket):
         for key in ODD_KEYS:
             put(queue, key, plain(RED), **OTHERS)
-        await until(lambda: all("pawtag:by" in tags(queue, key) for key in ODD_KEYS))
+        await until(lambda: all("pawtag:fingerprint" in tags(queue, key) for key in ODD_KEYS))
         await until(lambda: count_messages(queue) == 0)
     assert all(tags(queue, key).items() >= OTHERS.items() for key in ODD_KEYS)
 
@@ -280,7 +280,7 @@ async def test_S15_a_sweep_brings_every_upload(any_store, tmp_path):
         for key in ODD_KEYS:
             put(any_store, key, plain(RED), **OTHERS)
         await at_work.work.sweep.once()
-        await until(lambda: all("pawtag:by" in tags(any_store, key) for key in ODD_KEYS))
+        await until(lambda: all("pawtag:fingerprint" in tags(any_store, key) for key in ODD_KEYS))
     assert all(tags(any_store, key).items() >= OTHERS.items() for key in ODD_KEYS)
 
 
@@ -303,7 +303,7 @@ def test_S01_what_the_filer_posts_brings_every_upload(any_store, tmp_path):
     with daemon(tmp_path, "--port", port, **surroundings_of(any_store, tmp_path)):
         for key in ODD_KEYS:
             put(any_store, key, plain(RED), **OTHERS)
-        asyncio.run(until(lambda: all("pawtag:by" in tags(any_store, key) for key in ODD_KEYS), 60))
+        asyncio.run(until(lambda: all("pawtag:fingerprint" in tags(any_store, key) for key in ODD_KEYS), 60))
     assert all(tags(any_store, key).items() >= OTHERS.items() for key in ODD_KEYS)
 
 
@@ -317,7 +317,7 @@ def test_S01_a_store_s_push_brings_every_upload(any_store, command, tmp_path):
         assert command(*push) == 0
         for key in ODD_KEYS:
             put(any_store, key, plain(RED), **OTHERS)
-        asyncio.run(until(lambda: all("pawtag:by" in tags(any_store, key) for key in ODD_KEYS), 60))
+        asyncio.run(until(lambda: all("pawtag:fingerprint" in tags(any_store, key) for key in ODD_KEYS), 60))
         assert command(*push, "--remove") == 0
     assert all(tags(any_store, key).items() >= OTHERS.items() for key in ODD_KEYS)
     rules = any_store.s3.get_bucket_notification_configuration(Bucket=any_store.bucket)

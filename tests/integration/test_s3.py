@@ -36,7 +36,7 @@ async def test_S02_every_upload_carries_its_tags(store):
         for key in keys:
             put(store, key, plain(RED))
         put(store, "nothing.png", plain(BLUE))
-        await until(lambda: all("pawtag:by" in tags(store, key) for key in [*keys, "nothing.png"]))
+        await until(lambda: all("pawtag:fingerprint" in tags(store, key) for key in [*keys, "nothing.png"]))
         await until(lambda: count_messages(store) == 0)
     assert tags(store, keys[0])["pawtag:species"] == "red"
     assert tags(store, "nothing.png")["pawtag:species"] == "none"
@@ -46,7 +46,7 @@ async def test_S06_tags_of_others_stay(store):
     """Ours are merged into them."""
     put(store, "a.png", plain(GREEN), album="summer", owner="me")
     async with working(store):
-        await until(lambda: "pawtag:by" in tags(store, "a.png"))
+        await until(lambda: "pawtag:fingerprint" in tags(store, "a.png"))
     assert tags(store, "a.png").items() >= {"album": "summer", "owner": "me", "pawtag:species": "green"}.items()
 
 
@@ -62,7 +62,7 @@ async def test_S06_where_ten_tags_leave_no_room_the_record_is_an_object_beside_i
         put(store, "b.png", plain(RED))
         again = {"Records": [event("a.png")]}
         store.sqs.send_message(QueueUrl=store.url, MessageBody=json.dumps(again))
-        await until(lambda: count_messages(store) == 0 and "pawtag:by" in tags(store, "b.png"))
+        await until(lambda: count_messages(store) == 0 and "pawtag:fingerprint" in tags(store, "b.png"))
         assert len(at_work.model.batches) == calls + 1
     assert sidecar(store, "a.png")["source"]["uri"] == "s3://pets/a.png"
 
@@ -106,7 +106,7 @@ async def test_S03_an_overwritten_photo_is_tagged_as_it_is_now(store):
     """Tags that came with a copy do not vouch for another content."""
     put(store, "a.png", plain(RED))
     async with working(store):
-        await until(lambda: "pawtag:by" in tags(store, "a.png"))
+        await until(lambda: "pawtag:fingerprint" in tags(store, "a.png"))
         old = tags(store, "a.png")
         store.s3.put_object(
             Bucket=BUCKET,
@@ -138,7 +138,7 @@ async def test_S08_a_garbled_message_is_left_to_the_queue_s_own_rule(store):
     store.sqs.send_message(QueueUrl=store.url, MessageBody="garbage")
     async with working(store):
         put(store, "a.png", plain(RED))
-        await until(lambda: "pawtag:by" in tags(store, "a.png"))
+        await until(lambda: "pawtag:fingerprint" in tags(store, "a.png"))
     assert count_messages(store) == 1
 
 
@@ -146,7 +146,7 @@ async def test_a_fallback_leaves_the_tags_of_others_alone(store):
     """Tags do not name their model: they may be the wanted one's."""
     put(store, "a.png", plain(RED))
     async with working(store):
-        await until(lambda: "pawtag:by" in tags(store, "a.png"))
+        await until(lambda: "pawtag:fingerprint" in tags(store, "a.png"))
     before = tags(store, "a.png")
     fallback = ModelInfo(id="embedded", fallback=True, wanted="colours")
     async with working(store, name=fallback) as at_work:
@@ -172,9 +172,9 @@ async def test_a_new_photo_costs_one_get_and_one_put(store):
     with FaultProxy(store.address) as proxy:
         async with working(behind(store, proxy)):
             put(store, "first.png", plain(RED))
-            await until(lambda: "pawtag:by" in tags(store, "first.png"))
+            await until(lambda: "pawtag:fingerprint" in tags(store, "first.png"))
             put(store, "a.png", plain(RED))
-            await until(lambda: "pawtag:by" in tags(store, "a.png"))
+            await until(lambda: "pawtag:fingerprint" in tags(store, "a.png"))
     asked = [(one.method, one.tagging) for one in proxy.asked if one.path.endswith("/a.png")]
     assert asked == [("GET", False), ("PUT", True)]
 
@@ -204,7 +204,7 @@ async def test_S05_what_pawtag_writes_sets_nothing_off(store, write):
     with FaultProxy(store.address) as proxy:
         async with working(behind(store, proxy), write=write):
             put(store, "a.png", plain(RED))
-            await until(lambda: "pawtag:by" in tags(store, "a.png"))
+            await until(lambda: "pawtag:fingerprint" in tags(store, "a.png"))
             await until(lambda: count_messages(store) == 0)
     assert proxy.count("GET", ends="a.png") == 2  # to read it, and once for the bucket: does a GET tell of tags?
 
@@ -219,7 +219,7 @@ async def test_S16_four_daemons_share_a_queue(store):
         for _ in range(4):
             await stack.enter_async_context(working(store, model))
         await until(lambda: count_messages(store) == 0)
-    assert all("pawtag:by" in tags(store, key) for key in keys)
+    assert all("pawtag:fingerprint" in tags(store, key) for key in keys)
     assert sum(model.batches) == len(keys)
 
 
@@ -229,12 +229,12 @@ async def test_what_the_fallback_tagged_is_tagged_again(store):
     async with working(store, name=fallback):
         put(store, "a.png", plain(RED))
         await until(lambda: count_messages(store) == 0)
-    old = tags(store, "a.png")["pawtag:by"]
-    async with colour_tagger(by="wanted").run() as tagger:
+    old = tags(store, "a.png")["pawtag:fingerprint"]
+    async with colour_tagger(fingerprint="wanted").run() as tagger:
         (work,) = build_retag_runners(settings_for(store), tagger, {f"s3://{BUCKET}/a.png", f"s3://{BUCKET}/gone.png"})
         await work.run(asyncio.Event())
         assert build_retag_runners(settings_for(store), tagger, ()) == []
-    assert (old.split(".")[0], tags(store, "a.png")["pawtag:by"].split(".")[0]) == ("colours", "wanted")
+    assert (old.split(".")[0], tags(store, "a.png")["pawtag:fingerprint"].split(".")[0]) == ("colours", "wanted")
 
 
 async def test_a_long_message_does_not_hold_up_the_end(store):
@@ -250,4 +250,4 @@ async def test_a_long_message_does_not_hold_up_the_end(store):
     assert sum(model.batches) < len(keys) / 2
     async with working(store):
         await until(lambda: count_messages(store) == 0)
-    assert all("pawtag:by" in tags(store, key) for key in keys)
+    assert all("pawtag:fingerprint" in tags(store, key) for key in keys)

@@ -14,9 +14,9 @@ from doubles import SlowModel, colour_tagger
 from faultproxy import Answer, FaultProxy, denied, once
 from pawtag.__main__ import main
 from pawtag.app.s3_wiring import build_objects, build_queue, open_pages
+from pawtag.clock import utc_timestamp
 from pawtag.domain.errors import ConfigError, TemporaryError
 from pawtag.domain.freshness import FreshnessPolicy
-from pawtag.domain.records import now
 from pawtag.s3.cost_estimate import CostEstimate
 from pawtag.s3.enqueue import Enqueuer
 from pawtag.state import ResumePoint
@@ -31,7 +31,7 @@ async def test_a_scan_that_goes_on_begins_before_what_it_gave_up(store, tmp_path
     with FaultProxy(store.address, denied("a.png")) as proxy:
         assert (await scan(store, tmp_path, proxy)).source.given_up == 1
     assert (await scan(store, tmp_path)).worker.counts.tagged == 1
-    assert "pawtag:by" in tags(store, "a.png")
+    assert "pawtag:fingerprint" in tags(store, "a.png")
 
 
 async def test_S15_a_scan_reads_only_what_needs_it(store, tmp_path):
@@ -61,8 +61,8 @@ async def test_S13_a_scan_passes_over_colder_classes(store, tmp_path):
 def enqueue(store, state, manifest=None, judge_by: str | None = None):
     settings = settings_for(store, state=state, queue_url=store.url)
     ours = colour_tagger().identity
-    policy = FreshnessPolicy(ours, now()) if judge_by is None else None
-    enqueuer = Enqueuer(build_queue(settings, store.url), build_objects(settings), policy, ours.by)
+    policy = FreshnessPolicy(ours, utc_timestamp()) if judge_by is None else None
+    enqueuer = Enqueuer(build_queue(settings, store.url), build_objects(settings), policy, ours.fingerprint)
     pages = open_pages(settings, (BUCKET, ""), (), manifest)
     return enqueuer.enqueue(pages, ResumePoint(state, "enqueue", str(manifest)), lambda *_: None)
 
@@ -230,12 +230,12 @@ async def test_S15_a_scan_that_was_ended_goes_on_behind_what_is_done(store, tmp_
     for number in range(40):
         put(store, f"{number:02}.png", plain(RED))
     ended = asyncio.create_task(scan(store, tmp_path, model=SlowModel(0.1), concurrency=2))
-    await until(lambda: "pawtag:by" in tags(store, "11.png"))
+    await until(lambda: "pawtag:fingerprint" in tags(store, "11.png"))
     ended.cancel()
     await asyncio.gather(ended, return_exceptions=True)
     work = await scan(store, tmp_path)
     assert 20 < work.feed.looked_at <= 35
-    assert all("pawtag:by" in tags(store, f"{number:02}.png") for number in range(40))
+    assert all("pawtag:fingerprint" in tags(store, f"{number:02}.png") for number in range(40))
 
 
 async def test_a_scan_for_which_nothing_works_ends_soon(store, tmp_path, monkeypatch):
@@ -263,7 +263,7 @@ def test_a_scan_that_came_to_its_end_begins_anew(surroundings, monkeypatch, caps
         put(surroundings, "a.png", plain(RED))
         assert main(command) == 1
     assert "going on" not in capsys.readouterr().out
-    assert "pawtag:by" in tags(surroundings, "a.png")
+    assert "pawtag:fingerprint" in tags(surroundings, "a.png")
 
 
 def test_a_scan_that_was_cut_short_goes_on_unless_it_is_to_begin_anew(surroundings, monkeypatch, capsys):

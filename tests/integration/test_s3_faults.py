@@ -37,7 +37,7 @@ async def test_S11_a_passing_fault_costs_time_only(store, matches, answer):
     with FaultProxy(store.address, once(matches, answer, 2)) as proxy:
         put(store, "a.png", plain(RED))
         async with working(behind(store, proxy)):
-            await until(lambda: "pawtag:by" in tags(store, "a.png"), 50)
+            await until(lambda: "pawtag:fingerprint" in tags(store, "a.png"), 50)
             await until(lambda: count_messages(store) == 0, 50)
 
 
@@ -77,7 +77,7 @@ async def test_S12_renewed_credentials_are_taken_up(store, tmp_path, monkeypatch
         async with working(behind(store, proxy)) as at_work:
             await until(lambda: "expired" in (at_work.work.worker.state.reason or ""))
             write("NEW")
-            await until(lambda: "pawtag:by" in tags(store, "a.png"))
+            await until(lambda: "pawtag:fingerprint" in tags(store, "a.png"))
 
 
 @pytest.mark.parametrize(("status", "code"), [(501, "NotImplemented"), (405, "MethodNotAllowed")])
@@ -122,12 +122,12 @@ async def test_a_message_for_another_model_is_given_back(store):
     """`pawtag s3 enqueue` says whose records are wanted."""
     put(store, "a.png", plain(RED))
     store.sqs.purge_queue(QueueUrl=store.url)
-    body = {"Records": [event("a.png")], "pawtag": {"by": "somebody"}}
+    body = {"Records": [event("a.png")], "pawtag": {"fingerprint": "somebody"}}
     store.sqs.send_message(QueueUrl=store.url, MessageBody=json.dumps(body))
     async with working(store):
         put(store, "b.png", plain(RED))
-        await until(lambda: "pawtag:by" in tags(store, "b.png"))
-    assert "pawtag:by" not in tags(store, "a.png")
+        await until(lambda: "pawtag:fingerprint" in tags(store, "b.png"))
+    assert "pawtag:fingerprint" not in tags(store, "a.png")
     assert count_messages(store) == 1
 
 
@@ -139,7 +139,7 @@ async def test_S02_where_a_key_leaves_doubt_the_object_that_exists_decides(store
     records = [event(key) | {"eventSource": "some:store"} for key in ("a+b.png", "c+d.png")]
     store.sqs.send_message(QueueUrl=store.url, MessageBody=json.dumps({"Records": records}))
     async with working(store):
-        await until(lambda: all("pawtag:by" in tags(store, key) for key in ("a+b.png", "c d.png")))
+        await until(lambda: all("pawtag:fingerprint" in tags(store, key) for key in ("a+b.png", "c d.png")))
         await until(lambda: count_messages(store) == 0)
 
 
@@ -179,7 +179,7 @@ async def test_S11_a_store_that_is_away_at_the_start_is_waited_for(store):
         async with working(behind(store, proxy), bucket=BUCKET):
             await until(lambda: any(is_read(asked) for asked in proxy.asked), 40)
             proxy.fault = lambda _: None
-            await until(lambda: "pawtag:by" in tags(store, "a.png"), 50)
+            await until(lambda: "pawtag:fingerprint" in tags(store, "a.png"), 50)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ async def test_S08_an_event_that_is_none_inside_ends_nothing(store, body):
     store.sqs.send_message(QueueUrl=store.url, MessageBody=json.dumps(body))
     async with working(store, bucket=BUCKET):
         put(store, "b.png", plain(RED))
-        await until(lambda: "pawtag:by" in tags(store, "b.png"))
+        await until(lambda: "pawtag:fingerprint" in tags(store, "b.png"))
         await until(lambda: count_messages(store) == 1)
 
 
@@ -209,7 +209,7 @@ async def test_of_both_records_neither_is_lost(store):
         put(store, "a.png", plain(RED))
         async with working(behind(store, proxy), write="both"):
             await until(lambda: count_messages(store) == 0, 50)
-    assert "pawtag:by" in tags(store, "a.png")
+    assert "pawtag:fingerprint" in tags(store, "a.png")
     assert sidecar(store, "a.png")["status"] == "tagged"
 
 
@@ -217,12 +217,12 @@ async def test_S06_tags_that_come_while_the_photo_waits_for_the_model_stay(store
     """They are read again where the first look is past."""
     put(store, "first.png", plain(GREEN), album="summer")
     async with working(store, SlowModel()):
-        await until(lambda: "pawtag:by" in tags(store, "first.png"))
+        await until(lambda: "pawtag:fingerprint" in tags(store, "first.png"))
         put(store, "a.png", plain(RED))
         await asyncio.sleep(0.7)
         tag_set = {"TagSet": [{"Key": "album", "Value": "winter"}]}
         store.s3.put_object_tagging(Bucket=BUCKET, Key="a.png", Tagging=tag_set)
-        await until(lambda: "pawtag:by" in tags(store, "a.png"))
+        await until(lambda: "pawtag:fingerprint" in tags(store, "a.png"))
     assert tags(store, "a.png")["album"] == "winter"
 
 
@@ -251,7 +251,7 @@ async def test_S09_what_takes_longer_than_a_message_is_hidden_is_done_once(store
     """It is kept hidden while it is in hand."""
     put(store, "a.png", plain(RED))
     async with working(store, SlowModel(12), visibility_s=10) as at_work:
-        await until(lambda: "pawtag:by" in tags(store, "a.png"))
+        await until(lambda: "pawtag:fingerprint" in tags(store, "a.png"))
         await until(lambda: count_messages(store) == 0)
         assert at_work.model.batches == [1]
 

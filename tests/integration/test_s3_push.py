@@ -29,7 +29,7 @@ async def test_pushed_events_are_tagged(store, tmp_path):
         other = json.dumps({"Records": [event("b.png", "other")]}).encode()
         assert await at_work.inbox.accept(other) == 0
         assert await at_work.inbox.accept(body("a.png")) == 1
-        await until(lambda: "pawtag:by" in tags(store, "a.png"))
+        await until(lambda: "pawtag:fingerprint" in tags(store, "a.png"))
 
 
 async def test_what_was_answered_survives_a_kill(store, tmp_path):
@@ -69,7 +69,7 @@ async def test_S15_a_sweep_finds_what_no_event_told_of(store, tmp_path):
     put(store, "a.png", plain(RED))
     put(store, "notes.txt", b"no photo")
     async with sweeping(store, tmp_path):
-        await until(lambda: "pawtag:by" in tags(store, "a.png"))
+        await until(lambda: "pawtag:fingerprint" in tags(store, "a.png"))
     assert tags(store, "notes.txt") == {}
     with FaultProxy(store.address) as proxy:
         at = behind(store, proxy)
@@ -90,9 +90,9 @@ async def test_a_photo_that_may_not_be_read_holds_up_no_sweep(store, tmp_path):
             await until(lambda: "denied" in (at_work.work.worker.last_error or ""))
             put(store, "a.png", plain(RED))
             await at_work.work.sweep.once()
-            await until(lambda: "pawtag:by" in tags(store, "a.png"))
+            await until(lambda: "pawtag:fingerprint" in tags(store, "a.png"))
     async with sweeping(store, tmp_path):
-        await until(lambda: "pawtag:by" in tags(store, "sealed.png"))
+        await until(lambda: "pawtag:fingerprint" in tags(store, "sealed.png"))
 
 
 async def test_S08_ten_thousand_records_in_one_post_are_taken(store, tmp_path):
@@ -141,7 +141,7 @@ async def test_S12_a_bucket_that_is_not_there_is_named_and_waited_for(store, tmp
         store.s3.create_bucket(Bucket="absent")
         put(absent, "a.png", plain(RED))
         await until(lambda: at_work.work.worker.state.state == "running")
-        await until(lambda: "pawtag:by" in tags(absent, "a.png"))
+        await until(lambda: "pawtag:fingerprint" in tags(absent, "a.png"))
 
 
 class Closed:

@@ -66,9 +66,9 @@ async def test_S06_old_tags_of_ours_give_way_to_the_record_beside(store):
     """They would contradict it, and vouch for it no more."""
     async with working(store) as at_work:
         put(store, "a.png", plain(RED))
-        await until(lambda: "pawtag:by" in tags(store, "a.png"))
+        await until(lambda: "pawtag:fingerprint" in tags(store, "a.png"))
         others = {f"t{number}": "x" for number in range(8)}
-        tag(store, "a.png", **others, **{"pawtag:species": "green", "pawtag:by": "old.old"})
+        tag(store, "a.png", **others, **{"pawtag:species": "green", "pawtag:fingerprint": "old.old"})
         tell(store, "a.png")
         await until(lambda: tags(store, "a.png") == others)
         await until(lambda: count_messages(store) == 0)
@@ -113,7 +113,7 @@ async def test_S06_where_a_get_tells_of_no_tags_they_are_asked_for(store):
         async with working(behind(store, proxy)) as at_work:
             for key in ("a.png", "b.png"):
                 put(store, key, plain(RED), album="summer")
-                await until(lambda key=key: "pawtag:by" in tags(store, key))
+                await until(lambda key=key: "pawtag:fingerprint" in tags(store, key))
             await until(lambda: count_messages(store) == 0)
             tell(store, "b.png")
             await until(lambda: count_messages(store) == 0)
@@ -219,7 +219,7 @@ async def test_S07_where_others_tags_are_refused_all_is_settled_once(store, writ
 async def test_S07_where_our_own_set_is_refused_an_older_stamp_does_not_count(store):
     """The record beside is newer; old tags of ours alone cannot be taken off without another permission."""
     put(store, "a.png", plain(RED))
-    tag(store, "a.png", **{"pawtag:species": "green", "pawtag:by": "old.old"})
+    tag(store, "a.png", **{"pawtag:species": "green", "pawtag:fingerprint": "old.old"})
     refused = lambda asked: Answer(400, "BadRequest") if is_tagging(asked) else None  # noqa: E731
     with FaultProxy(store.address, refused) as proxy:
         async with working(behind(store, proxy)) as at_work:

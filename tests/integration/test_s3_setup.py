@@ -289,7 +289,7 @@ def test_clean_takes_back_exactly_what_is_ours(surroundings, tmp_path, capsys):
     put(store, "c.png.json", json.dumps(corrected).encode())
     put(store, "d.png.json", b'{"schema": "pawtag.record/1"}')
     assert main(["clean", f"s3://{BUCKET}", "--dry-run"]) == 0
-    assert "pawtag:by" in tags(store, "a.png")
+    assert "pawtag:fingerprint" in tags(store, "a.png")
     assert main(["clean", f"s3://{BUCKET}"]) == 0
     assert tags(store, "a.png") == {"album": "summer"}
     assert tags(store, "b.png") == {}

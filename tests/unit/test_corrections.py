@@ -15,7 +15,7 @@ def record(**changes) -> TagRecord:
         "scores": {"species": {"cat": 0.9, "dog": 0.1}, "coat": {"long-hair": 0.8, "short-hair": 0.2}},
         "model": ModelInfo(id="m"),
         "labels": "l",
-        "by": "b",
+        "fingerprint": "b",
         "source": SourceInfo(kind="folder"),
         "tagged_at": "2026-11-23T12:00:00Z",
     }

@@ -23,27 +23,27 @@ def test_a_tagged_photo():
             Tag(label="dog", group="species", score=0.3),
             Tag(label="short-hair", group="coat", score=0.8),
         ),
-        by="0a1b2c3d4e5f",
+        fingerprint="0a1b2c3d4e5f",
     )
     assert encode_tags(record, ETAG) == {
         "pawtag:species": "cat/dog",
         "pawtag:coat": "short-hair",
         "pawtag:score": "0.981",
-        "pawtag:by": "0a1b2c3d4e5f.01234567",
+        "pawtag:fingerprint": "0a1b2c3d4e5f.01234567",
     }
-    assert set(encode_tags(record, ETAG, frozenset({"species"}))) == {"pawtag:species", "pawtag:by"}
+    assert set(encode_tags(record, ETAG, frozenset({"species"}))) == {"pawtag:species", "pawtag:fingerprint"}
 
 
 def test_no_pet_is_an_answer():
     """Not the absence of one."""
     record = record_for(REF, status="no-pet", tags=())
-    assert encode_tags(record, ETAG) == {"pawtag:species": "none", "pawtag:by": "b.01234567"}
+    assert encode_tags(record, ETAG) == {"pawtag:species": "none", "pawtag:fingerprint": "b.01234567"}
 
 
 def test_a_photo_that_cannot_be_tagged():
     """The code alone."""
     record = record_for(REF, status="failed", tags=(), scores={}, error=Failure(code="truncated", message="It ends."))
-    assert encode_tags(record, ETAG) == {"pawtag:error": "truncated", "pawtag:by": "b.01234567"}
+    assert encode_tags(record, ETAG) == {"pawtag:error": "truncated", "pawtag:fingerprint": "b.01234567"}
 
 
 def test_S07_labels_are_written_in_characters_that_every_store_takes():
@@ -60,14 +60,14 @@ def test_S03_a_stamp_vouches_for_its_own_content_alone():
     assert parse_stamp_tag(tags, ETAG) == "b"
     assert parse_stamp_tag(tags, "fedcba9876543210") is None
     assert parse_stamp_tag({}, ETAG) is None
-    assert parse_stamp_tag({"pawtag:by": "rubbish"}, ETAG) is None
+    assert parse_stamp_tag({"pawtag:fingerprint": "rubbish"}, ETAG) is None
 
 
 @pytest.mark.parametrize(("others", "fits"), [(0, True), (6, True), (7, False), (10, False)])
 def test_S06_other_tags_stay_or_ours_give_way(others, fits):
     """Ten in all; our old ones are replaced."""
     there = {f"album{number}": "x" for number in range(others)} | {"pawtag:coat": "old", "pawtag:error": "empty"}
-    own = {"pawtag:species": "cat", "pawtag:coat": "short-hair", "pawtag:score": "0.9", "pawtag:by": "b.0"}
+    own = {"pawtag:species": "cat", "pawtag:coat": "short-hair", "pawtag:score": "0.9", "pawtag:fingerprint": "b.0"}
     together = merge_tags(own, there)
     if not fits:
         assert together is None

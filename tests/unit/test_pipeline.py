@@ -66,8 +66,8 @@ async def test_another_version_of_the_model_tags_again():
     """A record by another fingerprint, from before our start, is stale."""
     source, sink = await worked_off({"a.png": plain()})
     sink.records["a.png"] = sink.records["a.png"].model_copy(update={"tagged_at": "2020-01-01T00:00:00Z"})
-    await worked_off(source.photos, sink, by="newer")
-    assert sink.records["a.png"].by == "newer"
+    await worked_off(source.photos, sink, fingerprint="newer")
+    assert sink.records["a.png"].fingerprint == "newer"
 
 
 async def test_a_touched_photo_is_refreshed_without_the_model():
@@ -127,7 +127,9 @@ async def test_a_rival_daemon_is_named_once(caplog):
     """Records that another daemon wrote since our start are left."""
     source, sink = await worked_off({"a.png": plain(), "b.png": plain()})
     for uri in source.photos:
-        sink.records[uri] = sink.records[uri].model_copy(update={"by": "theirs", "tagged_at": "2026-11-23T13:00:00Z"})
+        sink.records[uri] = sink.records[uri].model_copy(
+            update={"fingerprint": "theirs", "tagged_at": "2026-11-23T13:00:00Z"}
+        )
     await worked_off(source.photos, sink)
     assert sink.writes == 2
     assert caplog.text.count("Another daemon") == 1

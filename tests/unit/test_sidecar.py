@@ -24,7 +24,7 @@ def test_what_is_written_is_the_stamp(tmp_path):
     assert sink.read_stamp(ref) is None
     sink.write(ref, record_for(ref))
     assert sink.read_stamp(ref).describes(ref)
-    assert sink.read_stamp(ref).by == "b"
+    assert sink.read_stamp(ref).fingerprint == "b"
     assert set(os.listdir(tmp_path)) == {"mimi.jpg", "mimi.jpg.json"}
 
 
@@ -69,9 +69,9 @@ def test_corrections_and_foreign_keys_stay(tmp_path):
     path = tmp_path / "mimi.jpg.json"
     path.write_text(json.dumps(read(path) | {"corrected": {"species": ["dog"]}, "album": "summer"}))
     assert sink.read_stamp(ref) is None, "the tags are to follow the correction"
-    sink.write(ref, record_for(ref, by="newer"))
+    sink.write(ref, record_for(ref, fingerprint="newer"))
     assert read(path)["tags"] == [{"label": "dog", "group": "species", "score": 1.0}]
-    assert (read(path)["album"], read(path)["by"]) == ("summer", "newer")
+    assert (read(path)["album"], read(path)["fingerprint"]) == ("summer", "newer")
     assert sink.read_stamp(ref).describes(ref)
 
 

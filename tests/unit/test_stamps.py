@@ -21,8 +21,8 @@ STAMP = Stamp(10, 20, "digest", "ours", "labels", "wanted/model", fallback=False
         (None, False),
         (replace(STAMP, size_bytes=11), False),
         (replace(STAMP, mtime_ns=21), False),
-        (replace(STAMP, by="other"), False),
-        (replace(STAMP, by="small", model_id="embedded", fallback=True), False),
+        (replace(STAMP, fingerprint="other"), False),
+        (replace(STAMP, fingerprint="small", model_id="embedded", fallback=True), False),
     ],
 )
 def test_a_photo_is_current_when_version_and_fingerprint_are(stamp, current):
@@ -40,7 +40,7 @@ def test_a_fallback_never_replaces_the_wanted_models_record():
 
 def test_two_daemons_do_not_tag_to_and_fro():
     """What another daemon wrote since our start is left, unless the photo has changed."""
-    policy, rival = FreshnessPolicy(OURS, START), replace(STAMP, by="theirs", tagged_at="2026-11-23T12:00:01Z")
+    policy, rival = FreshnessPolicy(OURS, START), replace(STAMP, fingerprint="theirs", tagged_at="2026-11-23T12:00:01Z")
     assert policy.is_current(rival, REF)
     assert policy.written_by_peer(rival)
     assert not policy.is_current(rival, PhotoRef("a.jpg", 11, 20))

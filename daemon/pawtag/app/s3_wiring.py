@@ -5,11 +5,11 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from pawtag.app.s3_runners import ListingRunner, PushRunner, QueueRunner, RetagRunner
+from pawtag.clock import utc_timestamp
 from pawtag.config import Settings
 from pawtag.domain.errors import ConfigError
 from pawtag.domain.freshness import FreshnessPolicy
 from pawtag.domain.ports import PhotoSource
-from pawtag.domain.records import now
 from pawtag.images import ImageLimits
 from pawtag.inference.tagger import Tagger
 from pawtag.pipeline.worker import Worker
@@ -37,7 +37,7 @@ def build_queue_runners(settings: Settings, tagger: Tagger) -> list[QueueRunner]
     for url in settings.s3.queue_urls:
         queue = build_queue(settings, url)
         objects = build_objects(settings)
-        source = QueueSource(queue, objects, settings.s3, tagger.identity.by)
+        source = QueueSource(queue, objects, settings.s3, tagger.identity.fingerprint)
         runners.append(QueueRunner(source, _build_worker(settings, source, objects, tagger)))
     return runners
 
@@ -114,7 +114,7 @@ def s3_state_dir(settings: Settings) -> Path:
 
 
 def _build_worker(settings: Settings, source: PhotoSource, objects: Objects, tagger: Tagger) -> Worker:
-    policy = FreshnessPolicy(tagger.identity, now())
+    policy = FreshnessPolicy(tagger.identity, utc_timestamp())
     return Worker(source, objects, tagger, policy=policy, concurrency=settings.s3.concurrency)
 
 

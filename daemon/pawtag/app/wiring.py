@@ -5,10 +5,11 @@ from functools import partial
 from pathlib import Path
 
 from pawtag.app.runner import FolderRunner
+from pawtag.clock import utc_timestamp
 from pawtag.config import Settings
 from pawtag.domain.errors import ConfigError, PawtagError
 from pawtag.domain.freshness import FreshnessPolicy
-from pawtag.domain.records import PhotoRef, now
+from pawtag.domain.records import PhotoRef
 from pawtag.folder.sidecars import Sidecars
 from pawtag.folder.source import FolderSource
 from pawtag.folder.walk import read_photo
@@ -37,7 +38,7 @@ def resolve_folder(settings: Settings) -> Path | None:
 
 def build_folder_runner(settings: Settings, root: Path, tagger: Tagger, *, verify: bool = False) -> FolderRunner:
     """The folder's part of the daemon, not yet running. With `verify` photos are compared by their content."""
-    sidecars, policy = build_sidecars(settings, root), FreshnessPolicy(tagger.identity, now())
+    sidecars, policy = build_sidecars(settings, root), FreshnessPolicy(tagger.identity, utc_timestamp())
     needs = partial(_needs_record, policy, sidecars, verify_up_to=settings.limits.max_file_bytes if verify else None)
     policy = replace(policy, trusts_mtime=not verify)
     skipped = tagger.metrics.count_skipped

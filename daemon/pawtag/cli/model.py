@@ -90,7 +90,7 @@ def _show(loaded: LoadedModel, *, as_json: bool) -> None:
         "digest": loaded.engine.digest,
         "input": list(spec.crop or (spec.shorter_side,)),
         "labels": names.labels,
-        "by": names.by,
+        "fingerprint": names.fingerprint,
     }
     lines = (f"{name}: {_text(value)}" for name, value in shown.items())
     print(json.dumps(shown, indent=2) if as_json else "\n".join(lines))

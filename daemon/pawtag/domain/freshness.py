@@ -1,4 +1,4 @@
-"""Is what is written for a photo still right? Pure: the one place where that is decided."""
+"""Does the record that is written for a photo still hold? The one place where that is decided. Pure."""
 
 from dataclasses import dataclass
 
@@ -7,39 +7,37 @@ from pawtag.domain.records import PhotoRef, Stamp, TaggerIdentity
 
 @dataclass(frozen=True, slots=True)
 class FreshnessPolicy:
-    """Decides for one daemon: what it would write, and since when it runs (as records tell the time)."""
+    """Decides for one daemon. `identity`: what it writes; `started_at`: since when it runs, as records tell the time."""
 
     identity: TaggerIdentity
     started_at: str
     trusts_mtime: bool = True
-    """Whether the same size and time mean the same content; not where digests are compared."""
+    """Whether the same size and mtime mean the same content. False where digests are compared."""
 
     def is_current(self, stamp: Stamp | None, ref: PhotoRef) -> bool:
-        """Whether the photo, as it is, needs nothing."""
+        """Whether the photo, as it is, needs no new record."""
         if stamp is None or not self.trusts_mtime:
             return False
-        return stamp.describes(ref) and self.speaks_for_us(stamp) and not stamp.is_unreadable
+        return stamp.describes(ref) and not self.supersedes(stamp) and not stamp.is_unreadable
 
-    def speaks_for_us(self, stamp: Stamp) -> bool:
-        """Whether a record of the same content would not be replaced by ours."""
-        return stamp.by == self.identity.by or self.is_from_wanted_model(stamp) or self.written_by_peer(stamp)
+    def supersedes(self, stamp: Stamp) -> bool:
+        """Whether this daemon's record replaces one of the same content."""
+        is_ours = stamp.fingerprint == self.identity.fingerprint
+        return not (is_ours or self.is_from_wanted_model(stamp) or self.written_by_peer(stamp))
 
     def is_from_wanted_model(self, stamp: Stamp) -> bool:
-        """To a daemon on its fallback, a record of the wanted model with the same labels is current."""
+        """Whether this daemon runs its fallback, and the wanted model wrote the record with the same labels."""
         wanted = self.identity.model.wanted
         if wanted is not None and not stamp.model_id:
             return True  # tags on an object do not name their model: it may be the wanted one
-        return (
-            wanted is not None
-            and stamp.model_id == wanted
-            and not stamp.fallback
-            and stamp.labels == self.identity.labels
-        )
+        is_wanted = stamp.model_id == wanted and not stamp.fallback
+        return wanted is not None and is_wanted and stamp.labels == self.identity.labels
 
     def written_by_peer(self, stamp: Stamp) -> bool:
-        """Another daemon wrote this since our start: left alone, or the two would tag to and fro.
+        """Whether another daemon wrote the record since our start: replacing it would go to and fro.
 
-        But not a fallback's record, where we have the wanted model: the fallback leaves ours alone.
+        A fallback's record does not count where this daemon has the wanted model.
         """
-        is_lesser = stamp.fallback and not self.identity.model.fallback
-        return stamp.by != self.identity.by and stamp.tagged_at > self.started_at and not is_lesser
+        is_from_fallback = stamp.fallback and not self.identity.model.fallback
+        is_foreign = stamp.fingerprint != self.identity.fingerprint
+        return is_foreign and stamp.tagged_at > self.started_at and not is_from_fallback

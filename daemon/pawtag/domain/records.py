@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -161,7 +160,7 @@ class TaggerIdentity:
 
     model: ModelInfo
     labels: str
-    by: str
+    fingerprint: str
 
 
 class TagRecord(FrozenModel):
@@ -174,7 +173,7 @@ class TagRecord(FrozenModel):
     scores: Scores
     model: ModelInfo
     labels: str
-    by: str
+    fingerprint: str
     source: SourceInfo
     corrected: Corrections | None = None
     error: Failure | None = None
@@ -195,7 +194,7 @@ class Stamp:
     size_bytes: int | None
     mtime_ns: int | None
     sha256: str | None
-    by: str
+    fingerprint: str
     labels: str
     model_id: str
     fallback: bool
@@ -210,7 +209,7 @@ class Stamp:
             size_bytes=record.photo.bytes,
             mtime_ns=record.source.mtime_ns,
             sha256=record.photo.sha256,
-            by=record.by,
+            fingerprint=record.fingerprint,
             labels=record.labels,
             model_id=record.model.id,
             fallback=record.model.fallback,
@@ -229,8 +228,3 @@ class Stamp:
         if self.etag is not None:
             return ref.etag in (None, self.etag)
         return (self.size_bytes, self.mtime_ns) == (ref.size_bytes, ref.mtime_ns)
-
-
-def now() -> str:
-    """The time as records carry it, in UTC, to the second."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -67,8 +67,10 @@ def load_checkpoint(
 def _identify(checkpoint: Checkpoint, digest: str, labels: Labels, thresholds: Thresholds) -> TaggerIdentity:
     """What makes a record stale, as digests."""
     name = checkpoint.name
-    by = digest_json([name.id, name.revision, digest, labels.fingerprint, asdict(thresholds), PREPROCESSING_VERSION])
-    return TaggerIdentity(name, labels.fingerprint, by)
+    fingerprint = digest_json(
+        [name.id, name.revision, digest, labels.fingerprint, asdict(thresholds), PREPROCESSING_VERSION]
+    )
+    return TaggerIdentity(name, labels.fingerprint, fingerprint)
 
 
 def _choose_fallback(settings: Settings) -> Checkpoint:

@@ -1,7 +1,8 @@
 """Records: what the tagger says of a photo, or why it cannot be tagged."""
 
+from pawtag.clock import utc_timestamp
 from pawtag.domain.errors import PermanentError
-from pawtag.domain.records import Failure, PhotoInfo, SourceInfo, TaggerIdentity, Tagging, TagRecord, now
+from pawtag.domain.records import Failure, PhotoInfo, SourceInfo, TaggerIdentity, Tagging, TagRecord
 
 
 def build_record(tagging: Tagging, name: str | None, ours: TaggerIdentity, source: SourceInfo) -> TagRecord:
@@ -13,7 +14,7 @@ def build_record(tagging: Tagging, name: str | None, ours: TaggerIdentity, sourc
         tags=tagging.tags,
         scores=tagging.scores,
         source=source,
-        tagged_at=now(),
+        tagged_at=utc_timestamp(),
         **_identity_fields(ours),
     )
 
@@ -28,7 +29,7 @@ def build_failed_record(error: PermanentError, photo: PhotoInfo, ours: TaggerIde
         scores={},
         source=source,
         error=Failure(code=error.code, message=str(error)),
-        tagged_at=now(),
+        tagged_at=utc_timestamp(),
         **_identity_fields(ours),
     )
 
@@ -41,4 +42,4 @@ def summarise(record: TagRecord) -> str:
 
 
 def _identity_fields(ours: TaggerIdentity) -> dict[str, object]:
-    return {"model": ours.model, "labels": ours.labels, "by": ours.by}
+    return {"model": ours.model, "labels": ours.labels, "fingerprint": ours.fingerprint}

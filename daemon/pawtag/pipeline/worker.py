@@ -153,7 +153,7 @@ class Worker:
                     payload = await self._source.read(event)
                 ref = payload.ref
                 photo = (await asyncio.to_thread(describe_bytes, payload.data)).model_copy(update={"name": photo.name})
-                if stamp and stamp.record and stamp.sha256 == photo.sha256 and self._policy.speaks_for_us(stamp):
+                if stamp and stamp.record and stamp.sha256 == photo.sha256 and not self._policy.supersedes(stamp):
                     return ref, stamp.record.model_copy(update={"source": self._source.describe_source(ref)})
                 tagging = await self._tag_payload(payload)
         except PermanentError as error:

@@ -37,7 +37,7 @@ class Enqueuer:
     queue: SqsQueue
     objects: Objects
     policy: FreshnessPolicy | None
-    by: str
+    fingerprint: str
 
     def enqueue(self, pages: Pages, resume_point: ResumePoint, progress: Callable[[int], object]) -> Counter[str]:
         """Work off all pages behind the checkpoint; what was passed over, by reason, and `sent`, among them `unseen`.
@@ -81,4 +81,4 @@ class Enqueuer:
 
     def _message(self, ref: PhotoRef) -> str:
         bucket, key = parse_uri(ref.uri)
-        return format_message(bucket, key, ref.etag or "", ref.size_bytes, self.by)
+        return format_message(bucket, key, ref.etag or "", ref.size_bytes, self.fingerprint)

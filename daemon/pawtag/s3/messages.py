@@ -38,12 +38,12 @@ class ObjectHint:
     key: str
     size_bytes: int | None = None
     other_key: str | None = None
-    by: str | None = None
+    fingerprint: str | None = None
 
     def __post_init__(self) -> None:
         """Raises TypeError, ValueError where a message holds something else in their places."""
         is_named = isinstance(self.bucket, str) and isinstance(self.key, str) and self.bucket and self.key
-        if not is_named or not all(isinstance(text, str | None) for text in (self.other_key, self.by)):
+        if not is_named or not all(isinstance(text, str | None) for text in (self.other_key, self.fingerprint)):
             raise TypeError("a name is no text")
         self.key.encode()  # half an emoji is the name of no object
         if not isinstance(self.size_bytes, int | None):
@@ -67,7 +67,7 @@ def parse_message(body: str) -> list[ObjectHint]:
         raise MessageError(f"The message lacks what an event of a store has: {error!r}.") from error
 
 
-def format_message(bucket: str, key: str, etag: str, size_bytes: int, by: str) -> str:
+def format_message(bucket: str, key: str, etag: str, size_bytes: int, fingerprint: str) -> str:
     """A message of our own about an object, in S3's shape, for daemons that sign their records with `by`."""
     found = {"key": quote_plus(key), "eTag": etag, "size": size_bytes}
     record = {
@@ -75,7 +75,7 @@ def format_message(bucket: str, key: str, etag: str, size_bytes: int, by: str) -
         "eventName": "ObjectCreated:Put",
         "s3": {"bucket": {"name": bucket}, "object": found},
     }
-    return json.dumps({"Records": [record], "pawtag": {"by": by}})
+    return json.dumps({"Records": [record], "pawtag": {"fingerprint": fingerprint}})
 
 
 def _parse_document(document: dict[str, Any]) -> Iterator[ObjectHint]:
@@ -84,9 +84,9 @@ def _parse_document(document: dict[str, Any]) -> Iterator[ObjectHint]:
     if document.get("Type") == "Notification":
         yield from parse_message(document["Message"])
     elif "Records" in document:
-        by = document.get("pawtag", {}).get("by")
+        fingerprint = document.get("pawtag", {}).get("fingerprint")
         for record in document["Records"]:
-            yield from (replace(hint, by=by) for hint in _parse_record(record))
+            yield from (replace(hint, fingerprint=fingerprint) for hint in _parse_record(record))
     elif document.get("source") == "aws.s3" or "detail-type" in document:
         yield from _parse_eventbridge(document)
     elif "event_type" in document and "message" in document:

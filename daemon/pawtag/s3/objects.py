@@ -126,16 +126,16 @@ class Objects:
 
     def _stamp(self, ref: PhotoRef, tags: dict[str, str]) -> tuple[Stamp | None, Slot | None]:
         """The stamp; and where the record is, if that had to be looked for: tags may have found no room."""
-        by = parse_stamp_tag(tags, str(ref.etag)) if self._writes_tags else None
+        fingerprint = parse_stamp_tag(tags, str(ref.etag)) if self._writes_tags else None
         if self._settings.write == "tags" and self._writes_tags and not self.object_tags.refuses_our_tags:
-            if by:
-                return _stamp_of_tags(by, ref), None
+            if fingerprint:
+                return _stamp_of_tags(fingerprint, ref), None
             if not tags:
                 return None, None
         slot = self.sidecars.find(ref)
         stamp = slot.stamp
         if stamp is None or stamp.record is None:
-            return (_stamp_of_tags(by, ref) if by and self._settings.write == "tags" else None), slot
+            return (_stamp_of_tags(fingerprint, ref) if fingerprint and self._settings.write == "tags" else None), slot
         if self._settings.write == "both" and not self._carries(tags, stamp.record, ref):
             return None, slot  # the tags are yet to follow
         return stamp, slot
@@ -177,12 +177,12 @@ class Objects:
         return opened
 
 
-def _stamp_of_tags(by: str, ref: PhotoRef) -> Stamp:
+def _stamp_of_tags(fingerprint: str, ref: PhotoRef) -> Stamp:
     return Stamp(
         size_bytes=None,
         mtime_ns=None,
         sha256=None,
-        by=by,
+        fingerprint=fingerprint,
         labels="",
         model_id="",
         fallback=False,

@@ -11,9 +11,10 @@ from contextlib import asynccontextmanager, contextmanager
 from itertools import islice
 from pathlib import Path
 
+from pawtag.clock import utc_timestamp
 from pawtag.config import S3Settings
 from pawtag.domain.errors import OverloadedError, TemporaryError
-from pawtag.domain.records import PhotoRef, now
+from pawtag.domain.records import PhotoRef
 from pawtag.s3.address import list_photo_uris
 from pawtag.s3.messages import MessageError, parse_message
 from pawtag.state import DeadLetters, Journal
@@ -103,7 +104,9 @@ class PushInbox:
             hints = parse_message(text)
         except MessageError as error:
             log.error("What a store posted was put into %s: %s", self._dead_letters.path, error)  # noqa: TRY400 - no bug of ours
-            self._dead_letters.add({"at": now(), "queue": "POST /events/s3", "reason": str(error), "body": text})
+            self._dead_letters.add(
+                {"at": utc_timestamp(), "queue": "POST /events/s3", "reason": str(error), "body": text}
+            )
             return []
         return [
             PhotoRef(uri, hint.size_bytes or 0, 0)

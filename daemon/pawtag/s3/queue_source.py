@@ -36,9 +36,9 @@ MAX_WARNINGS, MAX_UNACKNOWLEDGED = 100, 10_000
 class QueueSource:
     """The photos that one queue's messages tell of; see ports.PhotoSource. Lives on the event loop."""
 
-    def __init__(self, queue: SqsQueue, objects: Objects, settings: S3Settings, by: str) -> None:
+    def __init__(self, queue: SqsQueue, objects: Objects, settings: S3Settings, fingerprint: str) -> None:
         """`by`: what this daemon's records are signed with. Nothing is received before `events`."""
-        self._queue, self._objects, self._settings, self._by = queue, objects, settings, by
+        self._queue, self._objects, self._settings, self._by = queue, objects, settings, fingerprint
         self._threads = ThreadPoolExecutor(settings.concurrency + 2, thread_name_prefix="queue")
         self._in_flight = InFlightMessages(self._give_back)
         self._background_calls: set[asyncio.Future[Any]] = set()
@@ -131,11 +131,11 @@ class QueueSource:
         except MessageError as error:
             self._leave_to_redrive(message, str(error), MAX_RECEIVES_INVALID)
             return []
-        if any(hint.by not in (None, self._by) for hint in hints):
+        if any(hint.fingerprint not in (None, self._by) for hint in hints):
             self._return_to_others(message)
             return []
         # Who received it before may have been another, whom it was not meant for.
-        if not any(hint.by for hint in hints) and self._leave_to_redrive(
+        if not any(hint.fingerprint for hint in hints) and self._leave_to_redrive(
             message, "It has failed too often.", MAX_RECEIVES
         ):
             return []

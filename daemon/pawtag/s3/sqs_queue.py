@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pawtag.clock import utc_timestamp
 from pawtag.config import S3Settings
 from pawtag.domain.errors import PawtagError, TemporaryError
-from pawtag.domain.records import now
 from pawtag.s3.client import translate_errors
 from pawtag.state import DeadLetters
 
@@ -95,7 +95,13 @@ class SqsQueue:
 
     def move_to_dead_letters(self, message: Message, reason: str) -> None:
         """Write the message to the local dead letters, then delete it."""
-        entry = {"at": now(), "queue": self.url, "receives": message.receives, "reason": reason, "body": message.body}
+        entry = {
+            "at": utc_timestamp(),
+            "queue": self.url,
+            "receives": message.receives,
+            "reason": reason,
+            "body": message.body,
+        }
         try:
             self._dead_letters.add(entry)
         except OSError as error:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pawtag.domain.records import PET_GROUP, Tag, TagRecord
 
 PREFIX = "pawtag:"
-SCORE, FINGERPRINT, ERROR = PREFIX + "score", PREFIX + "by", PREFIX + "error"
+SCORE, FINGERPRINT, ERROR = PREFIX + "score", PREFIX + "fingerprint", PREFIX + "error"
 NO_PET = "none"
 MAX_TAGS, MAX_KEY_CHARS, MAX_VALUE_CHARS = 10, 128, 256
 ETAG_CHARS = 8
@@ -19,7 +19,7 @@ INVALID_CHARACTER = re.compile(r"[^A-Za-z0-9 +\-=._:/@]")
 
 def encode_tags(record: TagRecord, etag: str, chosen: frozenset[str] | None = None) -> dict[str, str]:
     """The tags that a record is on its object; `chosen`: only these groups, and `score` where it is named."""
-    mark = {FINGERPRINT: format_stamp(record.by, etag)}
+    mark = {FINGERPRINT: format_stamp(record.fingerprint, etag)}
     if record.error:
         return {ERROR: record.error.code, **mark}
     values = {PREFIX + group: _encode_labels(record, group) for group in _list_groups(record)}
@@ -29,15 +29,15 @@ def encode_tags(record: TagRecord, etag: str, chosen: frozenset[str] | None = No
     return {_truncate(name, MAX_KEY_CHARS): _truncate(value, MAX_VALUE_CHARS) for name, value in wanted.items()} | mark
 
 
-def format_stamp(by: str, etag: str) -> str:
+def format_stamp(fingerprint: str, etag: str) -> str:
     """The record's `by` and the beginning of the ETag, so that copied tags do not vouch for another content."""
-    return f"{by}.{etag[:ETAG_CHARS]}"
+    return f"{fingerprint}.{etag[:ETAG_CHARS]}"
 
 
 def parse_stamp_tag(tags: Mapping[str, str], etag: str) -> str | None:
     """The `by` that an object's tags tell of its present content; None for none, or for copied ones."""
-    by, _, mark = tags.get(FINGERPRINT, "").rpartition(".")
-    return by if by and mark == etag[:ETAG_CHARS] else None
+    fingerprint, _, mark = tags.get(FINGERPRINT, "").rpartition(".")
+    return fingerprint if fingerprint and mark == etag[:ETAG_CHARS] else None
 
 
 def merge_tags(own: Mapping[str, str], there: Mapping[str, str]) -> dict[str, str] | None:

@@ -12,10 +12,10 @@ from pawtag.cli.s3.scan import (
     select_bucket,
     summarise_skipped,
 )
+from pawtag.clock import utc_timestamp
 from pawtag.config import Settings
 from pawtag.domain.errors import ConfigError
 from pawtag.domain.freshness import FreshnessPolicy
-from pawtag.domain.records import now
 from pawtag.s3.address import parse_uri
 from pawtag.s3.enqueue import Enqueuer
 from pawtag.state import ResumePoint
@@ -41,9 +41,18 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     settings = select_bucket(settings, uri)
     ours = load_wanted_model(settings).tagger.identity
     pages = s3_wiring.open_pages(settings, uri, arguments.storage_class, arguments.inventory)
-    policy = None if arguments.all else FreshnessPolicy(ours, now())
-    enqueuer = Enqueuer(s3_wiring.build_queue(settings, url), s3_wiring.build_objects(settings), policy, ours.by)
-    what = (arguments.uri, url, str(arguments.inventory), str(settings.s3.endpoint_url), ours.by, str(arguments.all))
+    policy = None if arguments.all else FreshnessPolicy(ours, utc_timestamp())
+    enqueuer = Enqueuer(
+        s3_wiring.build_queue(settings, url), s3_wiring.build_objects(settings), policy, ours.fingerprint
+    )
+    what = (
+        arguments.uri,
+        url,
+        str(arguments.inventory),
+        str(settings.s3.endpoint_url),
+        ours.fingerprint,
+        str(arguments.all),
+    )
     resume_point = ResumePoint(s3_wiring.s3_state_dir(settings), "enqueue", *what, *arguments.storage_class)
     announce_resume(resume_point, anew=arguments.anew)
     with tqdm(unit=" photos", disable=None, dynamic_ncols=True) as bar:

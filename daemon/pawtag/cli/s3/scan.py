@@ -55,9 +55,9 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
         _preview(listing, arguments, settings)
         return 0
     loaded = load_wanted_model(settings)
-    state, by = s3_wiring.s3_state_dir(settings), loaded.tagger.identity.by
+    state, fingerprint = s3_wiring.s3_state_dir(settings), loaded.tagger.identity.fingerprint
     resume_point = ResumePoint(
-        state, "scan", arguments.uri, str(settings.s3.endpoint_url), by, *arguments.storage_class
+        state, "scan", arguments.uri, str(settings.s3.endpoint_url), fingerprint, *arguments.storage_class
     )
     announce_resume(resume_point, anew=arguments.anew)
     asyncio.run(_scan(settings, loaded, uri, arguments.storage_class, resume_point))

@@ -66,7 +66,7 @@ def check_bucket(s3: Any, settings: S3Settings, listing: Listing) -> Iterator[Ch
             "read a photo", is_right=None, advice="There is none to try with: upload one, and check again."
         )
     if settings.write != "sidecar":
-        tag_set = {"TagSet": [{"Key": "pawtag:by", "Value": "check"}]}
+        tag_set = {"TagSet": [{"Key": "pawtag:fingerprint", "Value": "check"}]}
         absent = {"Bucket": bucket, "Key": prefix + ABSENT_KEY, **of_version}
         yield _explain_tagging(
             check_call("write tags", lambda: s3.put_object_tagging(**absent, Tagging=tag_set), *ABSENT_CODES)

@@ -1,0 +1,8 @@
+"""The wall clock, as records tell the time."""
+
+from datetime import UTC, datetime
+
+
+def utc_timestamp() -> str:
+    """The time in UTC, to the second: `2026-11-23T15:00:00Z`."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

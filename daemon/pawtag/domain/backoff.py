@@ -1,0 +1,18 @@
+"""How long to wait before the next try. Pure: the caller waits, and brings the random number."""
+
+from dataclasses import dataclass
+
+MAX_DOUBLINGS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Waits that double with each attempt up to `max_s`, spread by `jitter` (0.25: a quarter more or less)."""
+
+    max_s: float
+    jitter: float = 0.0
+
+    def delay_s(self, first_s: float, attempt: int, *, chance: float = 0.5) -> float:
+        """The wait after failed attempt number `attempt`, counted from 0; `chance` from 0 to 1 picks its place in the spread."""
+        grown_s = min(self.max_s, first_s * 2 ** min(attempt, MAX_DOUBLINGS))
+        return grown_s * (1 + self.jitter * (2 * chance - 1))
