@@ -1,4 +1,4 @@
-"""Measures a model on one half of labelled photos; `pawtag model check --labelled` measures on all.
+"""Measures a model on one half of labelled photos; `pawtag model evaluate --labelled` measures on all.
 
     python scripts/accuracy.py ../shared/pets/dev --half even [--model ID] [--taught]
 
@@ -30,7 +30,7 @@ def main() -> int:
     parser.add_argument("--half", choices=["even", "odd", "all"], default="all")
     parser.add_argument("--model", default=config.EMBEDDED)
     parser.add_argument("--taught", action="store_true")
-    parser.add_argument("--misses", action="store_true", help="name the photos that came out wrong")
+    parser.add_argument("--show-errors", action="store_true", help="name the photos that came out wrong")
     given = parser.parse_args()
     photos = measure(given.folder, given.half, given.model, taught=given.taught)
     print("\n".join(f"{name}: {value}" for name, value in summarise(photos).items()))

@@ -6,7 +6,7 @@
 
 Keys have odd names, a fifth of the objects has tags of its own, a twentieth nine of them. `--kills 10`: the daemon is
 killed so often while it works. `labels.csv` beside the photos (file, species) says what is right. SeaweedFS's filer
-posts to http://127.0.0.1:PORT/events/s3?key=secret. Credentials: the environment's.
+posts to http://127.0.0.1:PORT/notifications/s3?key=secret. Credentials: the environment's.
 """
 
 import argparse
@@ -65,8 +65,8 @@ def trial(given: argparse.Namespace, home: Path) -> int:
     s3.create_bucket(Bucket=bucket)
     setup = ["s3", "setup", f"s3://{bucket}"]
     if given.push:
-        setup += ["--push", f"http://127.0.0.1:{port}/events/s3?key={KEY}"]
-    environment = surroundings(given.endpoint, home, PAWTAG_S3__BUCKET=bucket, PAWTAG_S3__VISIBILITY_S="10")
+        setup += ["--push", f"http://127.0.0.1:{port}/notifications/s3?key={KEY}"]
+    environment = surroundings(given.endpoint, home, PAWTAG_S3__BUCKET=bucket, PAWTAG_S3__VISIBILITY_TIMEOUT_S="10")
     if given.posts_to is None:
         run(setup, environment)
     if given.push or given.posts_to:

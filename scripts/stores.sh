@@ -63,7 +63,7 @@ seaweedfs() {
   cat >"$data/notification.toml" <<TOML
 [notification.webhook]
 enabled = true
-endpoint = "http://127.0.0.1:$daemon/events/s3?key=secret"
+endpoint = "http://127.0.0.1:$daemon/notifications/s3?key=secret"
 path_prefixes = ["/buckets"]
 TOML
   cat >"$data/s3.json" <<'JSON'

@@ -27,19 +27,21 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, which nobody asks for
         own = self._registry = CollectorRegistry()
         self._photos = Counter("pawtag_photos", "Photos that got a result.", ["source", "status"], registry=own)
-        self._skipped = Counter("pawtag_skipped", "What was looked at and owed nothing.", ["reason"], registry=own)
-        self._depth = Gauge("pawtag_queue_depth", "Photos that are known to wait.", ["source"], registry=own)
-        self._in_hand = Gauge("pawtag_in_hand", "Photos that are being worked on.", registry=own)
+        self._skipped = Counter(
+            "pawtag_photos_skipped", "What was looked at and owed nothing.", ["reason"], registry=own
+        )
+        self._depth = Gauge("pawtag_photos_pending", "Photos that are known to wait.", ["source"], registry=own)
+        self._in_flight = Gauge("pawtag_photos_in_flight", "Photos that are being worked on.", registry=own)
         self._batch = Histogram("pawtag_batch_size", "Photos in a model call.", buckets=BATCH_BUCKETS, registry=own)
         self._stage = Histogram(
-            "pawtag_stage_seconds", "Time in a stage.", ["stage"], buckets=STAGE_BUCKETS_S, registry=own
+            "pawtag_stage_duration_seconds", "Time in a stage.", ["stage"], buckets=STAGE_BUCKETS_S, registry=own
         )
         self._model = Gauge(
             "pawtag_model_info", "The model that tags.", ["id", "revision", "fallback", "engine"], registry=own
         )
         self._ready = Gauge("pawtag_ready", "Whether photos are tagged now.", registry=own)
         self._success = Gauge("pawtag_last_success_timestamp_seconds", "When a photo last got its tags.", registry=own)
-        self._requests = Counter("pawtag_requests", "Requests answered.", ["route", "status"], registry=own)
+        self._requests = Counter("pawtag_http_requests", "Requests answered.", ["route", "status"], registry=own)
         self._download = Gauge("pawtag_download_bytes", "The wanted model's download.", ["part"], registry=own)
 
     def render(self) -> bytes:
@@ -84,7 +86,7 @@ class Metrics:
 
     def watch(self, *, in_flight: Callable[[], float], ready: Callable[[], float]) -> None:
         """Ask these for what is in hand, and whether photos are tagged, whenever that is wanted."""
-        self._in_hand.set_function(in_flight)
+        self._in_flight.set_function(in_flight)
         self._ready.set_function(ready)
 
     def watch_download(self, done_bytes: Callable[[], float], total_bytes: Callable[[], float]) -> None:

@@ -16,7 +16,10 @@ PHOTOS, KILLS = 40, 3
 @pytest.mark.timeout(180)
 def test_S14_kills_lose_no_upload_and_leave_no_message(store, tmp_path, chelsea):
     """Every photo carries its tags and its own; the queue is empty, and nobody's dead letters were needed."""
-    surroundings = surroundings_of(store, tmp_path) | {"PAWTAG_MODEL__ID": "embedded", "PAWTAG_S3__VISIBILITY_S": "10"}
+    surroundings = surroundings_of(store, tmp_path) | {
+        "PAWTAG_MODEL__ID": "embedded",
+        "PAWTAG_S3__VISIBILITY_TIMEOUT_S": "10",
+    }
     photo = chelsea.read_bytes()
     for number in range(PHOTOS):
         put(store, f"{number}.png", photo, **({"album": "summer"} if number % 4 == 0 else {}))

@@ -157,9 +157,9 @@ def test_without_a_fallback_an_unreachable_hub_ends_the_start(home, address):
 
 
 def test_a_hub_that_must_not_be_asked_is_not_asked(home, small):
-    """model.hub = false: the embedded model serves, and no connection is made."""
+    """model.download = false: the embedded model serves, and no connection is made."""
     with fake_hub(small) as hub:
-        with daemon(home, **online(hub, home, PAWTAG_MODEL__HUB="false")) as running:
+        with daemon(home, **online(hub, home, PAWTAG_MODEL__DOWNLOAD="false")) as running:
             time.sleep(0.5)
             assert running.stop() == 0
         assert hub.requests == []
@@ -227,7 +227,7 @@ def test_check_measures_on_labelled_photos_and_writes_what_it_proposes(tmp_path,
     (tmp_path / "grey.png").write_bytes(grey())
     rows = ["file,species,coat", *["cat.png,cat,short-hair"] * 12, *["grey.png,none,"] * 12]
     (tmp_path / "mine.csv").write_text("\n".join(rows))
-    found = command("model", "check", "--labelled", "mine.csv", "--write", home=tmp_path)
+    found = command("model", "evaluate", "--labelled", "mine.csv", "--write", home=tmp_path)
     assert found.returncode == 0, found.stderr
     assert "pets tagged right: 12 of 12" in found.stdout.decode()
     text = (tmp_path / "config/pawtag.toml").read_text()
@@ -238,9 +238,9 @@ def test_check_measures_on_labelled_photos_and_writes_what_it_proposes(tmp_path,
 
 
 def test_check_without_photos_verifies_the_model(tmp_path):
-    """Whole, and with its known answer."""
+    """Complete, and with the answers of its self test."""
     found = command("model", "check", "--model", "embedded", home=tmp_path)
-    assert b"known answer" in found.stdout
+    assert b"passes its self test" in found.stdout
     assert command("model", "check", "--write", "--model", "embedded", home=tmp_path).returncode == 2
 
 

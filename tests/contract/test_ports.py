@@ -20,7 +20,7 @@ from pawtag.state import ResumePoint
 from pictures import BLUE, plain
 from tiny import tiny_clip
 
-QUICK = FolderSettings(settle_s=0.05, quiet_s=0.1)
+QUICK = FolderSettings(settle_s=0.05, stable_s=0.1)
 
 
 def record(ref: PhotoRef, **changes) -> TagRecord:

@@ -208,7 +208,7 @@ def test_setup_says_what_a_store_without_queues_offers(any_store, command, capsy
     assert command("s3", "setup", uri) == command("s3", "setup", uri, "--remove") == 2
     assert "--push" in capsys.readouterr().err
     if any_store.name == SEAWEEDFS:
-        assert command("s3", "setup", uri, "--push", "http://127.0.0.1:1/events/s3?key=k") == 2
+        assert command("s3", "setup", uri, "--push", "http://127.0.0.1:1/notifications/s3?key=k") == 2
         assert "no topics" in capsys.readouterr().err
 
 
@@ -313,7 +313,7 @@ def test_S01_a_store_s_push_brings_every_upload(any_store, command, tmp_path):
     if any_store.name != CEPH:
         pytest.skip(f"{any_store.name} has no topics that push")
     with daemon(tmp_path, **surroundings_of(any_store, tmp_path)) as running:
-        push = ["s3", "setup", f"s3://{any_store.bucket}", "--push", f"{running.address}/events/s3?key=secret"]
+        push = ["s3", "setup", f"s3://{any_store.bucket}", "--push", f"{running.address}/notifications/s3?key=secret"]
         assert command(*push) == 0
         for key in ODD_KEYS:
             put(any_store, key, plain(RED), **OTHERS)

@@ -26,7 +26,7 @@ OLD_S = 3600
 @asynccontextmanager
 async def watching(root: Path, model: ColourModel | None = None, **folder):
     """The folder's part of the daemon at work on `root`."""
-    settings = Settings(folder={"settle_s": 0.2, "quiet_s": 0.6, "rescan_s": 60, **folder})
+    settings = Settings(folder={"settle_s": 0.2, "stable_s": 0.6, "rescan_s": 60, **folder})
     async with colour_tagger(model).run() as tagger:
         work, stop = build_folder_runner(settings, root, tagger), asyncio.Event()
         async with work.source.watch():
@@ -309,7 +309,7 @@ async def test_a_root_that_goes_and_comes_back_is_watched_again(tmp_path):
     async with watching(root) as work:
         os.rename(root, tmp_path / "away")
         async with asyncio.timeout(PATIENCE_S):
-            while work.source.state.state != "lost":
+            while work.source.state.state != "unavailable":
                 await asyncio.sleep(0.05)
         assert "mount it again" in work.source.state.reason
         (tmp_path / "away/while-away.png").write_bytes(plain())

@@ -113,7 +113,7 @@ async def test_every_kind_of_file_comes_out_right_in_the_folder(pets, expected, 
     """The same as sidecars; a file that is no photo by its name gets nothing."""
     monkeypatch.setattr("pawtag.folder.source.FRESH_S", 0)  # a cut file is taken at its word, not waited for
     root = shutil.copytree(pets / "formats", tmp_path / "photos")
-    settings = Settings(model={"id": "embedded", "cache_dir": tmp_path}, folder={"quiet_s": 0.2})
+    settings = Settings(model={"id": "embedded", "cache_dir": tmp_path}, folder={"stable_s": 0.2})
     suffixes = {pattern[1:] for pattern in settings.folder.patterns}
     photos = {row["file"] for row in expected if Path(row["file"]).suffix.lower() in suffixes}
     fresh = load_model(settings, load_labels(None))

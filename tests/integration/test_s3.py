@@ -71,7 +71,7 @@ async def test_S06_where_ten_tags_leave_no_room_the_record_is_an_object_beside_i
 async def test_records_go_where_the_settings_say(store, write):
     """An object beside the photo, or that and tags; another program's of that name stays."""
     put(store, "a.png", plain(RED))
-    async with working(store, write=write):
+    async with working(store, output=write):
         await until(lambda: count_messages(store) == 0)
     record = sidecar(store, "a.png")
     assert (record["status"], record["source"]["kind"]) == ("tagged", "s3")
@@ -81,7 +81,7 @@ async def test_records_go_where_the_settings_say(store, write):
 async def test_a_corrected_object_keeps_what_a_person_wrote(store):
     """As in a folder."""
     put(store, "a.png", plain(RED))
-    async with working(store, write="sidecar"):
+    async with working(store, output="sidecar"):
         await until(lambda: count_messages(store) == 0)
         record = sidecar(store, "a.png") | {"corrected": {"species": ["green"]}, "album": "summer"}
         put(store, "a.png.json", json.dumps(record).encode())
@@ -160,7 +160,7 @@ async def test_S12_a_lost_queue_is_told_and_found_again(store, caplog):
     """/readyz says so; the log once."""
     missing = SimpleNamespace(**vars(store) | {"url": store.url.replace("pawtag", "absent")})
     async with working(missing) as at_work:
-        await until(lambda: at_work.work.worker.state.state == "lost")
+        await until(lambda: at_work.work.worker.state.state == "unavailable")
         await asyncio.sleep(2)  # it is asked again
         store.sqs.create_queue(QueueName="absent")
         await until(lambda: at_work.work.worker.state.state == "running")
@@ -202,7 +202,7 @@ async def test_S05_what_pawtag_writes_sets_nothing_off(store, write):
     told = {"Bucket": BUCKET, "NotificationConfiguration": {"QueueConfigurations": [rule]}}
     store.s3.put_bucket_notification_configuration(**told)
     with FaultProxy(store.address) as proxy:
-        async with working(behind(store, proxy), write=write):
+        async with working(behind(store, proxy), output=write):
             put(store, "a.png", plain(RED))
             await until(lambda: "pawtag:fingerprint" in tags(store, "a.png"))
             await until(lambda: count_messages(store) == 0)

@@ -283,7 +283,7 @@ def test_a_scan_that_was_cut_short_goes_on_unless_it_is_to_begin_anew(surroundin
         proxy.fault = lambda _: None
         assert main(command) == 0
         assert "1 photos:" in capsys.readouterr().out
-        assert main([*command, "--anew"]) == 0
+        assert main([*command, "--restart"]) == 0
     assert "2 photos:" in capsys.readouterr().out
 
 

@@ -165,7 +165,7 @@ async def test_records_may_lie_elsewhere_and_never_over_others(store):
     """A prefix of their own; another program's object of that name stays, and the record takes the second name."""
     put(store, "records/a.png.json", b'{"title": "Takeout"}')
     put(store, "a.png", plain(RED))
-    async with working(store, write="sidecar", sidecar_prefix="records/"):
+    async with working(store, output="sidecar", sidecar_prefix="records/"):
         await until(lambda: count_messages(store) == 0)
     found = store.s3.get_object(Bucket=BUCKET, Key="records/a.png.pawtag.json")["Body"].read()
     assert json.loads(found)["source"]["uri"] == "s3://pets/a.png"
@@ -207,7 +207,7 @@ async def test_of_both_records_neither_is_lost(store):
     sidecars = lambda asked: asked.method == "PUT" and asked.path.endswith(".json")  # noqa: E731
     with FaultProxy(store.address, once(sidecars, Answer(503, "SlowDown"), 3)) as proxy:
         put(store, "a.png", plain(RED))
-        async with working(behind(store, proxy), write="both"):
+        async with working(behind(store, proxy), output="both"):
             await until(lambda: count_messages(store) == 0, 50)
     assert "pawtag:fingerprint" in tags(store, "a.png")
     assert sidecar(store, "a.png")["status"] == "tagged"
@@ -250,7 +250,7 @@ async def test_S09_what_waits_for_its_turn_is_kept_from_others(store):
 async def test_S09_what_takes_longer_than_a_message_is_hidden_is_done_once(store):
     """It is kept hidden while it is in hand."""
     put(store, "a.png", plain(RED))
-    async with working(store, SlowModel(12), visibility_s=10) as at_work:
+    async with working(store, SlowModel(12), visibility_timeout_s=10) as at_work:
         await until(lambda: "pawtag:fingerprint" in tags(store, "a.png"))
         await until(lambda: count_messages(store) == 0)
         assert at_work.model.batches == [1]

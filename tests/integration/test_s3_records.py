@@ -53,7 +53,7 @@ async def test_a_record_that_is_cut_short_on_its_way_is_not_taken_for_a_broken_o
     put(store, "a.png.json", json.dumps(corrected).encode())
     cut = lambda asked: Answer(cut=True) if asked.method == "GET" and is_beside(asked) else None  # noqa: E731
     with FaultProxy(store.address, cut) as proxy:
-        async with working(behind(store, proxy), write="sidecar"):
+        async with working(behind(store, proxy), output="sidecar"):
             await until(lambda: sum(map(is_beside, proxy.asked)) >= 2)
             assert sidecar(store, "a.png") == corrected
             proxy.fault = lambda _: None
@@ -94,7 +94,7 @@ async def test_S07_where_our_own_set_is_refused_the_record_beside_is_the_stamp(s
 
 async def test_of_both_the_tags_follow_a_correction(store):
     """And come back where somebody took them off."""
-    async with working(store, write="both"):
+    async with working(store, output="both"):
         put(store, "a.png", plain(RED))
         await until(lambda: count_messages(store) == 0)
         put(store, "a.png.json", json.dumps(sidecar(store, "a.png") | {"corrected": {"species": ["green"]}}).encode())
@@ -144,7 +144,7 @@ async def test_records_of_two_buckets_in_one_leave_each_other_alone(store):
     other = {"schema": "pawtag.record/1", "source": {"kind": "s3", "uri": "s3://other/a.png"}}
     store.s3.put_object(Bucket="records", Key="a.png.json", Body=json.dumps(other).encode())
     put(store, "a.png", plain(RED))
-    async with working(store, write="sidecar", sidecar_bucket="records"):
+    async with working(store, output="sidecar", sidecar_bucket="records"):
         await until(lambda: count_messages(store) == 0)
     found = {key: store.s3.get_object(Bucket="records", Key=key)["Body"].read() for key in RECORDS}
     assert json.loads(found[RECORDS[0]]) == other
@@ -191,7 +191,7 @@ async def test_a_corrected_green_overrules_the_model_in_tags_and_record(store):
     """One photo, one answer."""
     put(store, "a.png", plain(GREEN))
     put(store, "a.png.json", b'{"schema": "pawtag.record/1", "corrected": {"species": ["red"]}}')
-    async with working(store, write="both"):
+    async with working(store, output="both"):
         await until(lambda: count_messages(store) == 0)
     assert tags(store, "a.png")["pawtag:species"] == sidecar(store, "a.png")["tags"][0]["label"] == "red"
 
@@ -201,7 +201,7 @@ async def test_S07_where_others_tags_are_refused_all_is_settled_once(store, writ
     """A second look makes nothing; another photo's tags come through all the same."""
     refused = lambda asked: Answer(400, "InvalidTag") if is_tagging(asked) and asked.path.endswith("a.png") else None  # noqa: E731
     with FaultProxy(store.address, refused) as proxy:
-        async with working(behind(store, proxy), write=write) as at_work:
+        async with working(behind(store, proxy), output=write) as at_work:
             put(store, "a.png", plain(RED), album="summer")
             await until(lambda: count_messages(store) == 0)
             tell(store, "a.png")
@@ -247,7 +247,7 @@ async def test_a_record_whose_source_is_none_is_replaced(store):
     """Whatever stands there."""
     put(store, "a.png", plain(RED))
     put(store, "a.png.json", b'{"schema": "pawtag.record/1", "source": null}')
-    async with working(store, write="sidecar"):
+    async with working(store, output="sidecar"):
         await until(lambda: count_messages(store) == 0)
     assert sidecar(store, "a.png")["tags"][0]["label"] == "red"
 
@@ -255,10 +255,10 @@ async def test_a_record_whose_source_is_none_is_replaced(store):
 async def test_tags_follow_where_they_are_asked_for_later(store):
     """A record beside that is current does not stand in for them."""
     put(store, "a.png", plain(RED))
-    async with working(store, write="sidecar"):
+    async with working(store, output="sidecar"):
         await until(lambda: count_messages(store) == 0)
     assert "tags" not in sidecar(store, "a.png")["source"]
     assert tags(store, "a.png") == {}
-    async with working(store, write="both"):
+    async with working(store, output="both"):
         tell(store, "a.png")
         await until(lambda: tags(store, "a.png").get("pawtag:species") == "red")

@@ -265,7 +265,7 @@ def test_check_warns_of_tags_that_come_and_go(surroundings, monkeypatch, capsys)
     scanner = partial(surroundings.s3.put_object_tagging, Bucket=BUCKET, Key="a.png", Tagging=tag_set)
     monkeypatch.setattr("pawtag.s3.setup.preflight.time.sleep", lambda _: scanner())
     assert main(["s3", "check", f"s3://{BUCKET}"]) == 1
-    assert "s3.write = 'sidecar'" in capsys.readouterr().out
+    assert "s3.output = 'sidecar'" in capsys.readouterr().out
 
 
 def test_check_leaves_open_where_a_topic_may_lead(surroundings, monkeypatch, capsys):

@@ -185,18 +185,41 @@ async def test_unknown_routes_and_methods_are_problems_too():
             assert response.headers["Allow"] == "POST"
 
 
-async def test_a_sender_that_is_too_slow_is_told_so():
+async def test_H03_a_sender_that_stalls_gets_408():
     """408 after the deadline; others are served meanwhile."""
 
     async def slow():
         yield plain()[:10]
         await asyncio.sleep(30)
 
-    async with server(read_timeout_s=1) as (session, _):
+    async with server(stall_timeout_s=1) as (session, _):
         late = asyncio.create_task(session.post("/tag", data=slow()))
         async with session.post("/tag", data=plain()) as response:
             assert response.status == 200
         async with await asyncio.wait_for(late, 5) as response:
+            await problem(response, 408)
+
+
+async def send_in_pieces(data: bytes, pieces: int, pause_s: float):
+    """The body in so many pieces, each after a pause."""
+    for number in range(pieces):
+        await asyncio.sleep(pause_s)
+        yield data[number * len(data) // pieces : (number + 1) * len(data) // pieces]
+
+
+async def test_H03_a_steady_sender_may_take_longer_than_the_timeout():
+    """The deadline is for stalls: each piece moves it."""
+    async with server(stall_timeout_s=0.5) as (session, _):
+        body = send_in_pieces(plain(size=(100, 100), kind="BMP"), 6, 0.2)
+        async with session.post("/tag", data=body) as response:
+            assert response.status == 200
+
+
+async def test_H03_a_trickle_ends_in_408():
+    """Bytes that come, but slower than any network: the request does not stay for ever."""
+    async with server(stall_timeout_s=0.5) as (session, _):
+        body = send_in_pieces(plain(), 20, 0.1)
+        async with session.post("/tag", data=body) as response:
             await problem(response, 408)
 
 
@@ -235,7 +258,7 @@ async def test_readyz_tells_of_model_labels_and_sources():
                 "labels": COLOURS.fingerprint,
                 "sources": [{"name": "folder /x", "state": "running", "reason": None}],
             }
-        source.state = SourceState("folder /x", "lost", "unmounted")
+        source.state = SourceState("folder /x", "unavailable", "unmounted")
         async with session.get("/readyz") as response:
             assert response.status == 503
             assert (await response.json())["reason"] == "unmounted"
@@ -315,7 +338,7 @@ async def test_slow_senders_take_no_place():
         yield plain()[:10]
         await asyncio.sleep(30)
 
-    async with server(limits={"waiting": 4}, read_timeout_s=2) as (session, _):
+    async with server(max_pending=4, stall_timeout_s=2) as (session, _):
         dawdling = [asyncio.create_task(session.post("/tag", data=slow())) for _ in range(4)]
         await asyncio.sleep(0.2)
         async with session.post("/tag", data=plain()) as response:
@@ -327,7 +350,7 @@ async def test_a_flood_is_refused_for_now_and_then_served():
     """More requests than may wait get 503; /healthz answers throughout; afterwards all is well."""
     model = ColourModel()
     embed, model.embed = model.embed, lambda batch: (time.sleep(0.05), embed(batch))[1]
-    async with server(model, limits={"waiting": 4}) as (session, _):
+    async with server(model, max_pending=4) as (session, _):
 
         async def post() -> int:
             async with session.post("/tag", data=plain()) as response:
@@ -409,10 +432,10 @@ async def test_the_metrics_tell_what_happened(tmp_path):
         'pawtag_photos_total{source="request",status="tagged"} 1.0',
         'pawtag_photos_total{source="request",status="no-pet"} 1.0',
         'pawtag_photos_total{source="request",status="failed"} 1.0',
-        'pawtag_requests_total{route="/tag",status="200"} 2.0',
-        'pawtag_requests_total{route="/tag",status="400"} 1.0',
-        'pawtag_requests_total{route="none",status="404"} 2.0',
-        'pawtag_stage_seconds_count{stage="model"} 2.0',
+        'pawtag_http_requests_total{route="/tag",status="200"} 2.0',
+        'pawtag_http_requests_total{route="/tag",status="400"} 1.0',
+        'pawtag_http_requests_total{route="none",status="404"} 2.0',
+        'pawtag_stage_duration_seconds_count{stage="model"} 2.0',
     ):
         assert line in text
 
@@ -489,19 +512,21 @@ async def test_events_are_taken_with_the_key_alone():
 
     state = ServerState(Settings(server={"port": 0, "api_key": "secret"}, s3={"bucket": "pets"}), COLOURS)
     async with serve_http(state) as running, aiohttp.ClientSession(running.address) as session:
-        async with session.post("/events/s3", data=b"{}") as response:
+        async with session.post("/notifications/s3", data=b"{}") as response:
             await problem(response, 401)
-        async with session.post("/events/s3?key=wrong", data=b"{}") as response:
+        async with session.post("/notifications/s3?key=wrong", data=b"{}") as response:
             await problem(response, 401)
         async with session.post("/tag?key=secret", data=b"{}") as response:
             await problem(response, 401)
-        async with session.post("/events/s3?key=secret", data=b"{}") as response:
+        async with session.post("/notifications/s3?key=secret", data=b"{}") as response:
             await problem(response, 503)
         state.accept_notification = take
-        async with session.post("/events/s3?key=secret", data=b"{}") as response:
+        async with session.post("/notifications/s3?key=secret", data=b"{}") as response:
             assert await response.json() == {"photos": 1}
-        async with session.post("/events/s3", data=b"{}", headers={"Authorization": "Bearer secret"}) as response:
+        async with session.post(
+            "/notifications/s3", data=b"{}", headers={"Authorization": "Bearer secret"}
+        ) as response:
             assert response.status == 200
     assert taken == [b"{}", b"{}"]
-    async with server() as (session, _), session.post("/events/s3", data=b"{}") as response:
+    async with server() as (session, _), session.post("/notifications/s3", data=b"{}") as response:
         await problem(response, 403)

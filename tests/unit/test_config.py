@@ -29,7 +29,7 @@ def test_later_sources_win(tmp_path, monkeypatch):
     monkeypatch.setenv("PAWTAG_SERVER__PORT", "2")
     monkeypatch.setenv("PAWTAG_SERVER__HOST", "127.0.0.2")
     server = load_settings(overrides={"server": {"port": 3}}).server
-    assert (server.port, server.host, server.max_upload_bytes, server.read_timeout_s) == (3, "127.0.0.2", 5, 30)
+    assert (server.port, server.host, server.max_upload_bytes, server.stall_timeout_s) == (3, "127.0.0.2", 5, 30)
 
 
 def test_paths_in_a_file_are_relative_to_it(tmp_path):

@@ -42,11 +42,11 @@ def test_what_is_watched_is_asked_when_it_is_wanted():
     metrics, depth = Metrics(), [3]
     metrics.watch_pending("folder", lambda: depth[0])
     metrics.watch(in_flight=lambda: 2, ready=lambda: False)
-    assert values(metrics)["pawtag_queue_depth source=folder"] == 3
+    assert values(metrics)["pawtag_photos_pending source=folder"] == 3
     depth[0] = 1
     found = values(metrics)
-    assert found["pawtag_queue_depth source=folder"] == 1
-    assert (found["pawtag_in_hand"], found["pawtag_ready"]) == (2, 0)
+    assert found["pawtag_photos_pending source=folder"] == 1
+    assert (found["pawtag_photos_in_flight"], found["pawtag_ready"]) == (2, 0)
 
 
 def test_stages_are_timed_also_when_they_fail():
@@ -57,4 +57,4 @@ def test_stages_are_timed_also_when_they_fail():
             raise ValueError
     except ValueError:
         pass
-    assert values(metrics)["pawtag_stage_seconds_count stage=decode"] == 1
+    assert values(metrics)["pawtag_stage_duration_seconds_count stage=decode"] == 1

@@ -12,7 +12,7 @@ from pawtag.pipeline.recording import build_failed_record, build_record, summari
 
 ROOT = Path(__file__).parents[2]
 OURS = TaggerIdentity(ModelInfo(id="m"), "0123456789ab", "ba9876543210")
-KEYS = "schema status photo tags scores model labels by source corrected error tagged_at pawtag".split()
+KEYS = "schema status photo tags scores model labels fingerprint source corrected error tagged_at pawtag".split()
 
 
 def test_the_schema_in_docs_is_the_one_in_force():

@@ -183,7 +183,7 @@ def _log_sources(settings: Settings, root: Path | None) -> None:
     for url in settings.s3.queue_urls:
         log.info("receiving from %s", url)
     if settings.s3.bucket and (settings.s3.rescan_s or not settings.s3.queue_urls):
-        log.info("sweeping the bucket %s, events at POST /events/s3", settings.s3.bucket)
+        log.info("sweeping the bucket %s, events at POST /notifications/s3", settings.s3.bucket)
         if settings.server.api_key is None:
             log.warning("Without server.api_key no events are taken: only the sweeps find new photos.")
     if root is not None:
@@ -194,7 +194,9 @@ def _log_sources(settings: Settings, root: Path | None) -> None:
 def _log_startup(loaded: LoadedModel, address: str, *, asks_hub: bool) -> None:
     name = loaded.checkpoint.name
     if name.fallback:
-        ahead = "until it has been downloaded" if asks_hub else "(model.hub or HF_HUB_OFFLINE forbids to download it)"
+        ahead = (
+            "until it has been downloaded" if asks_hub else "(model.download or HF_HUB_OFFLINE forbids to download it)"
+        )
         log.warning("The model %s is not on this machine; the embedded model serves %s.", name.wanted, ahead)
     log.info(
         "model %s (%s), %s", name.id, loaded.engine.description, "calibrated" if loaded.calibrated else "not calibrated"

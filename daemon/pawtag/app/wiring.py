@@ -43,7 +43,7 @@ def build_folder_runner(settings: Settings, root: Path, tagger: Tagger, *, verif
     policy = replace(policy, trusts_mtime=not verify)
     skipped = tagger.metrics.count_skipped
     source = FolderSource(root, settings.folder, needs, max_bytes=settings.limits.max_file_bytes, skipped=skipped)
-    worker = Worker(source, sidecars, tagger, policy=policy, concurrency=settings.limits.in_hand)
+    worker = Worker(source, sidecars, tagger, policy=policy, concurrency=settings.folder.concurrency)
     return FolderRunner(source, worker, needs)
 
 

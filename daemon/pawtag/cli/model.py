@@ -1,4 +1,4 @@
-"""pawtag model: which model tags, downloading it, and measuring it on photos of one's own."""
+"""pawtag model: shows the model, downloads it, verifies it, and evaluates it on labelled photos."""
 
 import argparse
 import json
@@ -20,9 +20,10 @@ from pawtag.inference.hub.pull import Pull
 from pawtag.inference.model_loader import LoadedModel, load_model
 
 ACTIONS = {
-    "show": "load the model and say what it is",
-    "pull": "download it into the hub client's cache",
-    "check": "load and verify it; with --labelled, measure it",
+    "show": "load the model and print what it is",
+    "pull": "download the model into the hub client's cache",
+    "check": "load the model and run its self test",
+    "evaluate": "compare the model with labelled photos",
 }
 MAX_ATTEMPTS = 5
 
@@ -31,44 +32,55 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `model`."""
     actions = "; ".join(f"{name}: {what}" for name, what in ACTIONS.items())
     parser.add_argument("action", choices=ACTIONS, help=actions)
-    parser.add_argument("--json", action="store_true", help="show: print it as JSON")
+    parser.add_argument("--json", action="store_true", help="show: print JSON")
     parser.add_argument(
         "--labelled",
         type=Path,
         metavar="CSV",
-        help="check: photos with the columns file, species, coat (docs/models.md)",
+        help="evaluate: photos, with the columns file, species, coat (docs/models.md)",
     )
-    parser.add_argument("--misses", action="store_true", help="check: name the photos that come out wrong")
+    parser.add_argument("--show-errors", action="store_true", help="evaluate: name each photo with a wrong tag")
     parser.add_argument(
-        "--write", action="store_true", help="check: write the proposed threshold and temperature to the settings file"
+        "--write", action="store_true", help="evaluate: write the proposed threshold and temperature to the settings"
     )
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Do what was asked for."""
+    """Run the action."""
     log.configure_logging(settings.log)
+    _check_usage(arguments)
     if arguments.action == "pull":
         return _pull(settings)
     loaded = load_model(settings, load_labels(settings.labels.file))
-    if arguments.action == "check":
-        return _check(arguments, settings, loaded)
-    _show(loaded, as_json=arguments.json)
+    if arguments.action == "show":
+        _show(loaded, as_json=arguments.json)
+    elif arguments.action == "check":
+        print(f"The model {loaded.checkpoint.name.id} is complete and passes its self test.")
+    else:
+        _evaluate(arguments, settings, loaded)
     return 0
 
 
+def _check_usage(arguments: argparse.Namespace) -> None:
+    if arguments.action == "evaluate" and arguments.labelled is None:
+        raise ConfigError("'pawtag model evaluate' needs labelled photos: --labelled CSV.")
+    if arguments.action != "evaluate" and (arguments.labelled or arguments.write or arguments.show_errors):
+        raise ConfigError("--labelled, --show-errors and --write belong to 'pawtag model evaluate'.")
+
+
 def _pull(settings: Settings) -> int:
-    """Download the wanted model where it is not on this machine; print its folder."""
+    """Download the wanted model if this machine lacks it; print its folder."""
     model = settings.model
-    here = find_checkpoint(model)
-    if here is None:
-        if not model.hub or is_offline():
-            raise PawtagError(f"{model.id} is not on this machine, and the hub may not be asked (model.hub).")
+    local = find_checkpoint(model)
+    if local is None:
+        if not model.download or is_offline():
+            raise PawtagError(f"{model.id} is not on this machine, and model.download forbids to download it.")
         pull = Pull(model.id, wanted_revision(model), max_attempts=MAX_ATTEMPTS)
         with tqdm(unit="B", unit_scale=True, disable=None, desc=model.id, dynamic_ncols=True) as bar:
             pull.on_bytes = lambda count: _advance(bar, pull, count)
             pull.run()
-        here = find_checkpoint(model)
-    print(here.folder if here else "")
+        local = find_checkpoint(model)
+    print(local.folder if local else "")
     return 0
 
 
@@ -79,9 +91,9 @@ def _advance(bar: "tqdm[None]", pull: Pull, count: int) -> None:
 
 
 def _show(loaded: LoadedModel, *, as_json: bool) -> None:
-    names, spec = loaded.tagger.identity, loaded.engine.spec
-    shown = {
-        **names.model.model_dump(),
+    identity, spec = loaded.tagger.identity, loaded.engine.spec
+    facts = {
+        **identity.model.model_dump(),
         "engine": loaded.engine.description,
         "calibrated": loaded.calibrated,
         "threshold": loaded.tagger.thresholds.tag,
@@ -89,65 +101,58 @@ def _show(loaded: LoadedModel, *, as_json: bool) -> None:
         "folder": str(loaded.checkpoint.folder),
         "digest": loaded.engine.digest,
         "input": list(spec.crop or (spec.shorter_side,)),
-        "labels": names.labels,
-        "fingerprint": names.fingerprint,
+        "labels": identity.labels,
+        "fingerprint": identity.fingerprint,
     }
-    lines = (f"{name}: {_text(value)}" for name, value in shown.items())
-    print(json.dumps(shown, indent=2) if as_json else "\n".join(lines))
+    lines = (f"{name}: {_format_value(value)}" for name, value in facts.items())
+    print(json.dumps(facts, indent=2) if as_json else "\n".join(lines))
 
 
-def _check(arguments: argparse.Namespace, settings: Settings, loaded: LoadedModel) -> int:
-    """Print how the model does on the labelled photos, and what would suit it; write that where asked to."""
-    if arguments.labelled is None:
-        if arguments.write or arguments.misses:
-            raise ConfigError("--write and --misses need --labelled CSV: without photos nothing is measured.")
-        print(f"{loaded.checkpoint.name.id} is whole, and gives its known answer.")
-        return 0
-    seen = _embed_photos(arguments.labelled, settings, loaded)
-    vocabulary, now = loaded.tagger.vocabulary, loaded.tagger.thresholds
-    _print(f"{len(seen)} photos, {loaded.checkpoint.name.id}, {_describe_thresholds(now)}", seen, loaded, now)
-    if arguments.misses:
-        _print_errors(evaluation.predict(seen, vocabulary, loaded.engine, now))
-    proposed = evaluation.calibrate(seen, vocabulary, loaded.engine, now)
-    _print(f"\nproposed from these photos: {_describe_thresholds(proposed)}", seen, loaded, proposed)
+def _evaluate(arguments: argparse.Namespace, settings: Settings, loaded: LoadedModel) -> None:
+    """Print how the model does on the photos, and which threshold and temperature suit it; write them if asked."""
+    photos = _embed_photos(arguments.labelled, settings, loaded)
+    vocabulary, current = loaded.tagger.vocabulary, loaded.tagger.thresholds
+    _print_summary(f"{len(photos)} photos, {loaded.checkpoint.name.id}", photos, loaded, current)
+    if arguments.show_errors:
+        _print_errors(evaluation.predict(photos, vocabulary, loaded.engine, current))
+    proposed = evaluation.calibrate(photos, vocabulary, loaded.engine, current)
+    _print_summary("\nproposed from these photos:", photos, loaded, proposed)
     if arguments.write:
         _write(arguments, loaded, proposed)
-    return 0
 
 
 def _embed_photos(labelled: Path, settings: Settings, loaded: LoadedModel) -> list[evaluation.EmbeddedPhoto]:
-    truths = evaluation.read_labelled_photos(labelled, loaded.tagger.vocabulary)
+    expected = evaluation.read_labelled_photos(labelled, loaded.tagger.vocabulary)
     limits = ImageLimits(settings.limits.max_file_bytes, settings.limits.max_pixels)
-    seen = []
-    for truth in tqdm(truths, unit=" photos", disable=None, dynamic_ncols=True):
-        data = read_photo(str((labelled.parent / truth.file).resolve()), limits.max_bytes).data
+    photos = []
+    for photo in tqdm(expected, unit=" photos", disable=None, dynamic_ncols=True):
+        data = read_photo(str((labelled.parent / photo.file).resolve()), limits.max_bytes).data
         pixels = preprocess(decode(data, limits, loaded.engine.spec.shorter_side), loaded.engine.spec)
-        seen.append(evaluation.EmbeddedPhoto(truth, loaded.engine.embed([pixels])[0]))
-    return seen
+        photos.append(evaluation.EmbeddedPhoto(photo, loaded.engine.embed([pixels])[0]))
+    return photos
 
 
-def _print(title: str, seen: list[evaluation.EmbeddedPhoto], loaded: LoadedModel, thresholds: Thresholds) -> None:
-    print(title)
-    found = evaluation.predict(seen, loaded.tagger.vocabulary, loaded.engine, thresholds)
-    print("\n".join(f"  {name}: {value}" for name, value in evaluation.summarise(found).items()))
+def _print_summary(
+    title: str, photos: list[evaluation.EmbeddedPhoto], loaded: LoadedModel, thresholds: Thresholds
+) -> None:
+    print(f"{title} threshold {thresholds.tag:g}, temperature {thresholds.temperature:g}")
+    predictions = evaluation.predict(photos, loaded.tagger.vocabulary, loaded.engine, thresholds)
+    print("\n".join(f"  {name}: {value}" for name, value in evaluation.summarise(predictions).items()))
 
 
-def _print_errors(photos: list[evaluation.Prediction]) -> None:
-    for photo in photos:
-        if not photo.is_right:
-            print(f"  {photo.expected.file}: {photo.expected.species}, got {'/'.join(photo.tags) or 'no tag'}")
+def _print_errors(predictions: list[evaluation.Prediction]) -> None:
+    for prediction in predictions:
+        if not prediction.is_right:
+            got = "/".join(prediction.tags) or "no tag"
+            print(f"  {prediction.expected.file}: {prediction.expected.species}, got {got}")
 
 
 def _write(arguments: argparse.Namespace, loaded: LoadedModel, proposed: Thresholds) -> None:
     if loaded.checkpoint.name.fallback:
-        raise ConfigError("What was measured is the fallback, not the wanted model: run 'pawtag model pull' first.")
+        raise ConfigError("These are the fallback's numbers, not the wanted model's: run 'pawtag model pull' first.")
     values = {"threshold": proposed.tag, "temperature": proposed.temperature}
     print(f"written to {config.write_model_settings(getattr(arguments, 'config', None), values)}")
 
 
-def _describe_thresholds(thresholds: Thresholds) -> str:
-    return f"threshold {thresholds.tag:g}, temperature {thresholds.temperature:g}"
-
-
-def _text(value: object) -> str:
+def _format_value(value: object) -> str:
     return {"True": "yes", "False": "no", "None": "-"}.get(str(value), str(value))

@@ -36,7 +36,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
 async def _tag_all(names: list[str], settings: Settings, tagger: Tagger, *, as_json: bool) -> int:
     code = 0
     async with tagger.run():
-        ahead = asyncio.Semaphore(settings.limits.in_hand)
+        ahead = asyncio.Semaphore(settings.folder.concurrency)
         tasks = [
             asyncio.create_task(_build_record(name, settings, tagger, ahead), name=f"tag {name!r}") for name in names
         ]

@@ -34,18 +34,18 @@ class ModelSettings(Section):
     """The hub revision; the pinned one of the default model where it is not set."""
     fallback: Literal["embedded", "none"] = "embedded"
     """What serves while the wanted model is not there: "embedded", or "none" for an error."""
-    hub: bool = True
-    """Whether the model hub may be asked; false: never connects."""
+    download: bool = True
+    """Whether the model may be downloaded from the hub; false: pawtag never connects to it."""
     threshold: Score | None = None
-    """What `pawtag model check` measured for this model: from which score on its best label is a tag."""
+    """From which score on this model's best label is a tag: `pawtag model evaluate` measures it."""
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    """Measured with it: what its logits are divided by."""
+    """What this model's logits are divided by: measured together with the threshold."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where the model runs: "auto" takes a GPU where there is one."""
     engine: Literal["auto", "torch"] = "auto"
     """What runs the model."""
     cache_dir: Path = platformdirs.user_cache_path("pawtag")
-    """What can be computed again: text embeddings, known answers."""
+    """What can be computed again: text embeddings, self tests."""
 
 
 class LabelSettings(Section):
@@ -94,12 +94,14 @@ class FolderSettings(Section):
     """How changes are noticed: native events, or polling for network shares."""
     settle_s: Seconds = 1.0
     """A file that was closed or moved in is finished after this long without a change."""
-    quiet_s: Seconds = 5.0
+    stable_s: Seconds = 5.0
     """Any other new file is finished after this long without a change."""
     rescan_s: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 300.0
     """How often the whole folder is compared with its sidecars."""
     patterns: tuple[str, ...] = PATTERNS
     """Which names are photos, whatever their case."""
+    concurrency: Count = 32
+    """Photos of the folder that are in flight at once."""
 
 
 class S3Settings(Section):
@@ -117,7 +119,7 @@ class S3Settings(Section):
     """The region; by default AWS_REGION, which boto3 does not know, else boto3's own."""
     addressing: Literal["auto", "path", "virtual"] = "auto"
     """Where the bucket's name stands in a request."""
-    write: Literal["tags", "sidecar", "both"] = "tags"
+    output: Literal["tags", "sidecar", "both"] = "tags"
     """Where records go: tags on the object, a JSON object beside it, or both."""
     tags: tuple[str, ...] | None = None
     """Which tags: names of groups, and "score"; by default all."""
@@ -129,7 +131,7 @@ class S3Settings(Section):
     """Which names are photos, whatever their case; those without a suffix are too."""
     concurrency: Count = 16
     """Photos of the bucket that are worked on at once."""
-    visibility_s: Annotated[int, Field(ge=10, le=43_200)] = 60
+    visibility_timeout_s: Annotated[int, Field(ge=10, le=43_200)] = 60
     """How long a message stays hidden from others; it is extended while its photo is in hand."""
     rescan_s: Annotated[float, Field(ge=10, allow_inf_nan=False)] | None = None
     """How often the bucket is listed for what changed since; by default 300 without a queue, never with one."""
@@ -172,8 +174,10 @@ class ServerSettings(Section):
     """The Host names answered to, on loopback besides its own; empty elsewhere: any."""
     max_upload_bytes: Count = 50 * MIB
     """The largest request body."""
-    read_timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30.0
-    """How long a request's body may take to arrive."""
+    stall_timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30.0
+    """How long a sender may pause, or fall behind 8 kB a second, before the request ends."""
+    max_pending: Count = 64
+    """Requests that may wait for the model; one more is answered 503."""
 
 
 class LimitSettings(Section):
@@ -185,10 +189,6 @@ class LimitSettings(Section):
     """The largest file."""
     threads: Count = min(4, os.cpu_count() or 1)
     """Threads that decode, and threads that compute."""
-    in_hand: Count = 32
-    """Photos of the folder that are worked on at once."""
-    waiting: Count = 64
-    """Requests that may wait; one more is answered 503."""
     batch_size: Count = 8
     """Photos that the model takes at once."""
     batch_wait_s: Seconds = 0.005

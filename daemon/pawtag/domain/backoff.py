@@ -14,5 +14,5 @@ class Backoff:
 
     def delay_s(self, first_s: float, attempt: int, *, chance: float = 0.5) -> float:
         """The wait after failed attempt number `attempt`, counted from 0; `chance` from 0 to 1 picks its place in the spread."""
-        grown_s = min(self.max_s, first_s * 2 ** min(attempt, MAX_DOUBLINGS))
+        grown_s = min(self.max_s, first_s * 2.0 ** min(attempt, MAX_DOUBLINGS))
         return grown_s * (1 + self.jitter * (2 * chance - 1))

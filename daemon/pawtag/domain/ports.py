@@ -15,7 +15,7 @@ class SourceState:
     """How a source is: `degraded` and `lost` come with a reason that says what to do."""
 
     name: str
-    state: Literal["running", "degraded", "lost"]
+    state: Literal["running", "degraded", "unavailable"]
     reason: str | None = None
 
 

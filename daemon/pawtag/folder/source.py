@@ -30,7 +30,7 @@ class FolderSource:
         """Nothing is looked at before `watching` or `scan`. `needs(ref)` and `skipped` are called from threads."""
         self._max_bytes, self._settle_s = max_bytes, settings.settle_s
         self._watch = FolderWatcher(root, settings, needs, WatchListener(self._add_found, self._add_event, skipped))
-        self._unstable: StabilityTracker[PhotoRef] = StabilityTracker(settings.settle_s, settings.quiet_s)
+        self._unstable: StabilityTracker[PhotoRef] = StabilityTracker(settings.settle_s, settings.stable_s)
         self._changed_at: dict[str, float] = {}
         self._ready: deque[str] = deque()
         self._backlog = Backlog()

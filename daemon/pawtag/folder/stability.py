@@ -18,12 +18,12 @@ class StabilityTracker(Generic[Version]):
     """Files that are not yet finished, by path. Times are monotonic seconds of the caller's clock.
 
     A file that was closed after writing, or moved in, is finished `settle_s` after the last change;
-    any other, of which no close will be told, once its version has stood still for `quiet_s`.
+    any other, of which no close will be told, once its version has stood still for `stable_s`.
     """
 
-    def __init__(self, settle_s: float, quiet_s: float) -> None:
+    def __init__(self, settle_s: float, stable_s: float) -> None:
         """Start with no file."""
-        self._settle_s, self._quiet_s = settle_s, quiet_s
+        self._settle_s, self._quiet_s = settle_s, stable_s
         self._files: dict[str, _Entry[Version]] = {}
         self._order: list[tuple[float, str]] = []
 

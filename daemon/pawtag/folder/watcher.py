@@ -132,7 +132,7 @@ class FolderWatcher:
         )
         async with AsyncExitStack() as stack:
             observer = await self._start_observer(stack) if native else None
-            pause_s = self._settings.rescan_s if observer else min(self._settings.rescan_s, self._settings.quiet_s)
+            pause_s = self._settings.rescan_s if observer else min(self._settings.rescan_s, self._settings.stable_s)
             while True:
                 self._requested.clear()
                 started = time.monotonic()
@@ -196,12 +196,12 @@ class FolderWatcher:
         self._loop.call_soon_threadsafe(self.request_scan, Path(folder) if folder else None)
 
     def _set_unavailable(self, reason: str) -> None:
-        if self.state.state != "lost":
+        if self.state.state != "unavailable":
             log.error("%s", reason)
-        self.state = SourceState(self.state.name, "lost", reason)
+        self.state = SourceState(self.state.name, "unavailable", reason)
 
     def _set_available(self, reason: str | None) -> None:
-        if self.state.state == "lost":
+        if self.state.state == "unavailable":
             log.info("%s is there again", self.root)
         self.state = SourceState(self.state.name, "degraded" if reason else "running", reason)
 

@@ -84,7 +84,7 @@ class ModelManager:
     @property
     def may_download(self) -> bool:
         """Whether the hub may be asked."""
-        return self._settings.model.hub and not is_offline()
+        return self._settings.model.download and not is_offline()
 
     async def _download(self, tries: int | None) -> bool:
         """Whether the model is here now; False where `stop` came first."""

@@ -97,13 +97,13 @@ class Objects:
         """Write the record as the settings say; where tags find no room or are refused, as an object beside it."""
         opened = self._find_open(ref)
         now = opened.ref if opened else ref
-        slot = (opened and opened.slot) or (self.sidecars.find(now) if self._settings.write != "tags" else None)
+        slot = (opened and opened.slot) or (self.sidecars.find(now) if self._settings.output != "tags" else None)
         if slot:
             record = slot.apply_corrections(record)
         own = self._tags_of(record, now)
         there = opened.tags if opened and opened.is_fresh else own
         carries = self._writes_tags and self.object_tags.write(now, own, there)
-        if self._settings.write != "tags" or not carries:
+        if self._settings.output != "tags" or not carries:
             is_refused = self._writes_tags and not carries  # by then it is known whether the store has tags at all
             self.sidecars.write(slot or self.sidecars.find(now), _without_tags(record) if is_refused else record)
 
@@ -122,12 +122,12 @@ class Objects:
 
     @property
     def _writes_tags(self) -> bool:
-        return self._settings.write != "sidecar" and self.object_tags.is_supported
+        return self._settings.output != "sidecar" and self.object_tags.is_supported
 
     def _stamp(self, ref: PhotoRef, tags: dict[str, str]) -> tuple[Stamp | None, Slot | None]:
         """The stamp; and where the record is, if that had to be looked for: tags may have found no room."""
         fingerprint = parse_stamp_tag(tags, str(ref.etag)) if self._writes_tags else None
-        if self._settings.write == "tags" and self._writes_tags and not self.object_tags.refuses_our_tags:
+        if self._settings.output == "tags" and self._writes_tags and not self.object_tags.refuses_our_tags:
             if fingerprint:
                 return _stamp_of_tags(fingerprint, ref), None
             if not tags:
@@ -135,8 +135,8 @@ class Objects:
         slot = self.sidecars.find(ref)
         stamp = slot.stamp
         if stamp is None or stamp.record is None:
-            return (_stamp_of_tags(fingerprint, ref) if fingerprint and self._settings.write == "tags" else None), slot
-        if self._settings.write == "both" and not self._carries(tags, stamp.record, ref):
+            return (_stamp_of_tags(fingerprint, ref) if fingerprint and self._settings.output == "tags" else None), slot
+        if self._settings.output == "both" and not self._carries(tags, stamp.record, ref):
             return None, slot  # the tags are yet to follow
         return stamp, slot
 

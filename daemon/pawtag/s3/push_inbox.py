@@ -105,7 +105,7 @@ class PushInbox:
         except MessageError as error:
             log.error("What a store posted was put into %s: %s", self._dead_letters.path, error)  # noqa: TRY400 - no bug of ours
             self._dead_letters.add(
-                {"at": utc_timestamp(), "queue": "POST /events/s3", "reason": str(error), "body": text}
+                {"at": utc_timestamp(), "queue": "POST /notifications/s3", "reason": str(error), "body": text}
             )
             return []
         return [

@@ -51,7 +51,7 @@ class QueueSource:
     @asynccontextmanager
     async def open(self) -> AsyncIterator["QueueSource"]:
         """The source, its messages kept hidden and acknowledged until the context ends."""
-        hidden_s = self._settings.visibility_s / 3
+        hidden_s = self._settings.visibility_timeout_s / 3
         chores = {
             self._extend_visibility: hidden_s,
             self._acknowledge: ACK_INTERVAL_S,
@@ -195,7 +195,7 @@ class QueueSource:
         if self._has_redrive is None:
             with suppress(PawtagError):  # who may not ask leaves all to the queue's own rule
                 _, self._has_redrive = self._queue.read_status()
-        messages = self._queue.receive(0 if self.state.state == "lost" else LONG_POLL_S)
+        messages = self._queue.receive(0 if self.state.state == "unavailable" else LONG_POLL_S)
         if not self._ended.is_set():
             return messages
         for message in messages:
@@ -207,7 +207,7 @@ class QueueSource:
         unfinished = self._in_flight.unfinished
         for message in list(unfinished):
             if message in unfinished:  # and was not given back meanwhile
-                await self._call(self._queue.set_visibility, message.receipt, self._settings.visibility_s)
+                await self._call(self._queue.set_visibility, message.receipt, self._settings.visibility_timeout_s)
 
     async def _refresh_status(self) -> None:
         with suppress(PawtagError):  # the polling names what is wrong with the queue
@@ -230,12 +230,12 @@ class QueueSource:
         return asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *arguments))
 
     def _set_unavailable(self, error: Exception) -> None:
-        if self.state.state != "lost":
+        if self.state.state != "unavailable":
             log.error("%s", error)
-        self.state = SourceState(self.state.name, "lost", str(error))
+        self.state = SourceState(self.state.name, "unavailable", str(error))
 
     def _set_running(self) -> None:
-        if self.state.state == "lost":
+        if self.state.state == "unavailable":
             log.info("%s answers again", self._queue.url)
         self.state = SourceState(self.state.name, "running")
 

@@ -14,7 +14,7 @@ from pawtag.state import DeadLetters
 log = logging.getLogger(__name__)
 
 MAX_BATCH_MESSAGES = 10
-MAX_VISIBILITY_S = 43_200
+MAX_VISIBILITY_TIMEOUT_S = 43_200
 STALE_RECEIPT = "ReceiptHandleIsInvalid"
 REDRIVE_POLICY = "RedrivePolicy"
 DEPTH_ATTRIBUTES = (
@@ -41,13 +41,13 @@ class SqsQueue:
         self._client, self.url, self._settings, self._dead_letters = client, url, settings, dead_letters
 
     def receive(self, wait_s: int) -> list[Message]:
-        """Up to ten messages, hidden from others for `visibility_s`; none after `wait_s`."""
+        """Up to ten messages, hidden from others for `visibility_timeout_s`; none after `wait_s`."""
         with translate_errors(f"The queue {self.url}"):
             found = self._client.receive_message(
                 QueueUrl=self.url,
                 MaxNumberOfMessages=min(MAX_BATCH_MESSAGES, self._settings.concurrency),
                 WaitTimeSeconds=wait_s,
-                VisibilityTimeout=self._settings.visibility_s,
+                VisibilityTimeout=self._settings.visibility_timeout_s,
                 AttributeNames=["ApproximateReceiveCount"],
             )
         return [
@@ -60,7 +60,9 @@ class SqsQueue:
         try:
             with translate_errors(self.url):
                 self._client.change_message_visibility(
-                    QueueUrl=self.url, ReceiptHandle=receipt, VisibilityTimeout=min(int(for_s), MAX_VISIBILITY_S)
+                    QueueUrl=self.url,
+                    ReceiptHandle=receipt,
+                    VisibilityTimeout=min(int(for_s), MAX_VISIBILITY_TIMEOUT_S),
                 )
         except PawtagError as error:
             log.debug("%s", error)

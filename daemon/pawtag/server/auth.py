@@ -11,7 +11,7 @@ from pawtag.config import ServerSettings
 from pawtag.server.problems import Problem
 
 OPEN_ROUTES = ("/healthz", "/readyz")
-NOTIFICATIONS_ROUTE = "/events/s3"
+NOTIFICATIONS_ROUTE = "/notifications/s3"
 
 
 def is_loopback(host: str) -> bool:

@@ -44,11 +44,11 @@ NOTIFICATION_PROBLEMS = {
     "500": "pawtag made a mistake",
     "503": "not now: post them again",
 }
-PROBLEMS = {"/tag": TAG_PROBLEMS, "/events/s3": NOTIFICATION_PROBLEMS}
+PROBLEMS = {"/tag": TAG_PROBLEMS, "/notifications/s3": NOTIFICATION_PROBLEMS}
 GUARDED = {"401": "no key, or a wrong one", "403": "a Host or Origin that is not answered"}
 OPEN_ROUTES = ("/healthz", "/readyz")
 ANSWERS: dict[str, dict[str, Any]] = {
-    "/events/s3": {"200": ("the events are safe on the disk", {"type": "object"})},
+    "/notifications/s3": {"200": ("the events are safe on the disk", {"type": "object"})},
     "/healthz": {"200": ("it lives", {"type": "object"})},
     "/readyz": {
         "200": ("photos are tagged", {"type": "object"}),

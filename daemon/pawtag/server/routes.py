@@ -1,4 +1,4 @@
-"""The routes: POST /tag and /events/s3, /healthz, /readyz, /labels, /metrics, /openapi.json."""
+"""The routes: POST /tag and /notifications/s3, /healthz, /readyz, /labels, /metrics, /openapi.json."""
 
 import asyncio
 
@@ -49,7 +49,7 @@ async def events(request: web.Request) -> web.Response:
     if state.accept_notification is None:
         raise Problem(503, f"Not ready: {state.unready_reason}.", Retry_After=str(RETRY_AFTER_S))
     try:
-        async with asyncio.timeout(state.settings.server.read_timeout_s):
+        async with asyncio.timeout(state.settings.server.stall_timeout_s):
             body = await request.read()
     except TimeoutError as error:
         raise Problem(408, "The events did not arrive in time.", Connection="close") from error

@@ -81,7 +81,7 @@ class ServerState:
     @contextmanager
     def reserve_slot(self) -> Iterator[None]:
         """One of the bounded places for photos that wait for the model. Raises OverloadedError when all are taken."""
-        if self.in_flight >= self.settings.limits.waiting:
+        if self.in_flight >= self.settings.server.max_pending:
             raise OverloadedError(f"{self.in_flight} photos wait already; come again.")
         self.in_flight += 1
         try:
@@ -95,7 +95,7 @@ class ServerState:
         While the wanted model is on its way, `download` tells how far it is.
         """
         states = [source.state for source in self.sources]
-        lost = next((state.reason for state in states if state.state == "lost"), None)
+        lost = next((state.reason for state in states if state.state == "unavailable"), None)
         progress = self.download()
         unready_reason = f"the model is being downloaded: {progress}" if progress else self.unready_reason
         reason = lost if self.tagger else unready_reason

@@ -1,7 +1,7 @@
 """The photo in a request: limits hold while it is read, and bad form data is the sender's mistake."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -13,25 +13,26 @@ from pawtag.server.problems import Problem
 
 FIELD = "file"
 MAX_PARTS = 100
+MIN_BYTES_PER_S = 8_000  # a phone on a poor mobile network sends more
 FORM = "multipart/form-data"
 
 
 async def read_photo(request: web.Request, settings: ServerSettings, take: Callable[[int], None]) -> bytes:
     """The photo's bytes: the form's field `file`, or the body itself, whatever its Content-Type says.
 
-    `take(bytes)` is told of each piece as it comes, and may raise. Raises Problem: 400 for a form that is
-    broken, or that holds no photo or two; 408; 413.
+    Calls `take(bytes)` for each piece that arrives; it may raise. Raises Problem: 400 for a form that is broken,
+    or that holds no photo or two; 408 for a sender that stalls; 413.
     """
     limit = settings.max_upload_bytes
     if (request.content_length or 0) > limit:
         raise _too_large(limit)
     try:
-        async with asyncio.timeout(settings.read_timeout_s):
-            return await _Reading(request, limit, take).photo()
+        async with asyncio.timeout(settings.stall_timeout_s) as deadline:
+            observers = (_Extension(deadline, settings.stall_timeout_s), take)
+            return await _Reading(request, limit, observers).photo()
     except TimeoutError as error:
-        raise Problem(
-            408, f"The body did not arrive within {settings.read_timeout_s:g} s.", Connection="close"
-        ) from error
+        pace = f"within {settings.stall_timeout_s:g} s, or came slower than {MIN_BYTES_PER_S} bytes a second"
+        raise Problem(408, f"The next part of the body did not arrive {pace}.", Connection="close") from error
     except (
         HttpProcessingError,
         RequestPayloadError,
@@ -44,11 +45,25 @@ async def read_photo(request: web.Request, settings: ServerSettings, take: Calla
         raise Problem(400, f"The request's body is malformed: {error}.", Connection="close") from error
 
 
+class _Extension:
+    """Moves the deadline as bytes arrive: a pause ends the request, and so does a pace below the minimum."""
+
+    def __init__(self, deadline: asyncio.Timeout, stall_timeout_s: float) -> None:
+        self._deadline, self._stall_timeout_s = deadline, stall_timeout_s
+        self._loop = asyncio.get_running_loop()
+        self._started_s, self._received_bytes = self._loop.time(), 0
+
+    def __call__(self, size_bytes: int) -> None:
+        self._received_bytes += size_bytes
+        at_pace_s = self._started_s + self._received_bytes / MIN_BYTES_PER_S
+        self._deadline.reschedule(min(self._loop.time(), at_pace_s) + self._stall_timeout_s)
+
+
 class _Reading:
     """One body, of which no more than `limit` bytes are taken."""
 
-    def __init__(self, request: web.Request, limit: int, take: Callable[[int], None]) -> None:
-        self._request, self._limit, self._tell = request, limit, take
+    def __init__(self, request: web.Request, limit: int, observers: Sequence[Callable[[int], None]]) -> None:
+        self._request, self._limit, self._observers = request, limit, observers
         self._taken = 0
 
     async def photo(self) -> bytes:
@@ -88,7 +103,8 @@ class _Reading:
 
     def _take(self, chunk: bytes) -> None:
         self._taken += len(chunk)
-        self._tell(len(chunk))
+        for observe in self._observers:
+            observe(len(chunk))
         if self._taken > self._limit:
             raise _too_large(self._limit)
 

@@ -54,7 +54,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
         str(arguments.all),
     )
     resume_point = ResumePoint(s3_wiring.s3_state_dir(settings), "enqueue", *what, *arguments.storage_class)
-    announce_resume(resume_point, anew=arguments.anew)
+    announce_resume(resume_point, anew=arguments.restart)
     with tqdm(unit=" photos", disable=None, dynamic_ncols=True) as bar:
         try:
             count = enqueuer.enqueue(pages, resume_point, bar.update)

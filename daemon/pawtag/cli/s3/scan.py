@@ -43,7 +43,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--storage-class", action="append", default=[], metavar="CLASS", help="also photos of this colder class"
     )
-    parser.add_argument("--anew", action="store_true", help="not from where an earlier run was ended")
+    parser.add_argument("--restart", action="store_true", help="not from where an earlier run was ended")
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -59,7 +59,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     resume_point = ResumePoint(
         state, "scan", arguments.uri, str(settings.s3.endpoint_url), fingerprint, *arguments.storage_class
     )
-    announce_resume(resume_point, anew=arguments.anew)
+    announce_resume(resume_point, anew=arguments.restart)
     asyncio.run(_scan(settings, loaded, uri, arguments.storage_class, resume_point))
     return 0
 
@@ -88,7 +88,9 @@ def announce_resume(resume_point: ResumePoint, *, anew: bool) -> None:
     if anew:
         resume_point.forget()
     if resume_point.position:
-        print(f"going on behind {resume_point.position!r}, as of {resume_point.saved_at} (--anew: from the beginning)")
+        print(
+            f"going on behind {resume_point.position!r}, as of {resume_point.saved_at} (--restart: from the beginning)"
+        )
 
 
 def summarise_skipped(skipped: Counter[str]) -> str:
@@ -168,7 +170,7 @@ def _preview(listing: Listing, arguments: argparse.Namespace, settings: Settings
     print(f"at AWS's list prices (us-east-1) ${cost.price:,.2f} if all are new, ${cost.price_current:,.2f} if none is")
     if arguments.storage_class:
         print("reading colder storage classes costs more than that: see AWS's prices for retrieval")
-    if settings.s3.write != "sidecar":
+    if settings.s3.output != "sidecar":
         print(f"the tags then cost ${cost.tags_a_month:,.2f} a month")
     per_s = arguments.per_second
     hours = ", ".join(f"{number} daemons {cost.hours(number * per_s):,.1f}" for number in (1, 4, 16))

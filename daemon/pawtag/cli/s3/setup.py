@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--push",
         metavar="URL",
-        help="no queue: have the store (Ceph) post to this daemon, http://HOST:7860/events/s3?key=KEY",
+        help="no queue: have the store (Ceph) post to this daemon, http://HOST:7860/notifications/s3?key=KEY",
     )
     parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
     parser.add_argument("--remove", action="store_true", help="take back what was made")
@@ -34,7 +34,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     queue = arguments.queue or f"pawtag-{bucket}".replace(".", "-")
     if queue.endswith(".fifo"):
         raise ConfigError("S3 tells no FIFO queue; name a standard one.")
-    request = SetupRequest(bucket, prefix, queue, arguments.via, settings.s3.visibility_s)
+    request = SetupRequest(bucket, prefix, queue, arguments.via, settings.s3.visibility_timeout_s)
     if arguments.push:
         return _push(arguments, settings, request)
     make = partial(Client, settings=settings.s3, max_connections=2)

@@ -65,7 +65,7 @@ def check_bucket(s3: Any, settings: S3Settings, listing: Listing) -> Iterator[Ch
         yield CheckResult(
             "read a photo", is_right=None, advice="There is none to try with: upload one, and check again."
         )
-    if settings.write != "sidecar":
+    if settings.output != "sidecar":
         tag_set = {"TagSet": [{"Key": "pawtag:fingerprint", "Value": "check"}]}
         absent = {"Bucket": bucket, "Key": prefix + ABSENT_KEY, **of_version}
         yield _explain_tagging(
@@ -147,7 +147,7 @@ def _read(s3: Any, ref: PhotoRef) -> dict[str, str]:
 def _explain_tagging(finding: CheckResult) -> CheckResult:
     if finding.is_right or not any(code in finding.advice for code in TAGGING_NOT_IMPLEMENTED):
         return finding
-    return CheckResult(finding.what, is_right=False, advice="This store has no object tags: set s3.write = 'sidecar'.")
+    return CheckResult(finding.what, is_right=False, advice="This store has no object tags: set s3.output = 'sidecar'.")
 
 
 def _check_region(s3: Any, bucket: str) -> Iterator[CheckResult]:
@@ -172,7 +172,7 @@ def _check_other_writers(tagging: ObjectTags, sample: tuple[PhotoRef, ...]) -> I
         after = [_foreign_tags(tagging.read(ref)) for ref in sample]
     except PawtagError:
         return  # said above
-    advice = "S3 knows no condition for tags: set s3.write = 'sidecar', or one may lose the other's."
+    advice = "S3 knows no condition for tags: set s3.output = 'sidecar', or one may lose the other's."
     yield CheckResult("nobody else changes tags", is_right=before == after, advice="" if before == after else advice)
 
 

@@ -46,7 +46,7 @@ class SetupRequest:
     prefix: str
     queue: str
     via: str = "s3"
-    visibility_s: int = 60
+    visibility_timeout_s: int = 60
 
     @property
     def name(self) -> str:
@@ -75,7 +75,7 @@ class Provisioner:
         self._check_region()
         if self._request.via == "s3":
             self._notification.check_overlap(self._request.name, self._request.prefix)
-        url, arn = self._queue(self._request.queue, {"VisibilityTimeout": str(self._request.visibility_s)})
+        url, arn = self._queue(self._request.queue, {"VisibilityTimeout": str(self._request.visibility_timeout_s)})
         self._attach_dead_letters(url)
         rule_arn = self._rule(arn) if self._request.via == "eventbridge" else None
         statement = sender_statement(self._statement_ids[rule_arn is not None], self._request.bucket, arn, rule_arn)
