@@ -34,7 +34,7 @@ def main() -> int:
     given = parser.parse_args()
     photos = measure(given.folder, given.half, given.model, taught=given.taught)
     print("\n".join(f"{name}: {value}" for name, value in summarise(photos).items()))
-    if given.misses:
+    if given.show_errors:
         wrong = [photo for photo in photos if not photo.is_right]
         print("\n".join(f"{photo.expected.file}: {photo.expected.species}, got {photo.tags}" for photo in wrong))
     return 0

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Format, lint, types and layers; "./scripts/check.sh --fix" mends what can be mended.
+# Format, lint, types, layers and the catalogue of faults; "./scripts/check.sh --fix" mends what can be mended.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/install.sh check
@@ -12,3 +12,4 @@ fi
 "$bin/ruff" check .
 "$bin/mypy"
 "$bin/lint-imports"
+"$bin/python" scripts/faults.py

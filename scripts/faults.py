@@ -1,10 +1,9 @@
-"""Which rows of a catalogue of faults the tests bring about.
+"""Check or write the column of tests in docs/reliability.md.
 
-    python scripts/faults.py ../shared/faults.md S
+    python scripts/faults.py            # exit 1 where the document and the tests differ
+    python scripts/faults.py --write    # bring the document up to the tests
 
-A row is a line of a table, `| S07 | what happens | what is required |`. A test that brings it about has the row's id in
-its name: `test_S07_a_refused_set_of_tags_stays`, or several: `test_S03_S14_...`. Exit code 1 where a row of the section
-that is named has no test.
+The name of a test begins with the ids of the rows that it covers: `test_S03_S14_a_second_event_costs_no_model_call`.
 """
 
 import argparse
@@ -13,35 +12,42 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-TESTS = Path(__file__).parent.parent / "tests"
-ROW = re.compile(r"^\| ([A-Z]\d\d)\*? \| ([^|]*) \|", re.MULTILINE)
-TEST = re.compile(r"def test_((?:[A-Z]\d\d_)+)(\w+)")
+ROOT = Path(__file__).parents[1]
+CATALOGUE = ROOT / "docs/reliability.md"
+TEST = re.compile(r"def (test_((?:[A-Z]\d\d_)+)\w+)")
+ROW = re.compile(r"^(\| ([A-Z]\d\d) \|.*\|.*\|)[^|]*\|$", re.MULTILINE)
 
 
 def main() -> int:
-    """Print a row's id, what happens, and its tests."""
+    """Compare the document with the tests, or write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("catalogue", type=Path)
-    parser.add_argument("section", nargs="?", default="", help="a letter: only those rows")
-    given = parser.parse_args()
-    tests, bare = tests_by_row(), []
-    for row, what in ROW.findall(given.catalogue.read_text()):
-        if not row.startswith(given.section):
-            continue
-        print(f"{row} {what.strip()}")
-        print("".join(f"    {test}\n" for test in tests[row]) or "    no test\n", end="")
-        bare += [] if tests[row] else [row]
-    return 1 if given.section and bare else 0
+    parser.add_argument("--write", action="store_true", help="write the column of tests")
+    tests, text = find_tests(), CATALOGUE.read_text()
+    unknown = sorted(set(tests) - {row for _, row in ROW.findall(text)})
+    updated = ROW.sub(lambda row: f"{row[1]} {format_tests(tests[row[2]])} |", text)
+    if parser.parse_args().write:
+        CATALOGUE.write_text(updated)
+    elif updated != text:
+        print(f"{CATALOGUE.name} does not match the tests. Run scripts/faults.py --write.", file=sys.stderr)
+        return 1
+    for row in unknown:
+        print(f"{CATALOGUE.name} has no row {row}, which {', '.join(tests[row])} name.", file=sys.stderr)
+    return 1 if unknown else 0
 
 
-def tests_by_row() -> dict[str, list[str]]:
-    """The tests that name a row: file and sentence."""
+def find_tests() -> defaultdict[str, list[str]]:
+    """The tests of each row, as `folder/file.py: name`."""
     found = defaultdict(list)
-    for path in sorted(TESTS.rglob("test_*.py")):
-        for rows, sentence in TEST.findall(path.read_text()):
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        for name, rows in TEST.findall(path.read_text()):
             for row in rows.rstrip("_").split("_"):
-                found[row].append(f"{path.relative_to(TESTS)}: {sentence.replace('_', ' ')}")
+                found[row].append(f"{path.relative_to(ROOT / 'tests')}: {name}")
     return found
+
+
+def format_tests(tests: list[str]) -> str:
+    """A cell of the table."""
+    return "<br>".join(f"`{test}`" for test in tests) or "none"
 
 
 if __name__ == "__main__":

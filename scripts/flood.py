@@ -18,7 +18,7 @@ from pathlib import Path
 from PIL import Image
 
 SAMPLE_S = 1.0
-PATIENCE_S = 3600
+TIMEOUT_S = 3600
 MIB = 1024
 
 
@@ -76,7 +76,7 @@ def watch(photos: Path, count: int, pid: int) -> list[Sample]:
     while not samples or samples[-1].records < count:
         records = sum(path.suffix == ".json" for path in photos.iterdir())
         samples.append(Sample(time.monotonic() - started, records, *process_facts(pid)))
-        if samples[-1].at_s > PATIENCE_S:
+        if samples[-1].at_s > TIMEOUT_S:
             break
         time.sleep(SAMPLE_S)
     return samples

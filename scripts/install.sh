@@ -22,7 +22,7 @@ place="$PWD $("$python" -V)"
 state="$(cat pyproject.toml constraints.txt scripts/install.sh | cksum) $place"
 [[ ! -f $stamp || $(cat "$stamp") != "$state" ]] || exit 0
 
-# A virtual environment knows its own path and its Python: after a move or an update it is made anew.
+# A virtual environment knows its own path and its Python: after a move or an update it is made again.
 if [[ ! -f .venv/place || $(cat .venv/place) != "$place" ]]; then
   "$python" -m venv --clear .venv
   echo "$place" >.venv/place

@@ -3,8 +3,8 @@
     python scripts/s3_scale.py ../shared/pets/dev --endpoint http://127.0.0.1:4566 --photos 400
 
 Against a store that speaks S3 and SQS at one address (ministack, moto), with any credentials in the environment.
-A daemon decodes beside its model thread, so one takes more than one core: `--pin` gives each a core, as a machine of
-its own would. Prints photos a second, how much of one daemon's time each took, model calls that were needless, and the share of the
+A daemon decodes and computes in two threads, so one takes more than one core: `--pin` gives each a core, as a machine of
+its own would. Prints photos a second, how much of one daemon's time each took, model calls that were needless, and the part of the
 photos' time that waited for S3. The photos are uploaded before the clock starts; it runs from the first message in the
 queue to the last photo tagged, read from the daemons' own metrics.
 """
@@ -26,7 +26,7 @@ from typing import Any
 
 from trial import client, daemon, metrics, photos_in, surroundings
 
-PATIENCE_S = 600
+TIMEOUT_S = 600
 STAGE = re.compile(r'pawtag_stage_seconds_sum\{stage="(\w+)"\} (\S+)')
 TAGGED = re.compile(r'pawtag_photos_total\{source="s3",status="[\w-]+"\} (\S+)')
 
@@ -56,12 +56,12 @@ def main() -> None:
     for number in given.daemons:
         store = fresh(given.endpoint, f"scale-{number}-{int(time.time())}")
         keys = upload(store, files, given.photos)
-        took_s, calls, shares = measure(store, keys, number, pin=given.pin)
+        took_s, calls, s3_part = measure(store, keys, number, pin=given.pin)
         alone_s = alone_s or took_s
         needless = 100 * (calls - len(keys)) / len(keys)
         print(
             f"{number} daemons: {len(keys) / took_s:.1f} photos a second, {took_s / alone_s:.2f} of the first's time, "
-            f"{needless:.1f} % needless, {100 * shares:.0f} % of the photos' time waits for S3",
+            f"{needless:.1f} % needless, {100 * s3_part:.0f} % of the photos' time waits for S3",
             flush=True,
         )
 
@@ -83,7 +83,7 @@ def upload(store: Store, files: list[Path], count: int) -> list[str]:
 
 
 def measure(store: Store, keys: list[str], number: int, *, pin: bool) -> tuple[float, int, float]:
-    """Seconds that the daemons take, records that they made, and the share of the photos' time that waits for S3."""
+    """Seconds that the daemons take, records that they made, and the part of the photos' time that waits for S3."""
     with ExitStack() as stack:
         ports = [stack.enter_context(worker(store, core if pin else None)) for core in range(number)]
         started_s = time.monotonic()
@@ -92,14 +92,14 @@ def measure(store: Store, keys: list[str], number: int, *, pin: bool) -> tuple[f
             entries = [{"Id": str(place), "MessageBody": body} for place, body in enumerate(bodies)]
             store.sqs.send_message_batch(QueueUrl=store.queue_url, Entries=entries)
         while sum(tagged(port) for port in ports) < len(keys):
-            if time.monotonic() - started_s > PATIENCE_S:
+            if time.monotonic() - started_s > TIMEOUT_S:
                 sys.exit("The daemons do not come to an end.")
             time.sleep(0.1)
         took_s = time.monotonic() - started_s
-        time.sleep(2)  # a photo tagged twice would be told of now
+        time.sleep(2)  # a photo that is tagged twice shows now
         stages = [dict(STAGE.findall(metrics(port))) for port in ports]
-        waiting = sum(float(one.get(name, 0)) for one in stages for name in ("look", "read", "write"))
-        return took_s, sum(tagged(port) for port in ports), waiting / sum(float(one["photo"]) for one in stages)
+        in_s3 = sum(float(one.get(name, 0)) for one in stages for name in ("look", "read", "write"))
+        return took_s, sum(tagged(port) for port in ports), in_s3 / sum(float(one["photo"]) for one in stages)
 
 
 def message(bucket: str, key: str) -> str:

@@ -5,7 +5,7 @@
     python scripts/s3_uploads.py ../shared/pets/dev --endpoint ... --posts-to 7860              # SeaweedFS's filer
 
 Keys have odd names, a fifth of the objects has tags of its own, a twentieth nine of them. `--kills 10`: the daemon is
-killed so often while it works. `labels.csv` beside the photos (file, species) says what is right. SeaweedFS's filer
+killed so often while it works. `labels.csv` next to the photos (file, species) says what is right. SeaweedFS's filer
 posts to http://127.0.0.1:PORT/notifications/s3?key=secret. Credentials: the environment's.
 """
 
@@ -27,7 +27,7 @@ from botocore.exceptions import ClientError
 
 from trial import client, daemon, free_port, pawtag, photos_in, surroundings
 
-PATIENCE_S = 300
+TIMEOUT_S = 300
 ODD = (
     "a b", "a+b", "100%", "%41", "%2B", "grün", "猫", "e\u0301", "😺", "quo'te", 'quo"te', "&=:@,;", "?#", "(1)", "[x]",
     "a/b/c", "UPPER", "plus++ and  spaces",
@@ -104,7 +104,7 @@ def work(
     with daemon(home, environment, port=port):
         uploads = uploads or upload(*where, given)
         started_s = time.monotonic()
-        while time.monotonic() - started_s < PATIENCE_S and not all(is_done(*where, one) for one in uploads):
+        while time.monotonic() - started_s < TIMEOUT_S and not all(is_done(*where, one) for one in uploads):
             time.sleep(0.5)
         took_s = time.monotonic() - started_s
         time.sleep(3)  # what is done is still to be acknowledged
@@ -130,7 +130,7 @@ def species_in(folder: Path) -> dict[str, str]:
 
 
 def is_done(s3: Any, bucket: str, one: Upload) -> bool:
-    """Whether it carries its tags, or has its record beside it."""
+    """Whether it carries its tags, or has a sidecar object."""
     return species_of(s3, bucket, one) is not None
 
 
@@ -161,10 +161,10 @@ def report(uploads: list[Upload], s3: Any, bucket: str, home: Path, took_s: floa
     right = sum(one.species == species for one, species in zip(uploads, found, strict=True) if one.species)
     known = sum(one.species is not None for one in uploads)
     records = (home / "log").read_text().count(f"s3://{bucket}/")
-    buried = [line for file in home.rglob("dead-letters.jsonl") for line in file.read_text().splitlines()]
+    dead = [line for file in home.rglob("dead-letters.jsonl") for line in file.read_text().splitlines()]
     print(f"{done} of {len(uploads)} done {took_s:.1f} s after the last upload, {right} of {known} right")
-    print(f"own tags kept on {kept}; {records} lines of the log name a photo; {len(buried)} local dead letters")
-    return done == kept == len(uploads) and not buried
+    print(f"own tags kept on {kept}; {records} lines of the log name a photo; {len(dead)} local dead letters")
+    return done == kept == len(uploads) and not dead
 
 
 def queues_are_empty(sqs: Any, bucket: str) -> bool:

@@ -1,4 +1,4 @@
-"""Brings a folder of many tagged photos up to date, and prints what that takes beside an empty folder.
+"""Brings a folder of many tagged photos up to date, and prints what that takes, compared with an empty folder.
 
     .venv/bin/python scripts/uptodate.py --photos 100000
 

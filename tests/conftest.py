@@ -10,9 +10,7 @@ from pawtag.config import ModelSettings
 from pawtag.config.labels_file import load_labels
 from pawtag.domain.labels import Labels
 from pawtag.inference.checkpoint import Checkpoint, find_checkpoint
-
-ROOT = Path(__file__).parent.parent
-PETS = Path(os.environ.get("PAWTAG_PETS", ROOT.parent / "shared" / "pets"))
+from support.paths import PETS
 
 
 @pytest.fixture(scope="session")

@@ -10,16 +10,18 @@ from typing import Any
 
 from pawtag import __version__
 from pawtag.domain.errors import ConfigError, PawtagError
+from pawtag.s3.tuning import S3Tuning
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; its exit code."""
+def main(arguments: Sequence[str] | None = None, *, s3_tuning: S3Tuning | None = None) -> int:
+    """Run one command; returns its exit code. `s3_tuning`: for tests, which cannot wait as long as users."""
     from pawtag.config import load_settings
 
-    commands = _commands()
-    given = _parser(commands).parse_args(arguments)
+    commands = _import_commands()
+    given = _build_parser(commands).parse_args(arguments)
+    given.s3_tuning = s3_tuning or S3Tuning()
     command = commands[given.command]
     if given.command != "run":
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -27,21 +29,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load_settings(getattr(given, "config", None), _overrides(given, command))
         return int(command.execute(given, settings))
     except ConfigError as error:
-        return _say(error, WRONG_USAGE)
+        return _print_error(error, WRONG_USAGE)
     except PawtagError as error:
-        return _say(error, FAILED)
+        return _print_error(error, FAILED)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - whoever read the output has gone
         return FAILED
     except OSError as error:
-        return _say(PawtagError(f"{error.strerror}: {error.filename}."), FAILED)
+        return _print_error(PawtagError(f"{error.strerror}: {error.filename}."), FAILED)
 
 
 def entry() -> None:
     """The console script: exits at once, also while a thread still loads or decodes."""
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # asked to end before anything has begun
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # stopped before anything has begun
     code = main()
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -51,23 +53,23 @@ def entry() -> None:
     os._exit(code)
 
 
-def _commands() -> dict[str, ModuleType]:
+def _import_commands() -> dict[str, ModuleType]:
     """The commands; imported late, for they take a second."""
     from pawtag.cli import clean, config, model, run, s3, scan, tag
 
     return {"run": run, "tag": tag, "scan": scan, "clean": clean, "s3": s3, "config": config, "model": model}
 
 
-def _parser(known: dict[str, ModuleType]) -> argparse.ArgumentParser:
+def _build_parser(known: dict[str, ModuleType]) -> argparse.ArgumentParser:
     from pawtag.cli import build_common_options
 
-    everywhere = build_common_options()
-    parser = argparse.ArgumentParser("pawtag", description="Tags pet photos.", parents=[everywhere])
+    common = build_common_options()
+    parser = argparse.ArgumentParser("pawtag", description="Tags pet photos.", parents=[common])
     parser.add_argument("--version", action="version", version=f"pawtag {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, module in known.items():
-        what = (module.__doc__ or "").partition(": ")[2].rstrip(".\n")
-        module.add_arguments(commands.add_parser(name, help=what, description=what, parents=[everywhere]))
+        text = (module.__doc__ or "").partition(": ")[2].rstrip(".\n")
+        module.add_arguments(commands.add_parser(name, help=text, description=text, parents=[common]))
     return parser
 
 
@@ -83,7 +85,7 @@ def _overrides(given: argparse.Namespace, command: ModuleType) -> dict[str, dict
     }
 
 
-def _say(error: Exception, code: int) -> int:
+def _print_error(error: Exception, code: int) -> int:
     print(f"pawtag: {error}", file=sys.stderr)
     return code
 

@@ -1,4 +1,4 @@
-"""The wall clock, as records tell the time."""
+"""The wall clock, as records write the time."""
 
 from datetime import UTC, datetime
 

@@ -10,7 +10,7 @@ TEMPORARY_NAME = re.compile(r"\.pawtag-[0-9a-f]{12}\.tmp")
 
 
 def write_atomically(path: Path, content: bytes, *, replace: bool = True) -> None:
-    """Write `content` to `path` by way of a temporary file beside it, flushed to disk before the rename.
+    """Write `content` to `path` through a temporary file in the same folder, flushed to disk before the rename.
 
     With `replace` false, FileExistsError is raised where something stands there already. Mode as the
     umask says. Raises OSError; then nothing of ours is left.

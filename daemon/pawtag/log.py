@@ -1,4 +1,4 @@
-"""What the daemon says: lines for people on a terminal, JSON for programs, never an exception of its own."""
+"""The log: lines for people on a terminal, JSON for programs, and never an exception of its own."""
 
 import json
 import logging
@@ -10,29 +10,36 @@ from pawtag.config import LogSettings
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
+# Passed as `extra` where a line is logged; JSON lines carry them under these names.
+FIELDS = ("uri", "status", "reason", "duration_s", "delay_s", "method", "path")
+
 
 class PlainFormatter(logging.Formatter):
-    """Time, level where it matters, message, request."""
+    """Time, level unless it is info, message, request. Control characters become escapes."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, and a traceback below it where there is one."""
+        """One line, and below it a traceback if there is one."""
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
-        mark = f" [{request_id.get()}]" if request_id.get() else ""
-        line = f"{datetime.now().astimezone():%H:%M:%S} {level}{_one_line(record.getMessage())}{mark}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        suffix = f" [{request_id.get()}]" if request_id.get() else ""
+        line = f"{datetime.now().astimezone():%H:%M:%S} {level}{escape_unprintable(record.getMessage())}{suffix}"
+        if not record.exc_info:
+            return line
+        trace = self.formatException(record.exc_info).split("\n")
+        return "\n".join([line, *map(escape_unprintable, trace)])
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
+    """One JSON object a line: time, level, logger, message, and the fields of the line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record's fields; `request` and `error` where there are any."""
+        """The object; `request` and `error` only if there are any."""
         document = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
+        document |= {name: getattr(record, name) for name in FIELDS if hasattr(record, name)}
         if request_id.get():
             document["request"] = str(request_id.get())
         if record.exc_info:
@@ -41,7 +48,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure_logging(settings: LogSettings) -> None:
-    """Send pawtag's log to stderr, as the settings say, and quieten the libraries below it."""
+    """Send pawtag's log to stderr in the format of the settings, and only errors of the libraries."""
     plain = settings.format == "plain" or (settings.format == "auto" and sys.stderr.isatty())
     if hasattr(sys.stderr, "reconfigure"):
         sys.stderr.reconfigure(errors="backslashreplace")  # a file's name may be any bytes
@@ -49,15 +56,13 @@ def configure_logging(settings: LogSettings) -> None:
     handler.setFormatter(PlainFormatter() if plain else JsonFormatter())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("pawtag").setLevel(settings.level.upper())
-    for library in ("PIL", "aiohttp.server"):  # what senders do wrong is answered, and no news
+    for library in ("PIL", "aiohttp.server"):  # they complain about input, which pawtag answers itself
         logging.getLogger(library).setLevel(logging.CRITICAL)
-    logging.raiseExceptions = False  # a closed stderr is no reason to stop
+    logging.raiseExceptions = False  # a closed stderr must not stop the daemon
 
 
-def _one_line(message: str) -> str:
-    return message.replace("\n", "\\n").replace("\r", "\\r")
-
-
-def escape_unprintable(name: str) -> str:
-    """A file's name for a terminal: what a terminal would obey, or cannot show, as escapes."""
-    return name if name.isprintable() else ascii(name)[1:-1]
+def escape_unprintable(text: str) -> str:
+    """`text` with escapes for what a terminal would obey or cannot show: control characters, line ends, surrogates."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)

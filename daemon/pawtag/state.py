@@ -1,4 +1,4 @@
-"""What is owed, on disk: names in hand, kept so that a killed process finds them again, and dead letters."""
+"""What survives the process, in files below state.dir: a journal, dead letters, resume points."""
 
 import asyncio
 import hashlib
@@ -17,49 +17,46 @@ from pawtag.domain.errors import ConfigError, PawtagError
 from pawtag.files import write_atomically
 
 ADDED, REMOVED = "+", "-"
-MIN_LINES_TO_COMPACT = 20_000
-MAX_DEAD_LETTERS_BYTES = 64 * 1024 * 1024
-SAVE_INTERVAL_S = 2.0
 
 
 class Journal:
-    """A set of names in a file that only grows, and is written anew when most of it is past. Lives on one event loop."""
+    """A set of names in a file that only grows, and is compacted when most lines are obsolete. Lives on one event loop."""
 
-    def __init__(self, path: Path) -> None:
-        """Read what a former process left, and keep others out. Raises ConfigError, OSError."""
+    def __init__(self, path: Path, *, min_lines_to_compact: int = 20_000) -> None:
+        """Read what an earlier process left, and lock others out. Raises ConfigError, OSError."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(f"{path}.lock")
         try:
             self._lock.acquire(timeout=0)
         except Timeout as error:
-            raise ConfigError(f"Another pawtag works with {path}; give each its own state.dir.") from error
-        self._path = path
+            raise ConfigError(f"Another pawtag uses {path}; give each its own state.dir.") from error
+        self._path, self._min_lines_to_compact = path, min_lines_to_compact
         self._file: BinaryIO | None = None
         self.names = _replay(path)
         self._compact()
         self._unwritten: list[str] = []
-        self._waiting: list[asyncio.Future[None]] = []
+        self._writers: list[asyncio.Future[None]] = []
         self._writing: asyncio.Task[None] | None = None
 
     async def add(self, names: Iterable[str]) -> None:
-        """Take names in; they are on the disk when this returns. Raises OSError where they cannot be."""
+        """Add names; they are on disk when this returns. Raises OSError if they cannot be written."""
         for name in names:
             self.names[name] = None
             self._unwritten.append(_line(ADDED, name))
         done = asyncio.get_running_loop().create_future()
-        self._waiting.append(done)
+        self._writers.append(done)
         self._write_soon()
         await done
 
     def remove(self, name: str) -> None:
-        """Forget a name; soon on the disk too."""
+        """Remove a name, and soon from the disk."""
         if name in self.names:
             del self.names[name]
             self._unwritten.append(_line(REMOVED, name))
             self._write_soon()
 
     async def close(self) -> None:
-        """Write what is left, and let others in."""
+        """Write what is left, and release the lock."""
         if self._writing:
             await self._writing
         if self._file:
@@ -71,22 +68,22 @@ class Journal:
             self._writing = asyncio.create_task(self._write(), name="journal")
 
     async def _write(self) -> None:
-        """All who wait share one fsync: a store that pushes 800 events a second must not wait for 800."""
-        while self._unwritten or self._waiting:
+        """Concurrent callers wait for one fsync: a store that pushes 800 events a second must not wait for 800."""
+        while self._unwritten or self._writers:
             lines, self._unwritten = self._unwritten, []
-            waiting, self._waiting = self._waiting, []
+            writers, self._writers = self._writers, []
             try:
                 await asyncio.to_thread(self._append, lines)
             except OSError as error:
-                _settle(waiting, error)
+                _resolve(writers, error)
             else:
-                _settle(waiting, None)
-            if self._lines > max(MIN_LINES_TO_COMPACT, 4 * len(self.names)):
-                with suppress(OSError):  # a full disk: the old file goes on
+                _resolve(writers, None)
+            if self._lines > max(self._min_lines_to_compact, 4 * len(self.names)):
+                with suppress(OSError):  # a full disk: the old file stays in use
                     self._compact()
 
     def _append(self, lines: list[str]) -> None:
-        assert self._file  # from the beginning on
+        assert self._file  # opened by __init__
         self._file.write("".join(lines).encode())
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -101,25 +98,25 @@ class Journal:
 
 
 class DeadLetters:
-    """Messages that nobody could read, a JSON object a line, for a person to look at."""
+    """Messages that cannot be used, one JSON object a line, for a person to look at."""
 
-    def __init__(self, path: Path) -> None:
-        """Nothing is written before the first."""
-        self.path = path
+    def __init__(self, path: Path, *, max_bytes: int = 64 * 1024 * 1024) -> None:
+        """The file is created with the first one. At `max_bytes` it becomes PATH.old, and a new one begins."""
+        self.path, self._max_bytes = path, max_bytes
 
-    def add(self, letter: dict[str, Any]) -> None:
-        """Append one; it is on the disk when this returns. A file that is full gives way, once. Raises OSError."""
+    def add(self, entry: dict[str, Any]) -> None:
+        """Append one; it is on disk when this returns. Raises OSError."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        if self.path.exists() and self.path.stat().st_size >= MAX_DEAD_LETTERS_BYTES:
+        if self.path.exists() and self.path.stat().st_size >= self._max_bytes:
             self.path.replace(f"{self.path}.old")
         with self.path.open("ab") as file:
-            file.write((json.dumps(letter) + "\n").encode())
+            file.write((json.dumps(entry) + "\n").encode())
             file.flush()
             os.fsync(file.fileno())
 
 
-def _settle(waiting: list[asyncio.Future[None]], error: OSError | None) -> None:
-    for done in waiting:
+def _resolve(writers: list[asyncio.Future[None]], error: OSError | None) -> None:
+    for done in writers:
         if done.done():
             continue
         if error:
@@ -133,7 +130,7 @@ def _line(sign: str, name: str) -> str:
 
 
 def _replay(path: Path) -> dict[str, None]:
-    """The names that were added and not removed, in their order; a line that a kill cut short counts for nothing."""
+    """The names that were added and not removed, in their order. A line that a kill cut short is ignored."""
     names: dict[str, None] = {}
     content = path.read_bytes() if path.exists() else b""
     for line in content.decode("utf-8", "replace").splitlines():
@@ -149,45 +146,46 @@ def _replay(path: Path) -> dict[str, None]:
 
 
 class ResumePoint:
-    """How far a long work is, in a file of its own: everything up to `position` is done."""
+    """How far a long job has come, in a file of its own: everything up to `position` is done."""
 
-    def __init__(self, folder: Path, *what: str) -> None:
-        """`what` names the work: what it is, on what, for whom. Raises PawtagError where the file cannot be read."""
-        self._path = folder / f"{what[0]}-{hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]}.json"
+    def __init__(self, folder: Path, job: str, *parameters: str, save_interval_s: float = 2.0) -> None:
+        """`job` and its `parameters` choose the file. Raises PawtagError if it cannot be read."""
+        digest = hashlib.sha256(json.dumps([job, *parameters]).encode()).hexdigest()[:16]
+        self._path, self._save_interval_s = folder / f"{job}-{digest}.json", save_interval_s
         self._saved_at_s = 0.0
         self._open: deque[list[Any]] = deque()
         self.position: str = self._read()
 
     def begin(self, position: str, parts: int) -> list[Any]:
-        """A piece of work of so many parts, after which `position` is reached; to be handed to `finish`."""
+        """Begin a piece of so many parts, which ends at `position`; pass the result to `finish`."""
         piece = [position, parts]
         self._open.append(piece)
         self.finish(piece, 0)
         return piece
 
     def finish(self, piece: list[Any], parts: int = 1) -> None:
-        """Some parts of the piece are done; saved now and then, once all that was begun earlier is done too."""
+        """Some parts of the piece are done. The position moves once all earlier pieces are done, and is saved now and then."""
         piece[1] -= parts
         before = self.position
         while self._open and self._open[0][1] <= 0:
             self.position = self._open.popleft()[0]
-        if self.position != before and time.monotonic() - self._saved_at_s >= SAVE_INTERVAL_S:
+        if self.position != before and time.monotonic() - self._saved_at_s >= self._save_interval_s:
             self.save()
 
     def save(self) -> None:
-        """Put the position on the disk. Raises OSError."""
+        """Write the position to disk. Raises OSError."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self._path, json.dumps({"position": self.position}).encode())
         self._saved_at_s = time.monotonic()
 
     def forget(self) -> None:
-        """The work is done, or is to be done anew: it begins at the beginning."""
+        """Remove the file: the job begins at the beginning."""
         self._path.unlink(missing_ok=True)
         self.position = ""
 
     @property
     def saved_at(self) -> str:
-        """When it was last saved, by this machine's clock."""
+        """When the position was last saved, by this machine's clock."""
         return time.strftime("%Y-%m-%d %H:%M", time.localtime(self._path.stat().st_mtime))
 
     def _read(self) -> str:
@@ -196,4 +194,4 @@ class ResumePoint:
         except FileNotFoundError:
             return ""
         except (OSError, ValueError, LookupError, TypeError) as error:
-            raise PawtagError(f"{self._path} cannot be read ({error}); remove it to begin anew.") from error
+            raise PawtagError(f"{self._path} cannot be read ({error}); remove it to begin again.") from error

@@ -6,17 +6,17 @@ import time
 
 import pytest
 
-from buckets import address, behind, count_messages, put, store, surroundings_of, tags, until  # noqa: F401 - fixtures
-from faultproxy import Answer, FaultProxy
-from process import daemon
+from support.buckets import behind, count_messages, daemon_environment, put, tags, until
+from support.fault_proxy import Answer, FaultProxy
+from support.process import daemon
 
 PHOTOS, KILLS = 40, 3
 
 
 @pytest.mark.timeout(180)
-def test_S14_kills_lose_no_upload_and_leave_no_message(store, tmp_path, chelsea):
+def test_S14_P02_kills_lose_no_upload_and_leave_no_message(store, tmp_path, chelsea):
     """Every photo carries its tags and its own; the queue is empty, and nobody's dead letters were needed."""
-    surroundings = surroundings_of(store, tmp_path) | {
+    cli_store = daemon_environment(store, tmp_path) | {
         "PAWTAG_MODEL__ID": "embedded",
         "PAWTAG_S3__VISIBILITY_TIMEOUT_S": "10",
     }
@@ -24,10 +24,10 @@ def test_S14_kills_lose_no_upload_and_leave_no_message(store, tmp_path, chelsea)
     for number in range(PHOTOS):
         put(store, f"{number}.png", photo, **({"album": "summer"} if number % 4 == 0 else {}))
     for pause_s in range(KILLS):
-        with daemon(tmp_path, **surroundings) as running:
+        with daemon(tmp_path, **cli_store) as running:
             time.sleep(0.2 + 0.2 * pause_s)
             running.stop(signal.SIGKILL)
-    with daemon(tmp_path, **surroundings):
+    with daemon(tmp_path, **cli_store):
         asyncio.run(until(lambda: count_messages(store) == 0, 90))
     found = [tags(store, f"{number}.png") for number in range(PHOTOS)]
     assert [one["pawtag:species"] for one in found] == ["cat"] * PHOTOS
@@ -37,14 +37,14 @@ def test_S14_kills_lose_no_upload_and_leave_no_message(store, tmp_path, chelsea)
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("what", ["its queue and its listing", "a photo"])
-def test_a_store_that_does_not_answer_does_not_hold_up_the_end(store, tmp_path, what):
-    """Whatever it is asked for; a photo in hand comes again."""
+def test_a_store_that_does_not_answer_does_not_delay_the_stop(store, tmp_path, what):
+    """Whatever it is asked for; a photo in flight comes again."""
     put(store, "a.png", b"no matter")
     is_photo = lambda asked: asked.path.endswith("/a.png")  # noqa: E731
     is_other = lambda asked: asked.operation == "ReceiveMessage" or "list-type" in asked.query  # noqa: E731
     matches = is_photo if what == "a photo" else is_other
     with FaultProxy(store.address, lambda asked: Answer(delay_s=25) if matches(asked) else None) as proxy:
-        own = surroundings_of(behind(store, proxy), tmp_path) | {"PAWTAG_S3__RESCAN_S": "60"}
+        own = daemon_environment(behind(store, proxy), tmp_path) | {"PAWTAG_S3__RESCAN_S": "60"}
         with daemon(tmp_path, **own, PAWTAG_MODEL__ID="embedded") as running:
             asyncio.run(until(lambda: any(map(matches, proxy.asked))))
             asked_s = time.monotonic()

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from pawtag import __version__
-from process import command, environment
+from support.paths import ROOT
+from support.process import command, environment
 
-ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.timeout(180)
 
 
@@ -27,7 +27,7 @@ def test_tag_prints_what_it_found(tmp_path, chelsea):
     assert ": cat " in lines[1]
 
 
-def test_tag_json_prints_a_record_a_line(tmp_path, chelsea):
+def test_tag_json_prints_one_record_a_line(tmp_path, chelsea):
     """The record of the contract; - reads standard input and has no name."""
     found = command("tag", "--json", chelsea, "-", home=tmp_path, stdin=chelsea.read_bytes())
     first, second = (json.loads(line) for line in found.stdout.decode().splitlines())
@@ -37,7 +37,7 @@ def test_tag_json_prints_a_record_a_line(tmp_path, chelsea):
     assert first["source"] == {"kind": "request"}
 
 
-def test_tag_of_a_file_that_is_not_there(tmp_path):
+def test_tag_of_a_missing_file_fails_with_one_sentence(tmp_path):
     """A failed record, exit 1."""
     found = command("tag", "--json", "absent.jpg", home=tmp_path)
     assert found.returncode == 1
@@ -53,7 +53,7 @@ def test_scan_brings_a_folder_up_to_date_once(tmp_path, chelsea):
     preview = command("scan", "--dry-run", folder, home=tmp_path)
     assert "2 photos would be tagged" in preview.stdout.decode()
     assert len(list(folder.iterdir())) == 2
-    first = command("scan", folder, home=tmp_path, PAWTAG_FOLDER__QUIET_S="0.2")
+    first = command("scan", folder, home=tmp_path, PAWTAG_FOLDER__STABLE_S="0.2")
     assert (first.returncode, first.stdout.decode()) == (0, "1 tagged, 0 without a pet, 1 failed\n")
     second = command("scan", folder, home=tmp_path)
     assert second.stdout.decode() == "0 tagged, 0 without a pet, 0 failed\n"
@@ -75,7 +75,7 @@ def test_model_show_says_which_model_tags(tmp_path):
     assert (shown["id"], shown["calibrated"], len(shown["digest"])) == ("embedded", True, 64)
 
 
-def test_version():
+def test_the_version_is_printed():
     """From one place."""
     assert command("--version", home=ROOT).stdout.decode() == f"pawtag {__version__}\n"
 
@@ -89,7 +89,7 @@ def test_help_names_every_command():
     assert " torch" not in said.stderr.decode()
 
 
-def test_tag_whose_reader_has_gone_ends_quietly(tmp_path, chelsea):
+def test_P06_tag_ends_quietly_when_its_reader_is_gone(tmp_path, chelsea):
     """`pawtag tag ... | head -1` is no traceback."""
     line = f"{sys.executable} -m pawtag tag {chelsea} {chelsea} {chelsea} | head -1"
     found = subprocess.run(["sh", "-c", line], capture_output=True, cwd=tmp_path, env=environment(tmp_path), timeout=60)
@@ -97,13 +97,13 @@ def test_tag_whose_reader_has_gone_ends_quietly(tmp_path, chelsea):
     assert b"Traceback" not in found.stderr
 
 
-def test_a_scan_of_a_folder_that_cannot_be_written_ends(tmp_path, chelsea):
+def test_W02_a_scan_of_a_folder_that_cannot_be_written_ends(tmp_path, chelsea):
     """Exit 1, with the setting that helps."""
     folder = tmp_path / "pets"
     folder.mkdir()
     shutil.copy(chelsea, folder)
     (tmp_path / "blocked").write_text("a file")
-    settings = {"PAWTAG_SIDECAR__DIR": str(tmp_path / "blocked"), "PAWTAG_FOLDER__QUIET_S": "0.1"}
+    settings = {"PAWTAG_SIDECAR__DIR": str(tmp_path / "blocked"), "PAWTAG_FOLDER__STABLE_S": "0.1"}
     found = command("scan", folder, home=tmp_path, **settings)
     assert found.returncode == 1
     assert b"1 photos could not be finished" in found.stderr
@@ -137,11 +137,11 @@ def tagged_folder(home: Path, chelsea: Path, **settings: str) -> Path:
     folder.mkdir()
     for name in ("a.png", "b.png"):
         shutil.copy2(chelsea, folder / name)
-    assert command("scan", folder, home=home, PAWTAG_FOLDER__QUIET_S="0.2", **settings).returncode == 0
+    assert command("scan", folder, home=home, PAWTAG_FOLDER__STABLE_S="0.2", **settings).returncode == 0
     return folder
 
 
-def test_clean_takes_back_exactly_what_pawtag_wrote(tmp_path, chelsea):
+def test_clean_removes_exactly_what_pawtag_wrote(tmp_path, chelsea):
     """Photos, other files and corrections stay; --dry-run only names; --corrected takes those back too."""
     folder = tagged_folder(tmp_path, chelsea)
     (folder / "c.jpg.json").write_text('{"title": "c.jpg"}')
@@ -163,7 +163,7 @@ def test_prune_removes_the_sidecars_of_photos_that_are_gone(tmp_path, chelsea):
     """Not those with a correction; and none at all where no photo is there: a disk that is not mounted."""
     folder = tagged_folder(tmp_path, chelsea)
     (folder / "a.png").rename(folder / "c.png")
-    found = command("scan", "--prune", folder, home=tmp_path, PAWTAG_FOLDER__QUIET_S="0.2")
+    found = command("scan", "--prune", folder, home=tmp_path, PAWTAG_FOLDER__STABLE_S="0.2")
     assert found.stdout.decode().splitlines() == ["1 tagged, 0 without a pet, 0 failed", "1 files were removed"]
     assert {path.name for path in folder.iterdir()} == {"b.png", "b.png.json", "c.png", "c.png.json"}
     for photo in folder.glob("*.png"):
@@ -174,7 +174,7 @@ def test_prune_removes_the_sidecars_of_photos_that_are_gone(tmp_path, chelsea):
     assert {path.name for path in folder.iterdir()} == {"b.png.json", "c.png.json"}
 
 
-def test_another_content_of_the_same_size_and_time_is_found_by_verify(tmp_path, chelsea):
+def test_F13_another_content_of_the_same_size_and_time_is_found_by_verify(tmp_path, chelsea):
     """A restored backup; without --verify it is not noticed, and what is as it was is not written again."""
     folder = tagged_folder(tmp_path, chelsea)
     photo, times = folder / "a.png", (folder / "a.png").stat()
@@ -183,14 +183,14 @@ def test_another_content_of_the_same_size_and_time_is_found_by_verify(tmp_path, 
     untouched = (folder / "b.png.json").stat().st_mtime_ns
     assert "0 photos would" in command("scan", "--dry-run", folder, home=tmp_path).stdout.decode()
     assert "1 photos would" in command("scan", "--dry-run", "--verify", folder, home=tmp_path).stdout.decode()
-    found = command("scan", "--verify", folder, home=tmp_path, PAWTAG_FOLDER__QUIET_S="0.2")
+    found = command("scan", "--verify", folder, home=tmp_path, PAWTAG_FOLDER__STABLE_S="0.2")
     assert found.stdout.decode() == "1 tagged, 0 without a pet, 0 failed\n"
     assert (folder / "b.png.json").stat().st_mtime_ns == untouched
     again = command("scan", "--verify", folder, home=tmp_path)
     assert again.stdout.decode() == "0 tagged, 0 without a pet, 0 failed\n"
 
 
-def test_a_mirror_tree_is_cleaned_of_the_part_that_is_asked_for(tmp_path, chelsea):
+def test_clean_of_a_subfolder_cleans_that_part_of_the_mirror_tree(tmp_path, chelsea):
     """With sidecar.dir, a part of the watched folder has its sidecars in the same part of the tree."""
     mirrored = {
         "PAWTAG_SIDECAR__DIR": str(tmp_path / "mirror"),

@@ -1,4 +1,4 @@
-"""The wanted model, as an operator meets it: fetched beside the running daemon, taken over, pulled, measured."""
+"""The wanted model, as an operator meets it: downloaded while the daemon runs, loaded, pulled, measured."""
 
 import json
 import os
@@ -9,10 +9,10 @@ import urllib.error
 
 import pytest
 
-from buckets import address, put, store, surroundings_of, tags  # noqa: F401 - fixtures
-from fakehub import COMMIT, cut, fake_hub, status
-from process import command, daemon, get, post, sidecar
-from tiny import tiny_clip
+from support.buckets import daemon_environment, put, tags
+from support.checkpoints import tiny_clip
+from support.fake_hub import COMMIT, cut, fake_hub, status
+from support.process import command, daemon, get, post, sidecar
 
 WANTED = "openai/clip-vit-base-patch32"
 FEW_LABELS = """
@@ -45,7 +45,7 @@ def home(tmp_path):
 
 
 def online(hub, home, **more) -> dict[str, str]:
-    """The surroundings that let the hub be asked."""
+    """The cli_store that let the hub be asked."""
     return {
         "HF_HUB_OFFLINE": "0",
         "HF_ENDPOINT": hub if isinstance(hub, str) else hub.address,
@@ -62,18 +62,18 @@ def until(condition, within_s: float = 60) -> None:
         time.sleep(0.05)
 
 
-def test_the_daemon_goes_over_to_the_wanted_model_by_itself(home, full_size, chelsea, store):
+def test_M01_the_wanted_model_replaces_the_fallback(home, full_size, chelsea, store):
     """The embedded model answers at once; then the photos are tagged again, a bucket's, too.
 
     The next start needs no network.
     """
     put(store, "a.png", chelsea.read_bytes())
-    bucket = surroundings_of(store, home) | {"PAWTAG_FOLDER__PATH": "photos"}
+    bucket = daemon_environment(store, home) | {"PAWTAG_FOLDER__PATH": "photos"}
     photo = shutil.copy(chelsea, home / "photos/a.png")
     os.utime(photo, (1, 1))
     with fake_hub(full_size) as hub:
         hub.pause_s = 0.004  # a quarter of a minute for it all: the embedded model has time to tag
-        with daemon(home, **online(hub, home, PAWTAG_FOLDER__QUIET_S="0.2", **bucket)) as running:
+        with daemon(home, **online(hub, home, PAWTAG_FOLDER__STABLE_S="0.2", **bucket)) as running:
             assert post(running.address, chelsea.read_bytes())
             first = sidecar(home / "photos/a.png")
             assert (first["model"]["id"], first["model"]["wanted"]) == ("embedded", WANTED)
@@ -98,7 +98,7 @@ def test_the_daemon_goes_over_to_the_wanted_model_by_itself(home, full_size, che
     assert sidecar(home / "photos/a.png") == again
 
 
-def test_killed_while_it_downloads_it_goes_on_where_it_was(home, full_size):
+def test_M04_a_killed_download_is_resumed_at_the_next_start(home, full_size):
     """SIGKILL, three times: no half model is ever loaded, every start serves, what has arrived stays."""
     with fake_hub(full_size) as hub:
         hub.pause_s = 0.002
@@ -110,14 +110,14 @@ def test_killed_while_it_downloads_it_goes_on_where_it_was(home, full_size):
                 running.stop(signal.SIGKILL)
         hub.pause_s = 0
         with daemon(home, **online(hub, home)) as running:
-            running.wait_until_said("takes over")
+            running.wait_until_said("replaces the embedded one")
             assert running.stop() == 0
         begun = [int(asked.removeprefix("bytes=")[:-1]) for asked in hub.fetched("model.safetensors") if asked]
     assert begun == sorted(begun)
     assert begun[-1] > 1_000_000
 
 
-def test_a_stop_while_it_downloads_is_soon_and_clean(home, full_size):
+def test_P01_a_stop_during_the_download_is_quick_and_clean(home, full_size):
     """SIGTERM: exit 0 within seconds."""
     with fake_hub(full_size) as hub:
         hub.pause_s = 0.01
@@ -128,7 +128,7 @@ def test_a_stop_while_it_downloads_is_soon_and_clean(home, full_size):
     assert time.monotonic() - started < 5
 
 
-def test_without_a_fallback_it_is_not_ready_before_the_model_is_there(home, small, chelsea):
+def test_without_a_fallback_the_daemon_is_not_ready_before_the_model_is_loaded(home, small, chelsea):
     """/readyz says how far it is; POST /tag says when to come again; then it serves."""
     with fake_hub(small) as hub:
         hub.pause_s = 0.5
@@ -146,7 +146,7 @@ def test_without_a_fallback_it_is_not_ready_before_the_model_is_there(home, smal
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9", "http://pawtag.invalid"])
-def test_without_a_fallback_an_unreachable_hub_ends_the_start(home, address):
+def test_M01_without_a_fallback_an_unreachable_hub_ends_the_start(home, address):
     """Exit 1 within 20 seconds, in one sentence."""
     started = time.monotonic()
     found = command("run", "--port", "0", home=home, **online(address, home, PAWTAG_MODEL__FALLBACK="none"))
@@ -156,7 +156,7 @@ def test_without_a_fallback_an_unreachable_hub_ends_the_start(home, address):
     assert time.monotonic() - started < 20
 
 
-def test_a_hub_that_must_not_be_asked_is_not_asked(home, small):
+def test_with_download_off_the_hub_is_not_contacted(home, small):
     """model.download = false: the embedded model serves, and no connection is made."""
     with fake_hub(small) as hub:
         with daemon(home, **online(hub, home, PAWTAG_MODEL__DOWNLOAD="false")) as running:
@@ -165,7 +165,7 @@ def test_a_hub_that_must_not_be_asked_is_not_asked(home, small):
         assert hub.requests == []
 
 
-def test_a_model_that_does_not_hold_together_never_takes_over(home, small, tmp_path, chelsea):
+def test_M03_a_damaged_model_never_replaces_the_fallback(home, small, tmp_path, chelsea):
     """A tensor is missing in what the hub serves: it is named, and the embedded model goes on."""
     from safetensors.numpy import load_file, save_file
 
@@ -183,19 +183,19 @@ def test_a_model_that_does_not_hold_together_never_takes_over(home, small, tmp_p
     assert "visual_projection.weight" in readiness["download"]["reason"]
 
 
-def test_a_damaged_model_in_the_cache_is_downloaded_again(home, small):
-    """A disk's flipped bit: the embedded model serves meanwhile, then the mended one takes over."""
+def test_M03_a_damaged_model_in_the_cache_is_downloaded_again(home, small):
+    """A disk's flipped bit: the embedded model serves meanwhile, then the downloaded one replaces it."""
     with fake_hub(small) as hub:
         assert command("model", "pull", home=home, **online(hub, home)).returncode == 0
         blob = next((home / "hf").rglob("model.safetensors")).resolve()
         blob.write_bytes(blob.read_bytes()[:-1] + b"x")
         with daemon(home, **online(hub, home)) as running:
-            running.wait_until_said("takes over")
+            running.wait_until_said("replaces the embedded one")
             assert "damaged" in running.said()
             assert running.stop() == 0
 
 
-def test_pull_brings_the_model_and_says_where_it_is(home, small):
+def test_pull_downloads_the_model_and_prints_its_folder(home, small):
     """Through a line that breaks; the second time there is nothing to do."""
     with fake_hub(small) as hub:
         hub.faults = [("GET /cdn", cut(1000))]
@@ -209,7 +209,7 @@ def test_pull_brings_the_model_and_says_where_it_is(home, small):
     assert json.loads(shown.stdout)["revision"] == COMMIT
 
 
-def test_pull_of_what_is_not_there_says_so(home, small):
+def test_pull_of_a_missing_model_names_it(home, small):
     """Exit 1, one sentence."""
     with fake_hub(small) as hub:
         hub.faults = [("HEAD", status(401, X_Error_Code="RepoNotFound"))]
@@ -219,8 +219,8 @@ def test_pull_of_what_is_not_there_says_so(home, small):
     assert "Traceback" not in found.stderr.decode()
 
 
-def test_check_measures_on_labelled_photos_and_writes_what_it_proposes(tmp_path, chelsea):
-    """The settings file keeps its comments; from then on the proposal is in force, and the model counts as measured."""
+def test_evaluate_measures_and_writes_the_thresholds(tmp_path, chelsea):
+    """The settings file keeps its comments; from then on the calibrated values apply, and the model counts as calibrated."""
     (tmp_path / "config").mkdir()
     (tmp_path / "config/pawtag.toml").write_text('# mine\n[model]\nid = "embedded" # the small one\n')
     shutil.copy(chelsea, tmp_path / "cat.png")
@@ -245,6 +245,6 @@ def test_check_without_photos_verifies_the_model(tmp_path):
 
 
 def grey() -> bytes:
-    from pictures import plain
+    from support.pictures import plain
 
     return plain((128, 128, 128))

@@ -7,36 +7,20 @@ from contextlib import AsyncExitStack, aclosing
 import numpy as np
 import pytest
 
-from buckets import address, put, settings_for, store  # noqa: F401 - fixtures
-from doubles import ColourModel, MemorySink, MemorySource, colour_tagger
-from pawtag.app.s3_wiring import build_listing_runner, build_queue_runners
 from pawtag.config import FolderSettings
 from pawtag.domain.errors import GoneError
-from pawtag.domain.records import ModelInfo, PhotoInfo, PhotoRef, SourceInfo, TagRecord
+from pawtag.domain.records import ModelInfo, PhotoRef
 from pawtag.folder.sidecars import Sidecars
 from pawtag.folder.source import FolderSource
 from pawtag.inference.checkpoint import Checkpoint
 from pawtag.state import ResumePoint
-from pictures import BLUE, plain
-from tiny import tiny_clip
+from support.buckets import put, wire
+from support.checkpoints import tiny_clip
+from support.doubles import ColourModel, MemorySink, MemorySource, colour_tagger
+from support.pictures import BLUE, plain
+from support.records import record_for
 
 QUICK = FolderSettings(settle_s=0.05, stable_s=0.1)
-
-
-def record(ref: PhotoRef, **changes) -> TagRecord:
-    values = {
-        "schema": "pawtag.record/1",
-        "status": "no-pet",
-        "photo": PhotoInfo(name="a.png", bytes=ref.size_bytes),
-        "tags": (),
-        "scores": {},
-        "model": ModelInfo(id="m"),
-        "labels": "l",
-        "fingerprint": "b",
-        "source": SourceInfo(kind="folder", mtime_ns=ref.mtime_ns),
-        "tagged_at": "2026-11-23T12:00:00Z",
-    }
-    return TagRecord(**(values | changes))
 
 
 @pytest.fixture(params=["memory", "folder", "queue", "listing"])
@@ -56,11 +40,12 @@ async def source(request, tmp_path):
         bucket = request.getfixturevalue("store")
         for name, data in photos.items():
             put(bucket, name, data)
-        settings, tagger = settings_for(bucket, state=tmp_path, queue_url=bucket.url), colour_tagger()
+        wiring, tagger = wire(bucket, state=tmp_path, queue_url=bucket.url), colour_tagger()
         if request.param == "queue":
-            yield await stack.enter_async_context(build_queue_runners(settings, tagger)[0].source.open())
+            yield await stack.enter_async_context(wiring.build_queue_runners(tagger)[0].source.open())
         else:
-            yield build_listing_runner(settings, tagger, (bucket.bucket, ""), (), ResumePoint(tmp_path, "scan")).source
+            resume_point = ResumePoint(tmp_path, "scan")
+            yield wiring.build_listing_runner(tagger, (bucket.bucket, ""), (), resume_point).source
 
 
 async def take(source, count, stop):
@@ -73,13 +58,13 @@ async def take(source, count, stop):
     return events
 
 
-async def test_a_source_names_each_photo_once_while_it_is_in_hand(source):
+async def test_a_source_yields_each_photo_once_while_it_is_in_flight(source):
     """Two photos, two events, until they are done."""
     events = await take(source, 2, asyncio.Event())
     assert len({event.ref.uri for event in events}) == 2
 
 
-async def test_a_source_ends_when_it_is_told_to(source):
+async def test_a_source_ends_when_it_is_stopped(source):
     """Setting the stop event ends the iteration, also while nothing comes."""
     stop = asyncio.Event()
     taking = asyncio.create_task(take(source, 99, stop))
@@ -88,7 +73,7 @@ async def test_a_source_ends_when_it_is_told_to(source):
     assert len(await asyncio.wait_for(taking, 5)) <= 2
 
 
-async def test_a_source_reads_what_it_named(source):
+async def test_a_source_reads_the_photo_of_its_event(source):
     """The bytes come with the version that they are; what is gone raises GoneError."""
     event = (await take(source, 1, asyncio.Event()))[0]
     payload = await source.read(event)
@@ -98,7 +83,7 @@ async def test_a_source_reads_what_it_named(source):
         await source.read(gone)
 
 
-async def test_a_retried_event_comes_again_with_its_count(source):
+async def test_a_retried_event_comes_again_with_its_attempt(source):
     """After the delay the same photo is handed out, its attempt counted."""
     async with asyncio.timeout(10), aclosing(source.events(asyncio.Event())) as events:
         event = await anext(events)
@@ -107,7 +92,7 @@ async def test_a_retried_event_comes_again_with_its_count(source):
     assert (event.ref.uri, 1) in {(each.ref.uri, each.attempt) for each in again}
 
 
-async def test_a_rejected_event_is_over(source):
+async def test_a_rejected_event_does_not_come_again(source):
     """A source takes a rejection without a fuss."""
     async with asyncio.timeout(10), aclosing(source.events(asyncio.Event())) as events:
         event = await anext(events)
@@ -129,21 +114,21 @@ def ref(tmp_path) -> PhotoRef:
     return PhotoRef(str(path), path.stat().st_size, path.stat().st_mtime_ns)
 
 
-def test_a_sink_remembers_what_it_was_given(sink, ref):
+def test_a_sink_returns_the_record_that_was_written(sink, ref):
     """Nothing before, a stamp of that version after; another version is not described."""
     assert sink.read_stamp(ref) is None
-    sink.write(ref, record(ref))
+    sink.write(ref, record_for(ref))
     stamp = sink.read_stamp(ref)
     assert stamp.describes(ref)
     assert not stamp.describes(PhotoRef(ref.uri, ref.size_bytes, ref.mtime_ns + 1))
-    assert stamp.record.to_document() == record(ref).to_document()
+    assert stamp.record.to_document() == record_for(ref).to_document()
 
 
-def test_writing_twice_is_writing_once(sink, ref):
+def test_writing_a_record_twice_leaves_one(sink, ref):
     """The last record stands, whole."""
-    sink.write(ref, record(ref, fingerprint="first"))
-    sink.write(ref, record(ref, fingerprint="second"))
-    sink.write(ref, record(ref, fingerprint="second"))
+    sink.write(ref, record_for(ref, fingerprint="first"))
+    sink.write(ref, record_for(ref, fingerprint="second"))
+    sink.write(ref, record_for(ref, fingerprint="second"))
     assert sink.read_stamp(ref).fingerprint == "second"
 
 
@@ -174,7 +159,7 @@ def test_a_model_gives_unit_vectors(model):
     assert np.allclose(np.linalg.norm(np.concatenate([pictures, texts]), axis=1), 1, atol=1e-5)
 
 
-def test_a_models_answer_does_not_depend_on_its_neighbours(model):
+def test_an_embedding_does_not_depend_on_its_batch(model):
     """Alone or in a batch: the same embedding."""
     batch = inputs(model, 4)
     together = model.embed(batch)
@@ -183,7 +168,7 @@ def test_a_models_answer_does_not_depend_on_its_neighbours(model):
     assert np.allclose(model.embed_text(texts), np.concatenate([model.embed_text([text]) for text in texts]), atol=1e-4)
 
 
-def test_a_model_says_what_it_is(model):
+def test_a_model_describes_itself(model):
     """A digest of 64 hex digits, a scale, an engine, an input."""
     assert len(model.digest) == 64
     assert model.scale > 0

@@ -8,50 +8,38 @@ from dataclasses import replace
 import pytest
 from botocore.exceptions import ClientError
 
-from buckets import (  # noqa: F401 - fixtures
+from pawtag.__main__ import main
+from pawtag.domain.errors import GoneError, TemporaryError
+from pawtag.domain.records import ModelInfo, PhotoRef, TagRecord
+from pawtag.s3.address import format_uri
+from support.buckets import (
     ODD_KEYS,
     REGION,
-    address,
+    accepting,
     count_messages,
     put,
     scan,
-    settings_for,
     sidecar,
-    sweeping,
     tags,
     until,
+    wire,
     working,
 )
-from pawtag.__main__ import main
-from pawtag.app.s3_wiring import build_objects, build_queue
-from pawtag.domain.errors import GoneError, TemporaryError
-from pawtag.domain.records import ModelInfo, PhotoInfo, PhotoRef, SourceInfo, TagRecord
-from pawtag.s3.address import format_uri
-from pictures import GREEN, RED, plain
-from process import daemon
-from stores import CEPH, QUEUED, SEAWEEDFS, any_store, client  # noqa: F401 - a fixture
+from support.pictures import GREEN, RED, plain
+from support.process import daemon
+from support.records import record_for
+from support.stores import CEPH, QUEUED, SEAWEEDFS, client
 
 OTHERS = {"album": "summer 2026", "owner": "me"}
 NINE = {f"t{number}": "x" for number in range(9)}
 
 
 def objects(store, **own):
-    return build_objects(settings_for(store, **own))
+    return wire(store, **own).build_objects()
 
 
-def record(species: str) -> TagRecord:
-    return TagRecord(
-        schema="pawtag.record/1",
-        status="no-pet",
-        photo=PhotoInfo(name="a.png", bytes=1),
-        tags=(),
-        scores={},
-        model=ModelInfo(id=species),
-        labels="l",
-        fingerprint="b",
-        source=SourceInfo(kind="s3", uri="s3://b/a.png"),
-        tagged_at="2026-11-24T12:00:00Z",
-    )
+def record(model_id: str) -> TagRecord:
+    return record_for(PhotoRef("s3://b/a.png", 1, 0), model=ModelInfo(id=model_id))
 
 
 async def test_S02_every_photo_carries_its_tags_whatever_its_key(any_store, tmp_path):
@@ -69,7 +57,7 @@ async def test_S02_every_photo_carries_its_tags_whatever_its_key(any_store, tmp_
     assert (await scan(any_store, tmp_path / "2")).worker.counts.tagged == 0
 
 
-async def test_S06_where_there_is_no_room_the_record_is_beside_it_and_is_renewed(any_store, tmp_path):
+async def test_S06_where_tags_have_no_room_a_sidecar_object_is_written_and_renewed(any_store, tmp_path):
     """On a condition that this store keeps; the tags of others stay as they were."""
     put(any_store, "a.png", plain(RED), **NINE)
     await scan(any_store, tmp_path / "1")
@@ -80,7 +68,7 @@ async def test_S06_where_there_is_no_room_the_record_is_beside_it_and_is_renewed
     assert tags(any_store, "a.png") == NINE
 
 
-async def test_S07_tags_that_the_store_does_not_take_again_stay(any_store, tmp_path):
+async def test_S07_tags_that_the_store_refuses_stay(any_store, tmp_path):
     """SeaweedFS takes at the upload what it refuses later: then the record is an object."""
     try:
         put(any_store, "a.png", plain(RED), mood="😺, purring")
@@ -92,7 +80,7 @@ async def test_S07_tags_that_the_store_does_not_take_again_stay(any_store, tmp_p
     assert "pawtag:species" in found or sidecar(any_store, "a.png")["status"] == "tagged"
 
 
-async def test_who_comes_second_overwrites_nobody(any_store):
+async def test_the_second_writer_overwrites_nothing(any_store):
     """A record that was written meanwhile, or an object of somebody else, stays."""
     put(any_store, "a.png", plain(RED))
     sidecars = objects(any_store).sidecars
@@ -112,7 +100,7 @@ async def test_who_comes_second_overwrites_nobody(any_store):
         sidecars.write(last, record("fifth"))
 
 
-async def test_S03_copied_tags_do_not_vouch_for_another_content(any_store, tmp_path):
+async def test_S03_copied_tags_are_no_stamp_for_another_content(any_store, tmp_path):
     """The stamp names the content."""
     put(any_store, "a.png", plain(RED))
     await scan(any_store, tmp_path / "1")
@@ -121,7 +109,7 @@ async def test_S03_copied_tags_do_not_vouch_for_another_content(any_store, tmp_p
     assert tags(any_store, "a.png")["pawtag:species"] == "green"
 
 
-async def test_S17_of_a_versioned_bucket_the_newest_is_tagged(any_store, tmp_path):
+async def test_S17_the_newest_version_is_tagged(any_store, tmp_path):
     """The tags of an older version stay, and what is deleted is gone, whichever version an event names."""
     any_store.s3.put_bucket_versioning(Bucket=any_store.bucket, VersioningConfiguration={"Status": "Enabled"})
     put(any_store, "a.png", plain(RED), **OTHERS)
@@ -141,7 +129,7 @@ async def test_S17_of_a_versioned_bucket_the_newest_is_tagged(any_store, tmp_pat
         await asyncio.to_thread(objects(any_store).read_stamp, listed)
 
 
-async def test_S13_what_is_no_photo_is_told_of_it(any_store, tmp_path):
+async def test_S13_an_object_that_is_no_photo_is_failed(any_store, tmp_path):
     """Nothing and rubbish get their error once; a folder's marker and other files get nothing."""
     put(any_store, "empty.png", b"")
     put(any_store, "broken.png", b"no picture")
@@ -164,7 +152,7 @@ def command(any_store, tmp_path, monkeypatch):
     return lambda *arguments: main([*arguments])
 
 
-def test_clean_takes_back_exactly_what_is_ours(any_store, tmp_path, command):
+def test_clean_removes_exactly_what_pawtag_wrote(any_store, tmp_path, command):
     """Every object is as it was before."""
     put(any_store, "a.png", plain(RED), **OTHERS)
     put(any_store, "b.png", plain(RED))
@@ -177,13 +165,13 @@ def test_clean_takes_back_exactly_what_is_ours(any_store, tmp_path, command):
     assert {one["Key"]: tags(any_store, one["Key"]) for one in listed} == before
 
 
-def test_S12_a_bucket_that_is_not_there_is_named(command, capsys):
+def test_S12_a_missing_bucket_is_named(command, capsys):
     """Not taken for an empty one."""
     assert command("s3", "scan", "s3://pets-absent", "--dry-run") == 1
     assert "pets-absent" in capsys.readouterr().err
 
 
-def test_S12_a_key_that_is_not_accepted_is_named(any_store, command, monkeypatch, capsys):
+def test_S12_a_refused_access_key_is_named(any_store, command, monkeypatch, capsys):
     """Emulators accept any."""
     if any_store.name not in (SEAWEEDFS, CEPH):
         pytest.skip(f"{any_store.name} accepts any key")
@@ -192,7 +180,7 @@ def test_S12_a_key_that_is_not_accepted_is_named(any_store, command, monkeypatch
     assert "not accepted" in capsys.readouterr().err
 
 
-def test_check_calls_nothing_missing_that_is_there(any_store, command, capsys):
+def test_check_reports_nothing_that_is_present_as_missing(any_store, command, capsys):
     """And changes nothing."""
     put(any_store, "a.png", plain(RED))
     assert command("s3", "check", f"s3://{any_store.bucket}") == 0
@@ -200,7 +188,7 @@ def test_check_calls_nothing_missing_that_is_there(any_store, command, capsys):
     assert len(any_store.s3.list_objects_v2(Bucket=any_store.bucket)["Contents"]) == 1
 
 
-def test_setup_says_what_a_store_without_queues_offers(any_store, command, capsys):
+def test_setup_names_the_transports_of_a_store_without_queues(any_store, command, capsys):
     """And makes nothing; SeaweedFS has no topics either."""
     if any_store.name in QUEUED:
         pytest.skip(f"{any_store.name} has queues")
@@ -212,7 +200,7 @@ def test_setup_says_what_a_store_without_queues_offers(any_store, command, capsy
         assert "no topics" in capsys.readouterr().err
 
 
-def test_setup_makes_no_queue_for_a_bucket_that_is_not_there(any_store, command, capsys):
+def test_setup_creates_no_queue_for_a_missing_bucket(any_store, command, capsys):
     """It names it."""
     assert command("s3", "setup", "s3://pets-absent") == 2
     assert "pets-absent" in capsys.readouterr().err
@@ -246,11 +234,11 @@ def tell_by_topic(store, *, is_raw: bool) -> None:
     topic = sns.create_topic(Name=f"pawtag-{store.bucket}")["TopicArn"]
     attributes = {"RawMessageDelivery": str(is_raw).lower()}
     sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes=attributes)
-    told = {"TopicConfigurations": [{"TopicArn": topic, "Events": ["s3:ObjectCreated:*"]}]}
-    store.s3.put_bucket_notification_configuration(Bucket=store.bucket, NotificationConfiguration=told)
+    notification = {"TopicConfigurations": [{"TopicArn": topic, "Events": ["s3:ObjectCreated:*"]}]}
+    store.s3.put_bucket_notification_configuration(Bucket=store.bucket, NotificationConfiguration=notification)
 
 
-async def test_S01_a_queue_brings_every_upload(queue):
+async def test_S01_a_queue_delivers_every_upload(queue):
     """Whoever tells it, and in whose words; nothing is left in it."""
     async with working(queue, bucket=queue.bucket):
         for key in ODD_KEYS:
@@ -260,31 +248,31 @@ async def test_S01_a_queue_brings_every_upload(queue):
     assert all(tags(queue, key).items() >= OTHERS.items() for key in ODD_KEYS)
 
 
-async def test_S09_a_receipt_that_has_run_out_is_no_error(any_store):
+async def test_S09_an_expired_receipt_is_no_error(any_store):
     """Somebody else has the message, or it is gone."""
     if any_store.name not in QUEUED:
         pytest.skip(f"{any_store.name} has no queues")
     url = any_store.sqs.create_queue(QueueName=any_store.bucket)["QueueUrl"]
-    mailbox = build_queue(settings_for(any_store), url)
-    mailbox.send(["one"])
-    (message,) = mailbox.receive(1)
-    assert mailbox.delete([message.receipt]) == mailbox.delete([message.receipt]) == []
-    mailbox.set_visibility(message.receipt, 10)
-    assert mailbox.read_status() == (0, False)
+    queue = wire(any_store).build_queue(url)
+    queue.send(["one"])
+    (message,) = queue.receive(1)
+    assert queue.delete([message.receipt]) == queue.delete([message.receipt]) == []
+    queue.set_visibility(message.receipt, 10)
+    assert queue.read_status() == (0, False)
     any_store.sqs.delete_queue(QueueUrl=url)
 
 
-async def test_S15_a_sweep_brings_every_upload(any_store, tmp_path):
+async def test_S15_a_resync_finds_every_upload(any_store, tmp_path):
     """Where nobody tells of them."""
-    async with sweeping(any_store, tmp_path) as at_work:
+    async with accepting(any_store, tmp_path) as at_work:
         for key in ODD_KEYS:
             put(any_store, key, plain(RED), **OTHERS)
-        await at_work.work.sweep.once()
+        await at_work.runner.resync.run_once()
         await until(lambda: all("pawtag:fingerprint" in tags(any_store, key) for key in ODD_KEYS))
     assert all(tags(any_store, key).items() >= OTHERS.items() for key in ODD_KEYS)
 
 
-def surroundings_of(store, tmp_path) -> dict[str, str]:
+def daemon_environment(store, tmp_path) -> dict[str, str]:
     """A daemon's that hears of uploads by pushes alone."""
     own = {"BUCKET": store.bucket, "ENDPOINT_URL": store.address, "REGION": REGION, "ADDRESSING": "path"}
     own |= {"RESCAN_S": "3600"}
@@ -295,12 +283,12 @@ def surroundings_of(store, tmp_path) -> dict[str, str]:
 
 
 @pytest.mark.timeout(120)
-def test_S01_what_the_filer_posts_brings_every_upload(any_store, tmp_path):
+def test_S01_the_posts_of_the_seaweedfs_filer_deliver_every_upload(any_store, tmp_path):
     """SeaweedFS has no topics; its filer posts, from its start on, to one address."""
     port = os.environ.get("PAWTAG_STORE_SEAWEEDFS_POSTS_TO")
     if any_store.name != SEAWEEDFS or port is None:
         pytest.skip("no SeaweedFS that posts is named (PAWTAG_STORE_SEAWEEDFS_POSTS_TO=PORT, with the key 'secret')")
-    with daemon(tmp_path, "--port", port, **surroundings_of(any_store, tmp_path)):
+    with daemon(tmp_path, "--port", port, **daemon_environment(any_store, tmp_path)):
         for key in ODD_KEYS:
             put(any_store, key, plain(RED), **OTHERS)
         asyncio.run(until(lambda: all("pawtag:fingerprint" in tags(any_store, key) for key in ODD_KEYS), 60))
@@ -308,11 +296,11 @@ def test_S01_what_the_filer_posts_brings_every_upload(any_store, tmp_path):
 
 
 @pytest.mark.timeout(120)  # Ceph's first event of a new topic takes up to half a minute
-def test_S01_a_store_s_push_brings_every_upload(any_store, command, tmp_path):
+def test_S01_the_pushes_of_a_store_deliver_every_upload(any_store, command, tmp_path):
     """To the daemon's own address, with its key; `--remove` takes the topic back."""
     if any_store.name != CEPH:
         pytest.skip(f"{any_store.name} has no topics that push")
-    with daemon(tmp_path, **surroundings_of(any_store, tmp_path)) as running:
+    with daemon(tmp_path, **daemon_environment(any_store, tmp_path)) as running:
         push = ["s3", "setup", f"s3://{any_store.bucket}", "--push", f"{running.address}/notifications/s3?key=secret"]
         assert command(*push) == 0
         for key in ODD_KEYS:

@@ -11,24 +11,27 @@ from pathlib import Path
 
 import pytest
 
-from doubles import ColourModel, colour_tagger
 from pawtag.app.runner import run_in_background
 from pawtag.app.wiring import build_folder_runner, resolve_folder
 from pawtag.cli.scan import _stop_when_drained
 from pawtag.config import Settings
 from pawtag.folder.source import FolderSource
-from pictures import BLUE, GREEN, RED, plain
+from pawtag.folder.tuning import FolderTuning
+from support.doubles import ColourModel, colour_tagger
+from support.pictures import BLUE, GREEN, RED, plain
 
-PATIENCE_S = 10
+TIMEOUT_S = 10
 OLD_S = 3600
+# A backlog of ten photos, whatever their age.
+SMALL_BACKLOG = FolderTuning(stable_age_s=-1, max_backlog=10)
 
 
 @asynccontextmanager
-async def watching(root: Path, model: ColourModel | None = None, **folder):
+async def watching(root: Path, model: ColourModel | None = None, tuning: FolderTuning | None = None, **folder):
     """The folder's part of the daemon at work on `root`."""
     settings = Settings(folder={"settle_s": 0.2, "stable_s": 0.6, "rescan_s": 60, **folder})
     async with colour_tagger(model).run() as tagger:
-        work, stop = build_folder_runner(settings, root, tagger), asyncio.Event()
+        work, stop = build_folder_runner(settings, root, tagger, tuning=tuning), asyncio.Event()
         async with work.source.watch():
             task = asyncio.create_task(work.worker.run(stop))
             await asyncio.sleep(0.3)  # the watch stands
@@ -46,7 +49,7 @@ def sidecar(photo: Path) -> dict | None:
 
 async def tagged(photo: Path, colour: str = "red") -> dict:
     """The photo's record, once it says `colour`."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         while True:
             record = sidecar(photo)
             if record and colour in [tag["label"] for tag in record["tags"]]:
@@ -55,7 +58,7 @@ async def tagged(photo: Path, colour: str = "red") -> dict:
 
 
 async def drained(work) -> None:
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         while not work.source.is_drained:
             await asyncio.sleep(0.02)
 
@@ -67,7 +70,7 @@ def old(path: Path, data: bytes) -> Path:
     return path
 
 
-async def test_a_copied_photo_is_tagged(tmp_path):
+async def test_F01_a_copied_photo_is_tagged(tmp_path):
     """cp: created, written, closed."""
     async with watching(tmp_path):
         (tmp_path / "a.png").write_bytes(plain())
@@ -76,7 +79,7 @@ async def test_a_copied_photo_is_tagged(tmp_path):
     assert record["source"]["mtime_ns"] == (tmp_path / "a.png").stat().st_mtime_ns
 
 
-async def test_photos_without_a_close_event_are_tagged(tmp_path):
+async def test_F02_photos_without_a_close_event_are_tagged(tmp_path):
     """Moved in from elsewhere, hard-linked, renamed over another."""
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -94,7 +97,7 @@ async def test_photos_without_a_close_event_are_tagged(tmp_path):
             await tagged(root / name)
 
 
-async def test_whole_trees_are_tagged(tmp_path):
+async def test_F03_whole_trees_are_tagged(tmp_path):
     """A tree moved in, and folders made with files in them at once."""
     outside, root = tmp_path / "outside", tmp_path / "root"
     (outside / "a/b").mkdir(parents=True)
@@ -111,7 +114,7 @@ async def test_whole_trees_are_tagged(tmp_path):
         await tagged(root / "a/b/later.png")
 
 
-async def test_a_slow_writer_gets_one_record_of_the_whole_file(tmp_path):
+async def test_F01_a_slow_writer_gets_one_record_of_the_whole_file(tmp_path):
     """Written in pieces with pauses longer than settle_s, while it holds the file open."""
     model, data = ColourModel(), plain(size=(300, 200), kind="BMP")
     async with watching(tmp_path, model):
@@ -124,7 +127,7 @@ async def test_a_slow_writer_gets_one_record_of_the_whole_file(tmp_path):
     assert sum(model.batches) == 1
 
 
-async def test_a_writer_that_closes_between_pieces_leaves_no_truncated_record(tmp_path):
+async def test_F01_a_writer_that_closes_between_pieces_leaves_no_truncated_record(tmp_path):
     """Append, close, pause, again: never `truncated`, in the end the whole file."""
     data, seen = plain(size=(300, 200), kind="JPEG", quality=95), []
     async with watching(tmp_path):
@@ -137,7 +140,7 @@ async def test_a_writer_that_closes_between_pieces_leaves_no_truncated_record(tm
     assert all(record is None or record["status"] != "failed" for record in seen)
 
 
-async def test_hidden_and_service_folders_that_come_later_are_passed_over(tmp_path):
+async def test_hidden_and_service_folders_that_come_later_are_ignored(tmp_path):
     """Moved in or made after the start, they get nothing; nor do subfolders without `recursive`."""
     outside, root = tmp_path / "outside", tmp_path / "root"
     root.mkdir()
@@ -158,7 +161,7 @@ async def test_hidden_and_service_folders_that_come_later_are_passed_over(tmp_pa
     assert not (root / "again/b.png.json").exists()
 
 
-async def test_a_link_to_the_folder_is_watched_like_the_folder(tmp_path):
+async def test_F17_a_root_that_is_a_symlink_is_watched(tmp_path):
     """./photos may be a link to a disk elsewhere."""
     (tmp_path / "disk").mkdir()
     (tmp_path / "photos").symlink_to(tmp_path / "disk")
@@ -168,7 +171,7 @@ async def test_a_link_to_the_folder_is_watched_like_the_folder(tmp_path):
         await tagged(tmp_path / "photos/a.png")
 
 
-async def test_without_watches_to_be_had_the_folder_is_polled(tmp_path, monkeypatch):
+async def test_F06_without_a_free_watch_the_folder_is_polled(tmp_path, monkeypatch):
     """ENOSPC from inotify: degraded, with the sysctl, and tagged all the same."""
 
     def none_left(*_args, **_options):
@@ -194,32 +197,28 @@ async def test_a_stop_ends_a_scan_at_once(tmp_path):
     assert time.monotonic() - started < 3
 
 
-async def test_a_scan_of_more_than_the_backlog_holds_finishes(tmp_path, monkeypatch):
+async def test_F19_a_scan_of_more_than_the_backlog_holds_finishes(tmp_path):
     """One scan command, several looks: none is left out."""
     for number in range(60):
         (tmp_path / f"{number}.png").write_bytes(plain(size=(8, 8)))
-    monkeypatch.setattr("pawtag.folder.walk.STABLE_AGE_S", -1)
-    monkeypatch.setattr("pawtag.folder.backlog.Backlog.__init__.__defaults__", (10,))
     async with colour_tagger().run() as tagger:
-        work, stop = build_folder_runner(Settings(), tmp_path, tagger), asyncio.Event()
+        work, stop = build_folder_runner(Settings(), tmp_path, tagger, tuning=SMALL_BACKLOG), asyncio.Event()
         await work.source.scan()
         async with asyncio.timeout(20), run_in_background(_stop_when_drained(work, stop), "drain"):
             await work.worker.run(stop)
     assert work.worker.counts.total == 60
 
 
-async def test_a_cut_backlog_is_worked_off_by_further_scans(tmp_path, monkeypatch):
+async def test_F19_a_full_backlog_is_completed_by_further_scans(tmp_path):
     """More photos than the backlog holds are all tagged in the end."""
     for number in range(60):
         old(tmp_path / f"{number}.png", plain(size=(8, 8)))
-    monkeypatch.setattr("pawtag.folder.walk.STABLE_AGE_S", -1)  # at rest at once
-    monkeypatch.setattr("pawtag.folder.backlog.Backlog.__init__.__defaults__", (10,))
-    async with watching(tmp_path):
+    async with watching(tmp_path, tuning=SMALL_BACKLOG):
         for number in range(60):
             await tagged(tmp_path / f"{number}.png")
 
 
-async def test_temporary_names_are_not_tagged_and_their_final_ones_are(tmp_path):
+async def test_F04_temporary_names_are_not_tagged_and_final_ones_are(tmp_path):
     """rsync, browsers, sync programs: write under another name, then rename."""
     temporary = [".a.jpg.AbC", "b.jpg.part", "c.jpg.crdownload", "d.jpg.tmp", "e.jpg~", ".syncthing.f.jpg.tmp"]
     async with watching(tmp_path):
@@ -233,7 +232,7 @@ async def test_temporary_names_are_not_tagged_and_their_final_ones_are(tmp_path)
     )
 
 
-async def test_rsync_and_mv_and_cp_as_people_use_them(tmp_path):
+async def test_F04_photos_that_arrive_by_rsync_mv_and_cp_are_tagged(tmp_path):
     """The programs themselves."""
     outside, root = tmp_path / "outside", tmp_path / "root"
     outside.mkdir()
@@ -257,11 +256,11 @@ async def test_a_changed_photo_is_tagged_again(tmp_path):
         await tagged(tmp_path / "a.png", "green")
 
 
-async def test_a_zero_byte_file_is_failed_until_it_is_filled(tmp_path):
+async def test_F18_a_zero_byte_file_is_failed_until_it_is_filled(tmp_path):
     """`empty` while it stays so; tagged once it holds a photo."""
     async with watching(tmp_path):
         (tmp_path / "a.png").touch()
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             while not sidecar(tmp_path / "a.png"):
                 await asyncio.sleep(0.02)
         assert sidecar(tmp_path / "a.png")["error"]["code"] == "empty"
@@ -269,8 +268,8 @@ async def test_a_zero_byte_file_is_failed_until_it_is_filled(tmp_path):
         await tagged(tmp_path / "a.png")
 
 
-async def test_a_deleted_photo_is_forgotten(tmp_path):
-    """Deleted before it is finished: no record, no trouble."""
+async def test_F11_a_deleted_photo_is_forgotten(tmp_path):
+    """Deleted before it is finished: no record, no error."""
     async with watching(tmp_path) as work:
         (tmp_path / "a.png").write_bytes(plain())
         (tmp_path / "a.png").unlink()
@@ -280,7 +279,7 @@ async def test_a_deleted_photo_is_forgotten(tmp_path):
     assert sidecar(tmp_path / "a.png") is None
 
 
-async def test_what_was_there_before_is_tagged_once(tmp_path):
+async def test_photos_from_before_the_start_are_tagged_once(tmp_path):
     """The scan at the start finds old photos, and a second start has nothing to do."""
     for number in range(5):
         old(tmp_path / f"{number}.png", plain())
@@ -295,27 +294,27 @@ async def test_what_was_there_before_is_tagged_once(tmp_path):
     assert second.batches == [1], "only the photo that came after the scan"
 
 
-async def test_events_are_only_hints(tmp_path):
+async def test_F05_a_photo_without_any_event_is_found_by_the_rescan(tmp_path):
     """With events switched off, the rescan finds what is new."""
     async with watching(tmp_path, observer="polling", rescan_s=1):
         (tmp_path / "a.png").write_bytes(plain())
         await tagged(tmp_path / "a.png")
 
 
-async def test_a_root_that_goes_and_comes_back_is_watched_again(tmp_path):
+async def test_F07_a_root_that_goes_and_comes_back_is_watched_again(tmp_path):
     """Lost while it is gone, with the reason; scanned and watched when it is back."""
     root = tmp_path / "root"
     root.mkdir()
     async with watching(root) as work:
         os.rename(root, tmp_path / "away")
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             while work.source.state.state != "unavailable":
                 await asyncio.sleep(0.05)
-        assert "mount it again" in work.source.state.reason
+        assert "mount it or make it readable" in work.source.state.reason
         (tmp_path / "away/while-away.png").write_bytes(plain())
         os.rename(tmp_path / "away", root)
         await tagged(root / "while-away.png")
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             while work.source.state.state != "running":
                 await asyncio.sleep(0.05)
         (root / "after.png").write_bytes(plain())
@@ -337,12 +336,12 @@ async def test_a_root_that_goes_and_comes_back_is_watched_again(tmp_path):
         "x" * 251 + ".png",
     ],
 )
-async def test_odd_names_are_tagged(tmp_path, name):
+async def test_F15_photos_with_unusual_names_are_tagged(tmp_path, name):
     """Whatever a file system takes for a name."""
     path = tmp_path / (os.fsdecode(name) if isinstance(name, bytes) else name)
     async with watching(tmp_path):
         path.write_bytes(plain())
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             while len(os.listdir(tmp_path)) < 2:
                 await asyncio.sleep(0.02)
     record = json.loads(next(each for each in tmp_path.iterdir() if each != path).read_text())
@@ -350,13 +349,13 @@ async def test_odd_names_are_tagged(tmp_path, name):
     assert record["photo"]["name"].encode()
 
 
-async def test_the_photos_themselves_are_only_read(tmp_path):
+async def test_photos_are_only_read(tmp_path):
     """Content and times of every photo stay; so does a file of another program's."""
     photo = old(tmp_path / "a.png", plain(BLUE))
     (tmp_path / "a.png.json").write_text('{"title": "from another program"}')
     before = photo.stat()
     async with watching(tmp_path):
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             while not (tmp_path / "a.png.pawtag.json").exists():
                 await asyncio.sleep(0.02)
     after = photo.stat()
@@ -364,7 +363,7 @@ async def test_the_photos_themselves_are_only_read(tmp_path):
     assert json.loads((tmp_path / "a.png.json").read_text()) == {"title": "from another program"}
 
 
-async def test_a_thousand_files_at_once_are_all_tagged(tmp_path):
+async def test_F19_a_thousand_files_at_once_are_all_tagged(tmp_path):
     """A flood of events loses none."""
     async with watching(tmp_path) as work:
         for number in range(1000):

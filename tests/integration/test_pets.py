@@ -16,11 +16,11 @@ from pawtag.app import wiring
 from pawtag.config import Settings
 from pawtag.config.labels_file import load_labels
 from pawtag.domain.errors import PermanentError
+from pawtag.folder.tuning import FolderTuning
 from pawtag.inference.checkpoint import EMBEDDED_FOLDER
 from pawtag.inference.model_loader import load_model
 from pawtag.server import ServerState, serve_http
-
-ROOT = Path(__file__).parents[2]
+from support.paths import ROOT
 
 
 def accuracy_script():
@@ -61,7 +61,7 @@ def wrong(expected: list[dict], outcomes: dict[str, str]) -> list[str]:
 
 
 @pytest.mark.timeout(120)
-def test_the_numbers_of_the_model_card_hold(pets):
+def test_the_figures_of_the_model_card_hold(pets):
     """On the even half, never tuned on: species, tags, false pets, coat, calibration as the card says."""
     module = accuracy_script()
     numbers = module.summarise(module.measure(pets / "dev", "even", "embedded"))
@@ -75,7 +75,7 @@ def test_the_numbers_of_the_model_card_hold(pets):
         assert f"| {name} | {value} |" in card, (name, value)
 
 
-async def test_every_kind_of_file_comes_out_right_from_the_tagger(pets, expected, loaded):
+async def test_I06_every_format_gets_the_expected_result_from_the_tagger(pets, expected, loaded):
     """The 83 files of the catalogue, as `pawtag tag` tags them."""
     outcomes = {}
     async with loaded.tagger.run():
@@ -88,7 +88,7 @@ async def test_every_kind_of_file_comes_out_right_from_the_tagger(pets, expected
     assert wrong(expected, outcomes) == []
 
 
-async def test_every_kind_of_file_comes_out_right_by_post(pets, expected, loaded, tmp_path):
+async def test_I06_every_format_gets_the_expected_result_by_post(pets, expected, loaded, tmp_path):
     """The same by HTTP: a record, or a problem with a photo's code."""
     settings = Settings(server={"port": 0}, model={"id": "embedded", "cache_dir": tmp_path})
     state, outcomes = ServerState(settings, load_labels(None)), {}
@@ -109,16 +109,16 @@ async def test_every_kind_of_file_comes_out_right_by_post(pets, expected, loaded
     assert wrong(expected, outcomes) == []
 
 
-async def test_every_kind_of_file_comes_out_right_in_the_folder(pets, expected, tmp_path, monkeypatch):
+async def test_I06_every_format_gets_the_expected_result_in_the_folder(pets, expected, tmp_path):
     """The same as sidecars; a file that is no photo by its name gets nothing."""
-    monkeypatch.setattr("pawtag.folder.source.FRESH_S", 0)  # a cut file is taken at its word, not waited for
+    tuning = FolderTuning(fresh_s=0)  # a truncated file counts as truncated at once
     root = shutil.copytree(pets / "formats", tmp_path / "photos")
     settings = Settings(model={"id": "embedded", "cache_dir": tmp_path}, folder={"stable_s": 0.2})
     suffixes = {pattern[1:] for pattern in settings.folder.patterns}
     photos = {row["file"] for row in expected if Path(row["file"]).suffix.lower() in suffixes}
     fresh = load_model(settings, load_labels(None))
     async with fresh.tagger.run():
-        work, stop = wiring.build_folder_runner(settings, root, fresh.tagger), asyncio.Event()
+        work, stop = wiring.build_folder_runner(settings, root, fresh.tagger, tuning=tuning), asyncio.Event()
         await work.source.scan()
         working = asyncio.create_task(work.worker.run(stop))
         async with asyncio.timeout(40):
@@ -134,7 +134,7 @@ async def test_every_kind_of_file_comes_out_right_in_the_folder(pets, expected, 
     assert all({"failed", "skipped"} & set(row["accept"].split("|")) for row in others)
 
 
-async def test_orientation_does_not_change_the_answer(pets, loaded):
+async def test_I05_orientation_does_not_change_the_tags(pets, loaded):
     """Eight orientations of one cat: the same tags, nearly the same scores."""
     settings = Settings(model={"id": "embedded"})
     fresh = load_model(settings, load_labels(None))

@@ -2,20 +2,18 @@
 
 import asyncio
 import json
+from dataclasses import replace
+from functools import partial
 
 import pytest
 
-from buckets import BUCKET, address, behind, count_messages, event, put, sidecar, store, tags, until, working  # noqa: F401 - fixtures
-from doubles import SlowModel
-from faultproxy import Answer, FaultProxy, is_read, is_tagging, once
-from pictures import GREEN, RED, plain
+from support import buckets
+from support.buckets import BUCKET, SHORT_WAITS, behind, count_messages, event, put, sidecar, tags, until
+from support.doubles import SlowModel
+from support.fault_proxy import Answer, FaultProxy, is_read, is_tagging, once
+from support.pictures import GREEN, RED, plain
 
-
-@pytest.fixture(autouse=True)
-def _soon(monkeypatch):
-    """A second try comes soon."""
-    monkeypatch.setattr("pawtag.s3.client.TRANSIENT_DELAY_S", 0.5)
-    monkeypatch.setattr("pawtag.s3.client.MAX_ATTEMPTS", 1)
+working = partial(buckets.working, tuning=SHORT_WAITS)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +30,7 @@ def _soon(monkeypatch):
     ],
     ids=["throttled", "a-proxy-s-404", "cut", "garbled", "wrong-length", "tagging-500", "delete-503", "receive-500"],
 )
-async def test_S11_a_passing_fault_costs_time_only(store, matches, answer):
+async def test_S11_a_temporary_fault_costs_time_only(store, matches, answer):
     """The photo carries its tags, the message is gone."""
     with FaultProxy(store.address, once(matches, answer, 2)) as proxy:
         put(store, "a.png", plain(RED))
@@ -51,18 +49,17 @@ async def test_S11_a_passing_fault_costs_time_only(store, matches, answer):
         (lambda asked: asked.operation == "ReceiveMessage", "AccessDenied", "sqs:ReceiveMessage"),
     ],
 )
-async def test_S12_a_denial_names_what_is_missing(store, matches, code, named):
+async def test_S12_a_denial_names_the_missing_permission(store, matches, code, named):
     """In the state that /readyz shows."""
     with FaultProxy(store.address, lambda asked: Answer(403, code) if matches(asked) else None) as proxy:
         put(store, "a.png", plain(RED))
         async with working(behind(store, proxy)) as at_work:
-            await until(lambda: named in (at_work.work.worker.state.reason or ""))
+            await until(lambda: named in (at_work.runner.worker.state.reason or ""))
 
 
-async def test_S12_renewed_credentials_are_taken_up(store, tmp_path, monkeypatch):
-    """Without a restart: the credentials file is read anew once they have expired."""
-    monkeypatch.setattr("pawtag.s3.client.MIN_RENEWAL_INTERVAL_S", 0.1)
-    monkeypatch.setattr("pawtag.s3.client.CONFIGURATION_DELAY_S", 1.0)
+async def test_S12_renewed_credentials_are_used(store, tmp_path, monkeypatch):
+    """Without a restart: the credentials file is read again once they have expired."""
+    tuning = replace(SHORT_WAITS, credentials_interval_s=0.1, configuration_delay_s=1.0)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
@@ -74,15 +71,15 @@ async def test_S12_renewed_credentials_are_taken_up(store, tmp_path, monkeypatch
     expired = lambda asked: Answer(400, "ExpiredToken") if is_read(asked) and "OLD" in asked.credentials else None  # noqa: E731
     with FaultProxy(store.address, expired) as proxy:
         put(store, "a.png", plain(RED))
-        async with working(behind(store, proxy)) as at_work:
-            await until(lambda: "expired" in (at_work.work.worker.state.reason or ""))
+        async with working(behind(store, proxy), tuning=tuning) as at_work:
+            await until(lambda: "expired" in (at_work.runner.worker.state.reason or ""))
             write("NEW")
             await until(lambda: "pawtag:fingerprint" in tags(store, "a.png"))
 
 
 @pytest.mark.parametrize(("status", "code"), [(501, "NotImplemented"), (405, "MethodNotAllowed")])
 async def test_S07_a_store_without_tags_is_recognised_at_the_start(store, caplog, status, code):
-    """It is named once, and records are objects beside the photos."""
+    """It is named once, and records are sidecar objects."""
     with FaultProxy(store.address, lambda asked: Answer(status, code) if asked.tagging else None) as proxy:
         async with working(behind(store, proxy), bucket=BUCKET):
             await until(lambda: "no object tags" in caplog.text)
@@ -118,7 +115,7 @@ async def test_S13_a_large_object_is_not_downloaded(store):
     assert tags(store, "asleep.png") == {}
 
 
-async def test_a_message_for_another_model_is_given_back(store):
+async def test_a_message_for_another_model_is_released(store):
     """`pawtag s3 enqueue` says whose records are wanted."""
     put(store, "a.png", plain(RED))
     store.sqs.purge_queue(QueueUrl=store.url)
@@ -131,7 +128,7 @@ async def test_a_message_for_another_model_is_given_back(store):
     assert count_messages(store) == 1
 
 
-async def test_S02_where_a_key_leaves_doubt_the_object_that_exists_decides(store):
+async def test_S02_where_a_key_is_ambiguous_the_object_that_exists_decides(store):
     """A store of unknown making writes keys raw, or as in a form."""
     for key in ("a+b.png", "c d.png"):
         put(store, key, plain(RED))
@@ -161,7 +158,7 @@ async def test_S08_without_a_redrive_rule_garbage_goes_to_the_local_dead_letters
     assert json.loads(line)["body"] == body
 
 
-async def test_records_may_lie_elsewhere_and_never_over_others(store):
+async def test_sidecar_objects_in_another_bucket_overwrite_nothing(store):
     """A prefix of their own; another program's object of that name stays, and the record takes the second name."""
     put(store, "records/a.png.json", b'{"title": "Takeout"}')
     put(store, "a.png", plain(RED))
@@ -172,7 +169,7 @@ async def test_records_may_lie_elsewhere_and_never_over_others(store):
     assert sidecar(store, "records/a.png") == {"title": "Takeout"}
 
 
-async def test_S11_a_store_that_is_away_at_the_start_is_waited_for(store):
+async def test_S11_a_store_that_is_unavailable_at_the_start_is_waited_for(store):
     """Its absence ends nothing: the upload is tagged when it is there."""
     with FaultProxy(store.address, lambda asked: Answer(503, "SlowDown") if not asked.operation else None) as proxy:
         put(store, "a.png", plain(RED))
@@ -192,7 +189,7 @@ async def test_S11_a_store_that_is_away_at_the_start_is_waited_for(store):
         {"Records": [event("a.png") | {"eventName": None}] * 1000},
     ],
 )
-async def test_S08_an_event_that_is_none_inside_ends_nothing(store, body):
+async def test_S08_an_invalid_event_inside_a_message_stops_nothing(store, body):
     """Nor one of another bucket: it is left to the queue's own rule; the next upload is tagged."""
     store.sqs.purge_queue(QueueUrl=store.url)  # of the test event
     store.sqs.send_message(QueueUrl=store.url, MessageBody=json.dumps(body))
@@ -202,7 +199,7 @@ async def test_S08_an_event_that_is_none_inside_ends_nothing(store, body):
         await until(lambda: count_messages(store) == 1)
 
 
-async def test_of_both_records_neither_is_lost(store):
+async def test_with_both_outputs_neither_record_is_lost(store):
     """What fails of either is done again."""
     sidecars = lambda asked: asked.method == "PUT" and asked.path.endswith(".json")  # noqa: E731
     with FaultProxy(store.address, once(sidecars, Answer(503, "SlowDown"), 3)) as proxy:
@@ -213,7 +210,7 @@ async def test_of_both_records_neither_is_lost(store):
     assert sidecar(store, "a.png")["status"] == "tagged"
 
 
-async def test_S06_tags_that_come_while_the_photo_waits_for_the_model_stay(store):
+async def test_S06_tags_that_are_added_during_tagging_stay(store):
     """They are read again where the first look is past."""
     put(store, "first.png", plain(GREEN), album="summer")
     async with working(store, SlowModel()):
@@ -226,7 +223,7 @@ async def test_S06_tags_that_come_while_the_photo_waits_for_the_model_stay(store
     assert tags(store, "a.png")["album"] == "winter"
 
 
-async def test_S13_a_photo_under_a_customer_s_own_key_is_told_so(store):
+async def test_S13_a_photo_under_a_customer_key_is_failed(store):
     """Once: the message is gone."""
     sealed = lambda asked: Answer(400, "InvalidRequest") if is_read(asked) else None  # noqa: E731
     with FaultProxy(store.address, sealed) as proxy:
@@ -236,7 +233,7 @@ async def test_S13_a_photo_under_a_customer_s_own_key_is_told_so(store):
     assert tags(store, "a.png")["pawtag:error"] == "unreadable"
 
 
-async def test_S09_what_waits_for_its_turn_is_kept_from_others(store):
+async def test_S09_a_queued_photo_keeps_its_message_invisible(store):
     """And what had no turn when the daemon ends is given back at once."""
     for number in range(6):
         put(store, f"{number}.png", plain(RED))
@@ -247,8 +244,8 @@ async def test_S09_what_waits_for_its_turn_is_kept_from_others(store):
         await until(lambda: count_messages(store) == 0, 10)
 
 
-async def test_S09_what_takes_longer_than_a_message_is_hidden_is_done_once(store):
-    """It is kept hidden while it is in hand."""
+async def test_S09_a_photo_that_takes_longer_than_the_visibility_timeout_is_tagged_once(store):
+    """It stays invisible while it is in flight."""
     put(store, "a.png", plain(RED))
     async with working(store, SlowModel(12), visibility_timeout_s=10) as at_work:
         await until(lambda: "pawtag:fingerprint" in tags(store, "a.png"))
@@ -256,7 +253,7 @@ async def test_S09_what_takes_longer_than_a_message_is_hidden_is_done_once(store
         assert at_work.model.batches == [1]
 
 
-async def test_S10_what_could_not_be_deleted_is_deleted_again(store):
+async def test_S10_a_failed_deletion_is_retried(store):
     """Of a batch only that."""
     failed = json.dumps({"Successful": [], "Failed": [{"Id": "0", "Code": "InternalError", "SenderFault": False}]})
     is_deletion = lambda asked: asked.operation == "DeleteMessageBatch"  # noqa: E731
@@ -268,7 +265,7 @@ async def test_S10_what_could_not_be_deleted_is_deleted_again(store):
     assert sum(is_deletion(asked) for asked in proxy.asked) >= 2
 
 
-async def test_a_fault_that_meets_every_photo_is_told_once(store, caplog):
+async def test_a_fault_of_every_photo_is_logged_once(store, caplog):
     """Not once for each."""
     denied = lambda asked: Answer(403, "AccessDenied") if asked.method == "GET" else None  # noqa: E731
     with FaultProxy(store.address, denied) as proxy:

@@ -1,4 +1,4 @@
-"""A bucket without a queue: what the store pushes, and what sweeps find."""
+"""A bucket without a queue: what the store pushes, and what resyncs find."""
 
 import asyncio
 import json
@@ -7,15 +7,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from buckets import BUCKET, address, behind, event, put, settings_for, store, sweeping, tags, until  # noqa: F401 - fixtures
-from doubles import ColourModel, colour_tagger
-from faultproxy import FaultProxy, denied
-from pawtag.app.s3_wiring import DEAD_LETTERS_FILE, STATE_FOLDER, build_push_runners
+from pawtag.app.s3_wiring import DEAD_LETTERS_FILE, STATE_FOLDER
 from pawtag.domain.errors import TemporaryError
 from pawtag.s3.listing_feed import UriFeed
 from pawtag.s3.object_source import ObjectSource
+from pawtag.s3.tuning import S3Tuning
 from pawtag.state import ResumePoint
-from pictures import RED, plain
+from support.buckets import BUCKET, accepting, behind, event, put, tags, until, wire
+from support.doubles import ColourModel, colour_tagger
+from support.fault_proxy import FaultProxy, denied
+from support.pictures import RED, plain
 
 
 def body(*keys: str) -> bytes:
@@ -24,7 +25,7 @@ def body(*keys: str) -> bytes:
 
 async def test_pushed_events_are_tagged(store, tmp_path):
     """Another bucket's are passed over: no event steers the daemon elsewhere."""
-    async with sweeping(store, tmp_path, rescan_s=600) as at_work:
+    async with accepting(store, tmp_path, rescan_s=600) as at_work:
         put(store, "a.png", plain(RED))
         other = json.dumps({"Records": [event("b.png", "other")]}).encode()
         assert await at_work.inbox.accept(other) == 0
@@ -32,15 +33,15 @@ async def test_pushed_events_are_tagged(store, tmp_path):
         await until(lambda: "pawtag:fingerprint" in tags(store, "a.png"))
 
 
-async def test_what_was_answered_survives_a_kill(store, tmp_path):
+async def test_an_accepted_event_survives_a_kill(store, tmp_path):
     """The journal is replayed at the start; done is done."""
     put(store, "a.png", plain(RED))
     model = ColourModel()
     async with colour_tagger(model).run() as tagger:
-        (work,) = build_push_runners(settings_for(store, state=tmp_path, bucket=BUCKET), tagger)
+        (work,) = wire(store, state=tmp_path, bucket=BUCKET).build_push_runners(tagger)
         async with work.inbox.open():
             await work.inbox.accept(body("a.png"))
-        (again,) = build_push_runners(settings_for(store, state=tmp_path, bucket=BUCKET), tagger)
+        (again,) = wire(store, state=tmp_path, bucket=BUCKET).build_push_runners(tagger)
         async with again.inbox.open():
             (ref,) = await again.inbox.take()
             assert ref.uri == "s3://pets/a.png"
@@ -49,78 +50,77 @@ async def test_what_was_answered_survives_a_kill(store, tmp_path):
             assert len(again.inbox) == 0
 
 
-async def test_no_event_is_taken_while_the_inbox_is_closed(store, tmp_path):
+async def test_no_event_is_accepted_while_the_inbox_is_closed(store, tmp_path):
     """The store is to post it again."""
-    async with sweeping(store, tmp_path) as at_work:
+    async with accepting(store, tmp_path) as at_work:
         pass
     with pytest.raises(TemporaryError):
         await at_work.inbox.accept(body("a.png"))
 
 
-async def test_garbage_that_is_pushed_is_kept_and_answered(store, tmp_path):
+async def test_pushed_garbage_becomes_a_dead_letter(store, tmp_path):
     """A store would post it for ever."""
-    async with sweeping(store, tmp_path) as at_work:
+    async with accepting(store, tmp_path) as at_work:
         assert await at_work.inbox.accept(b"garbage") == 0
     assert "garbage" in (tmp_path / STATE_FOLDER / DEAD_LETTERS_FILE).read_text()
 
 
-async def test_S15_a_sweep_finds_what_no_event_told_of(store, tmp_path):
+async def test_S15_a_resync_finds_objects_without_an_event(store, tmp_path):
     """At the start; the next one lists, and reads no object that was not modified since."""
     put(store, "a.png", plain(RED))
     put(store, "notes.txt", b"no photo")
-    async with sweeping(store, tmp_path):
+    async with accepting(store, tmp_path):
         await until(lambda: "pawtag:fingerprint" in tags(store, "a.png"))
     assert tags(store, "notes.txt") == {}
     with FaultProxy(store.address) as proxy:
         at = behind(store, proxy)
-        checkpoint = ResumePoint(tmp_path / STATE_FOLDER, "sweep", BUCKET, "", at.address)
+        checkpoint = ResumePoint(tmp_path / STATE_FOLDER, "resync", BUCKET, "", at.address)
         checkpoint.position = str(time.time_ns() + 120 * 10**9)
         checkpoint.save()
-        async with sweeping(at, tmp_path):
+        async with accepting(at, tmp_path):
             await until(lambda: any("list-type" in one.query for one in proxy.asked))
         assert proxy.count("GET", ends="a.png") == proxy.count("GET", ends="a.png", tagging=True) == 0
 
 
-async def test_a_photo_that_may_not_be_read_holds_up_no_sweep(store, tmp_path):
+async def test_an_unreadable_photo_does_not_stop_the_resync(store, tmp_path):
     """Nor is it forgotten: it is tagged once it may be."""
     put(store, "sealed.png", plain(RED))
     with FaultProxy(store.address, denied("sealed.png")) as proxy:
         at = behind(store, proxy)
-        async with sweeping(at, tmp_path) as at_work:
-            await until(lambda: "denied" in (at_work.work.worker.last_error or ""))
+        async with accepting(at, tmp_path) as at_work:
+            await until(lambda: "denied" in (at_work.runner.worker.last_error or ""))
             put(store, "a.png", plain(RED))
-            await at_work.work.sweep.once()
+            await at_work.runner.resync.run_once()
             await until(lambda: "pawtag:fingerprint" in tags(store, "a.png"))
-    async with sweeping(store, tmp_path):
+    async with accepting(store, tmp_path):
         await until(lambda: "pawtag:fingerprint" in tags(store, "sealed.png"))
 
 
-async def test_S08_ten_thousand_records_in_one_post_are_taken(store, tmp_path):
+async def test_S08_ten_thousand_records_in_one_post_are_accepted(store, tmp_path):
     """On the disk before they are answered."""
     async with colour_tagger().run() as tagger:
-        (work,) = build_push_runners(settings_for(store, state=tmp_path, bucket=BUCKET), tagger)
+        (work,) = wire(store, state=tmp_path, bucket=BUCKET).build_push_runners(tagger)
         async with work.inbox.open():
             assert await work.inbox.accept(body(*(f"{number}.png" for number in range(10_000)))) == 10_000
         async with work.inbox.open():
             assert len(work.inbox) == 10_000
 
 
-async def test_a_sweep_s_surprise_is_told_and_passes(store, tmp_path, monkeypatch):
-    """A full disk, say: the next sweep comes all the same."""
-    monkeypatch.setattr("pawtag.app.s3_wiring.DEFAULT_RESCAN_S", 0.5)
+async def test_an_unexpected_error_of_a_resync_is_logged_and_retried(store, tmp_path, monkeypatch):
+    """A full disk, say: the next resync comes all the same."""
     put(store, "a.png", plain(RED))
-    async with sweeping(store, tmp_path) as at_work:
+    async with accepting(store, tmp_path, S3Tuning(rescan_s=0.5)) as at_work:
         with monkeypatch.context() as full_disk:
             full_disk.setattr(ResumePoint, "save", lambda _: (tmp_path / "no" / "such").write_text(""))
-            await until(lambda: at_work.work.worker.state.state == "degraded")
-        await until(lambda: at_work.work.worker.state.state == "running")
+            await until(lambda: at_work.runner.worker.state.state == "degraded")
+        await until(lambda: at_work.runner.worker.state.state == "running")
 
 
-async def test_what_is_told_of_again_while_it_is_in_hand_stays_in_the_journal(store, tmp_path):
+async def test_a_second_event_for_a_photo_in_flight_stays_in_the_journal(store, tmp_path):
     """Also where it is finished while the disk is written."""
     model = ColourModel()
     async with colour_tagger(model).run() as tagger:
-        (work,) = build_push_runners(settings_for(store, state=tmp_path, bucket=BUCKET), tagger)
+        (work,) = wire(store, state=tmp_path, bucket=BUCKET).build_push_runners(tagger)
         async with work.inbox.open():
             await work.inbox.accept(body("a.png"))
             (ref,) = await work.inbox.take()
@@ -132,15 +132,14 @@ async def test_what_is_told_of_again_while_it_is_in_hand_stays_in_the_journal(st
             assert len(work.inbox) == 1
 
 
-async def test_S12_a_bucket_that_is_not_there_is_named_and_waited_for(store, tmp_path, monkeypatch):
+async def test_S12_a_missing_bucket_is_named_and_waited_for(store, tmp_path):
     """In the state that /readyz shows."""
-    monkeypatch.setattr("pawtag.app.s3_wiring.DEFAULT_RESCAN_S", 0.5)
     absent = SimpleNamespace(**vars(store) | {"bucket": "absent"})
-    async with sweeping(absent, tmp_path) as at_work:
-        await until(lambda: "no such place" in (at_work.work.worker.state.reason or ""))
+    async with accepting(absent, tmp_path, S3Tuning(rescan_s=0.5)) as at_work:
+        await until(lambda: "does not exist" in (at_work.runner.worker.state.reason or ""))
         store.s3.create_bucket(Bucket="absent")
         put(absent, "a.png", plain(RED))
-        await until(lambda: at_work.work.worker.state.state == "running")
+        await until(lambda: at_work.runner.worker.state.state == "running")
         await until(lambda: "pawtag:fingerprint" in tags(absent, "a.png"))
 
 
@@ -154,7 +153,7 @@ class Closed:
         pass
 
 
-async def test_an_end_does_not_wait_for_what_is_to_be_tried_again():
+async def test_the_stop_does_not_wait_for_retries():
     """It is in the journal."""
     source, stop = (
         ObjectSource("photos", UriFeed(f"s3://pets/{number}.png" for number in range(50)), Closed()),
@@ -169,7 +168,7 @@ async def test_an_end_does_not_wait_for_what_is_to_be_tried_again():
     assert seen == 60
 
 
-async def test_who_gives_up_at_all_ends_where_nothing_works():
+async def test_a_job_with_an_attempt_limit_ends_where_every_photo_fails():
     """A person waits for a scan: a permission that is missing is named soon, not after each photo's fifth try."""
     feed = UriFeed(f"s3://pets/{number}.png" for number in range(5000))
     source, seen = ObjectSource("photos", feed, Closed(), max_attempts=5), 0

@@ -1,29 +1,31 @@
-"""Records of a bucket's photos where tags and objects beside them have their own ways to fail."""
+"""Records of a bucket's photos whose tags and sidecar objects can fail."""
 
 import asyncio
 import json
+from dataclasses import replace
+from functools import partial
 
 import pytest
 
-from buckets import (  # noqa: F401
+from pawtag.domain.errors import TemporaryError
+from pawtag.domain.records import PhotoRef
+from support import buckets
+from support.buckets import (
     BUCKET,
-    address,
+    SHORT_WAITS,
     behind,
     count_messages,
     event,
     put,
-    settings_for,
     sidecar,
-    store,
     tags,
     until,
-    working,
+    wire,
 )
-from faultproxy import Answer, FaultProxy, is_read, is_tagging
-from pawtag.app.s3_wiring import build_objects, build_queue
-from pawtag.domain.errors import TemporaryError
-from pawtag.domain.records import PhotoRef
-from pictures import GREEN, RED, plain
+from support.fault_proxy import Answer, FaultProxy, is_read, is_tagging
+from support.pictures import GREEN, RED, plain
+
+working = partial(buckets.working, tuning=SHORT_WAITS)
 
 
 def tell(store, key: str) -> None:
@@ -35,26 +37,19 @@ def tag(store, key: str, **wanted: str) -> None:
     store.s3.put_object_tagging(Bucket=BUCKET, Key=key, Tagging=tag_set)
 
 
-def is_beside(asked) -> bool:
+def is_sidecar(asked) -> bool:
     return asked.path.endswith(".json")
 
 
-@pytest.fixture(autouse=True)
-def _soon(monkeypatch):
-    """A second try comes soon."""
-    monkeypatch.setattr("pawtag.s3.client.TRANSIENT_DELAY_S", 0.5)
-    monkeypatch.setattr("pawtag.s3.client.MAX_ATTEMPTS", 1)
-
-
-async def test_a_record_that_is_cut_short_on_its_way_is_not_taken_for_a_broken_one(store):
+async def test_a_record_that_arrives_incomplete_is_not_treated_as_broken(store):
     """What a person wrote into it stays."""
     put(store, "a.png", plain(RED))
     corrected = {"schema": "pawtag.record/1", "corrected": {"species": ["green"]}, "album": "summer " * 50}
     put(store, "a.png.json", json.dumps(corrected).encode())
-    cut = lambda asked: Answer(cut=True) if asked.method == "GET" and is_beside(asked) else None  # noqa: E731
+    cut = lambda asked: Answer(cut=True) if asked.method == "GET" and is_sidecar(asked) else None  # noqa: E731
     with FaultProxy(store.address, cut) as proxy:
         async with working(behind(store, proxy), output="sidecar"):
-            await until(lambda: sum(map(is_beside, proxy.asked)) >= 2)
+            await until(lambda: sum(map(is_sidecar, proxy.asked)) >= 2)
             assert sidecar(store, "a.png") == corrected
             proxy.fault = lambda _: None
             await until(lambda: sidecar(store, "a.png").get("status"))
@@ -62,7 +57,7 @@ async def test_a_record_that_is_cut_short_on_its_way_is_not_taken_for_a_broken_o
     assert (found["tags"][0]["label"], found["album"]) == ("green", corrected["album"])
 
 
-async def test_S06_old_tags_of_ours_give_way_to_the_record_beside(store):
+async def test_S06_our_old_tags_are_replaced_by_the_sidecar_object(store):
     """They would contradict it, and vouch for it no more."""
     async with working(store) as at_work:
         put(store, "a.png", plain(RED))
@@ -79,7 +74,7 @@ async def test_S06_old_tags_of_ours_give_way_to_the_record_beside(store):
     assert sidecar(store, "a.png")["tags"][0]["label"] == "red"
 
 
-async def test_S07_where_our_own_set_is_refused_the_record_beside_is_the_stamp(store):
+async def test_S07_where_our_tags_are_refused_the_sidecar_object_is_the_stamp(store):
     """Also of an object that has no tags at all."""
     refused = lambda asked: Answer(400, "InvalidTag") if is_tagging(asked) else None  # noqa: E731
     with FaultProxy(store.address, refused) as proxy:
@@ -92,7 +87,7 @@ async def test_S07_where_our_own_set_is_refused_the_record_beside_is_the_stamp(s
     assert sidecar(store, "a.png")["tags"][0]["label"] == "red"
 
 
-async def test_of_both_the_tags_follow_a_correction(store):
+async def test_with_both_outputs_the_tags_follow_a_correction(store):
     """And come back where somebody took them off."""
     async with working(store, output="both"):
         put(store, "a.png", plain(RED))
@@ -106,7 +101,7 @@ async def test_of_both_the_tags_follow_a_correction(store):
         await until(lambda: count_messages(store) == 0)
 
 
-async def test_S06_where_a_get_tells_of_no_tags_they_are_asked_for(store):
+async def test_S06_where_a_get_has_no_tag_count_the_tags_are_read(store):
     """A store that leaves the number out, or a policy without s3:GetObjectTagging, wipes out nobody's."""
     mute = lambda asked: Answer(without="x-amz-tagging-count") if asked.method == "GET" else None  # noqa: E731
     with FaultProxy(store.address, mute) as proxy:
@@ -126,19 +121,19 @@ async def test_S06_tags_that_a_writer_replaces_at_the_same_moment_are_written_ag
     put(store, "a.png", plain(RED), album="summer")
     left = ["winter"]
 
-    def rival(asked):
+    def peer(asked):
         has_written = any(is_tagging(one) for one in proxy.asked)
         if left and has_written and asked.method == "GET" and asked.tagging:
             tag(store, "a.png", album=left.pop())
 
-    with FaultProxy(store.address, rival) as proxy:
+    with FaultProxy(store.address, peer) as proxy:
         async with working(behind(store, proxy)):
             await until(lambda: count_messages(store) == 0)
     assert not left
     assert tags(store, "a.png").items() >= {"album": "winter", "pawtag:species": "red"}.items()
 
 
-async def test_records_of_two_buckets_in_one_leave_each_other_alone(store):
+async def test_records_of_two_buckets_in_one_sidecar_bucket_do_not_clash(store):
     """The other's has the same name; the record takes the second."""
     store.s3.create_bucket(Bucket="records")
     other = {"schema": "pawtag.record/1", "source": {"kind": "s3", "uri": "s3://other/a.png"}}
@@ -155,28 +150,27 @@ async def test_records_of_two_buckets_in_one_leave_each_other_alone(store):
 RECORDS = ("a.png.json", "a.png.pawtag.json")
 
 
-async def test_S11_a_store_that_does_not_answer_is_not_waited_for_for_ever(store, monkeypatch):
+async def test_S11_a_store_that_does_not_answer_ends_in_a_timeout(store):
     """A time-out is a passing fault."""
-    monkeypatch.setattr("pawtag.s3.client.READ_TIMEOUT_S", 0.3)
     put(store, "a.png", plain(RED))
     with FaultProxy(store.address, lambda asked: Answer(delay_s=5) if is_read(asked) else None) as proxy:
-        objects = build_objects(settings_for(behind(store, proxy)))
+        objects = wire(behind(store, proxy), tuning=replace(SHORT_WAITS, read_timeout_s=0.3)).build_objects()
         with pytest.raises(TemporaryError, match=r"a\.png"):
             await asyncio.to_thread(objects.read_stamp, PhotoRef(f"s3://{BUCKET}/a.png", 0, 0))
 
 
-async def test_S10_of_a_batch_those_that_failed_are_named(store):
+async def test_S10_the_failed_part_of_a_batch_is_named(store):
     """Not those whose receipt has run out: they come again, or are gone."""
     codes = {"1": "InternalError", "2": "ReceiptHandleIsInvalid"}
     failed = json.dumps({"Successful": [{"Id": "0"}], "Failed": [{"Id": one, "Code": codes[one]} for one in codes]})
     with FaultProxy(store.address, lambda _: Answer(200, body=failed.encode())) as proxy:
-        mailbox = build_queue(settings_for(behind(store, proxy)), behind(store, proxy).url)
-        assert await asyncio.to_thread(mailbox.delete, ["zero", "one", "two"]) == ["one"]
+        queue = wire(behind(store, proxy)).build_queue(behind(store, proxy).url)
+        assert await asyncio.to_thread(queue.delete, ["zero", "one", "two"]) == ["one"]
 
 
-async def test_S13_a_file_that_is_no_photo_is_known_by_its_beginning(store):
+async def test_S13_a_file_that_is_no_photo_is_recognised_by_its_first_bytes(store):
     """The rest of a video of a gigabyte is not fetched."""
-    objects = build_objects(settings_for(store))
+    objects = wire(store).build_objects()
     put(store, "a.png", b"%PDF-1.7 " + b"x" * 3_000_000)
     ref = PhotoRef(f"s3://{BUCKET}/a.png", 0, 0)
     await asyncio.to_thread(objects.read_stamp, ref)
@@ -187,7 +181,7 @@ async def test_S13_a_file_that_is_no_photo_is_known_by_its_beginning(store):
     objects.close(ref)
 
 
-async def test_a_corrected_green_overrules_the_model_in_tags_and_record(store):
+async def test_a_correction_overrules_the_model_in_tags_and_record(store):
     """One photo, one answer."""
     put(store, "a.png", plain(GREEN))
     put(store, "a.png.json", b'{"schema": "pawtag.record/1", "corrected": {"species": ["red"]}}')
@@ -197,7 +191,7 @@ async def test_a_corrected_green_overrules_the_model_in_tags_and_record(store):
 
 
 @pytest.mark.parametrize("write", ["tags", "both"])
-async def test_S07_where_others_tags_are_refused_all_is_settled_once(store, write):
+async def test_S07_where_the_store_refuses_the_tags_of_others_the_photo_is_finished_once(store, write):
     """A second look makes nothing; another photo's tags come through all the same."""
     refused = lambda asked: Answer(400, "InvalidTag") if is_tagging(asked) and asked.path.endswith("a.png") else None  # noqa: E731
     with FaultProxy(store.address, refused) as proxy:
@@ -212,12 +206,12 @@ async def test_S07_where_others_tags_are_refused_all_is_settled_once(store, writ
             put(store, "b.png", plain(RED))
             await until(lambda: count_messages(store) == 0)
     assert tags(store, "a.png") == {"album": "summer"}
-    assert sidecar(store, "a.png")["source"]["tags"] == "not-taken"
+    assert sidecar(store, "a.png")["source"]["tags"] == "refused"
     assert tags(store, "b.png")["pawtag:species"] == "red"
 
 
-async def test_S07_where_our_own_set_is_refused_an_older_stamp_does_not_count(store):
-    """The record beside is newer; old tags of ours alone cannot be taken off without another permission."""
+async def test_S07_where_our_tags_are_refused_an_older_stamp_is_not_current(store):
+    """The sidecar object is newer; old tags of ours alone cannot be taken off without another permission."""
     put(store, "a.png", plain(RED))
     tag(store, "a.png", **{"pawtag:species": "green", "pawtag:fingerprint": "old.old"})
     refused = lambda asked: Answer(400, "BadRequest") if is_tagging(asked) else None  # noqa: E731
@@ -230,7 +224,7 @@ async def test_S07_where_our_own_set_is_refused_an_older_stamp_does_not_count(st
     assert sidecar(store, "a.png")["tags"][0]["label"] == "red"
 
 
-async def test_S07_a_store_that_calls_tags_no_method_gets_records_beside(store):
+async def test_S07_a_store_without_tags_gets_sidecar_objects(store):
     """Also where nobody asked at the start: then it is asked what it meant, and a fault of that is waited for."""
     left = [Answer(503, "SlowDown")] * 2
     fault = lambda asked: (left.pop() if left else Answer(405, "MethodNotAllowed")) if asked.tagging else None  # noqa: E731
@@ -243,7 +237,7 @@ async def test_S07_a_store_that_calls_tags_no_method_gets_records_beside(store):
     assert all(path.startswith(f"/{BUCKET}/a.png") for path in asked)  # a policy may end at a prefix
 
 
-async def test_a_record_whose_source_is_none_is_replaced(store):
+async def test_a_record_without_a_source_is_replaced(store):
     """Whatever stands there."""
     put(store, "a.png", plain(RED))
     put(store, "a.png.json", b'{"schema": "pawtag.record/1", "source": null}')
@@ -252,8 +246,8 @@ async def test_a_record_whose_source_is_none_is_replaced(store):
     assert sidecar(store, "a.png")["tags"][0]["label"] == "red"
 
 
-async def test_tags_follow_where_they_are_asked_for_later(store):
-    """A record beside that is current does not stand in for them."""
+async def test_tags_are_written_where_the_output_setting_asks_for_them_later(store):
+    """A current sidecar object does not replace them."""
     put(store, "a.png", plain(RED))
     async with working(store, output="sidecar"):
         await until(lambda: count_messages(store) == 0)

@@ -2,16 +2,18 @@
 
 import asyncio
 import json
+import threading
 from functools import partial
 from types import SimpleNamespace
 
 import boto3
 import pytest
 
-from buckets import BUCKET, REGION, address, count_messages, put, scan, sidecar, store, surroundings, tags  # noqa: F401
-from faultproxy import Answer, FaultProxy, is_read, is_tagging, once
 from pawtag.__main__ import main
-from pictures import RED, plain
+from pawtag.s3.tuning import S3Tuning
+from support.buckets import BUCKET, REGION, count_messages, put, scan, sidecar, tags
+from support.fault_proxy import Answer, FaultProxy, is_read, is_tagging, once
+from support.pictures import RED, plain
 
 
 def events_of(store):
@@ -28,16 +30,16 @@ def rules(store) -> list[str]:
 
 
 @pytest.mark.parametrize("via", ["s3", "eventbridge"])
-def test_setup_can_be_run_again_and_taken_back(surroundings, capsys, via):
+def test_setup_can_be_repeated_and_removed(cli_store, capsys, via):
     """Rules of others stay; messages come through."""
-    store = surroundings
+    store = cli_store
     other = {"Id": "other", "QueueArn": "arn:aws:sqs:us-east-1:123456789012:pawtag", "Events": ["s3:ObjectRemoved:*"]}
     store.s3.put_bucket_notification_configuration(
         Bucket=BUCKET, NotificationConfiguration={"QueueConfigurations": [other]}
     )
     arguments = ["s3", "setup", f"s3://{BUCKET}", "--queue", "fresh", "--via", via]
     assert main([*arguments, "--dry-run"]) == 0
-    assert "would make the queue fresh-dead" in capsys.readouterr().out
+    assert "would create the queue fresh-dead" in capsys.readouterr().out
     assert "QueueUrls" not in store.sqs.list_queues(QueueNamePrefix="fresh")
     assert main(arguments) == main(arguments) == 0
     assert [name[:11] for name in rules(store)] == ["other"] + (["pawtag-pets"] if via == "s3" else [])
@@ -53,9 +55,9 @@ def test_setup_can_be_run_again_and_taken_back(surroundings, capsys, via):
     assert events_of(store).list_rules()["Rules"] == []
 
 
-def test_a_set_up_may_change_its_way(surroundings, capsys):
+def test_setup_can_change_the_transport(cli_store, capsys):
     """From S3's own notification to EventBridge's and back: in the end one way leads to the queue; both are allowed."""
-    store = surroundings
+    store = cli_store
     store.s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration={})
     arguments = ["s3", "setup", f"s3://{BUCKET}", "--queue", "fresh"]
     for via, service in (("s3", "s3"), ("eventbridge", "events"), ("s3", "s3")):
@@ -87,30 +89,28 @@ def is_notification(asked) -> bool:
     ],
     ids=["policy", "deleted", "made"],
 )
-def test_setup_waits_until_what_it_did_is_known(surroundings, monkeypatch, capsys, matches, answer):
+def test_setup_waits_until_its_changes_are_visible(cli_store, monkeypatch, capsys, matches, answer):
     """AWS takes up to a minute over a queue's policy, and over the name of a queue that was deleted."""
-    monkeypatch.setattr("pawtag.s3.setup.waiters.RETRY_INTERVAL_S", 0.1)
-    surroundings.s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration={})
-    with FaultProxy(surroundings.address, once(matches, answer, 3)) as proxy:
+    cli_store.s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration={})
+    with FaultProxy(cli_store.address, once(matches, answer, 3)) as proxy:
         monkeypatch.setenv("PAWTAG_S3__ENDPOINT_URL", proxy.address)
-        assert main(["s3", "setup", f"s3://{BUCKET}"]) == 0
-    assert "waiting" in capsys.readouterr().out
-    assert len(rules(surroundings)) == 1
+        assert main(["s3", "setup", f"s3://{BUCKET}"], s3_tuning=S3Tuning(settle_interval_s=0.1)) == 0
+    assert "it takes up to" in capsys.readouterr().out
+    assert len(rules(cli_store)) == 1
 
 
-def test_setup_says_what_may_keep_the_bucket_from_telling(surroundings, monkeypatch, capsys):
+def test_setup_names_what_may_prevent_notifications(cli_store, monkeypatch, capsys):
     """Where it stays refused."""
-    monkeypatch.setattr("pawtag.s3.setup.waiters.RETRY_INTERVAL_S", 0.01)
-    surroundings.s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration={})
-    with FaultProxy(surroundings.address, once(is_notification, Answer(400, body=REFUSED), 99)) as proxy:
+    cli_store.s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration={})
+    with FaultProxy(cli_store.address, once(is_notification, Answer(400, body=REFUSED), 99)) as proxy:
         monkeypatch.setenv("PAWTAG_S3__ENDPOINT_URL", proxy.address)
-        assert main(["s3", "setup", f"s3://{BUCKET}"]) == 2
+        assert main(["s3", "setup", f"s3://{BUCKET}"], s3_tuning=S3Tuning(settle_interval_s=0.01)) == 2
     assert "encrypted by a key" in capsys.readouterr().err
 
 
-def test_setup_prints_what_to_run_next_for_that_prefix_alone(surroundings, capsys):
+def test_setup_prints_the_next_command_with_the_prefix(cli_store, capsys):
     """The policy and the lines speak of the same place."""
-    store = surroundings
+    store = cli_store
     store.s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration={})
     assert main(["s3", "setup", f"s3://{BUCKET}/my cats/"]) == 0
     said = capsys.readouterr().out
@@ -122,15 +122,15 @@ def test_setup_prints_what_to_run_next_for_that_prefix_alone(surroundings, capsy
     assert redrive["deadLetterTargetArn"].endswith(":pawtag-pets-dead")
 
 
-def test_a_queue_that_s3_cannot_tell_is_refused(surroundings, capsys):
+def test_a_queue_that_s3_cannot_notify_is_refused(cli_store, capsys):
     """A FIFO one."""
     assert main(["s3", "setup", f"s3://{BUCKET}", "--queue", "pets.fifo"]) == 2
     assert "FIFO" in capsys.readouterr().err
 
 
-def test_what_was_made_for_a_bucket_that_is_gone_can_be_taken_back(surroundings):
+def test_the_setup_of_a_deleted_bucket_can_be_removed(cli_store):
     """Queue and dead letters."""
-    store = surroundings
+    store = cli_store
     store.s3.create_bucket(Bucket="short-lived")
     assert main(["s3", "setup", "s3://short-lived"]) == 0
     store.s3.delete_bucket(Bucket="short-lived")
@@ -138,18 +138,18 @@ def test_what_was_made_for_a_bucket_that_is_gone_can_be_taken_back(surroundings)
     assert "QueueUrls" not in store.sqs.list_queues(QueueNamePrefix="pawtag-short-lived")
 
 
-def test_setup_names_an_overlap_of_restored_photos_too(surroundings, capsys):
+def test_setup_names_an_overlap_of_restored_photos_too(cli_store, capsys):
     """S3 refuses a second rule for any event."""
     other = {"Id": "restores", "QueueArn": f"arn:aws:sqs:{REGION}:123456789012:x", "Events": ["s3:ObjectRestore:*"]}
-    told = {"QueueConfigurations": [other]}
-    surroundings.s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration=told)
+    notification = {"QueueConfigurations": [other]}
+    cli_store.s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration=notification)
     assert main(["s3", "setup", f"s3://{BUCKET}"]) == 2
     assert "'restores'" in capsys.readouterr().err
 
 
-def test_two_set_ups_of_a_bucket_leave_each_other_alone(surroundings):
+def test_two_setups_of_a_bucket_do_not_affect_each_other(cli_store):
     """One queue for both, or one each: what one takes back, the other keeps."""
-    store = surroundings
+    store = cli_store
     store.s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration={})
     cats, dogs = (["s3", "setup", f"s3://{BUCKET}/{name}/", "--queue", "fresh"] for name in ("cats", "dogs"))
     assert main(cats) == main(dogs) == 0
@@ -163,9 +163,9 @@ def test_two_set_ups_of_a_bucket_leave_each_other_alone(surroundings):
     assert "QueueUrls" not in store.sqs.list_queues(QueueNamePrefix="fresh")
 
 
-def test_a_queue_that_was_there_keeps_what_is_its_own(surroundings):
+def test_an_existing_queue_keeps_its_settings(cli_store):
     """Its policy, and no dead letters of ours."""
-    store = surroundings
+    store = cli_store
     store.s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration={})
     url = store.sqs.create_queue(QueueName="mine")["QueueUrl"]
     arguments = ["s3", "setup", f"s3://{BUCKET}", "--queue", "mine"]
@@ -181,37 +181,37 @@ def test_a_queue_that_was_there_keeps_what_is_its_own(surroundings):
     assert len(store.sqs.list_queues(QueueNamePrefix="mine")["QueueUrls"]) == 1
 
 
-def test_setup_names_the_rule_that_is_in_the_way(surroundings, capsys):
+def test_setup_names_the_overlapping_rule(cli_store, capsys):
     """And offers the way around it."""
     assert main(["s3", "setup", f"s3://{BUCKET}"]) == 2
     said = capsys.readouterr().err
-    assert rules(surroundings)[0] in said
+    assert rules(cli_store)[0] in said
     assert "--via eventbridge" in said
 
 
-def test_check_proves_each_permission_and_changes_nothing(surroundings, monkeypatch, capsys):
+def test_check_tests_each_permission_and_changes_nothing(cli_store, monkeypatch, capsys):
     """Exit code 0, and no object more."""
-    monkeypatch.setattr("pawtag.s3.setup.preflight.SECOND_LOOK_DELAY_S", 0.1)
-    put(surroundings, "a.png", plain(RED), album="summer")
-    monkeypatch.setenv("PAWTAG_S3__QUEUE_URL", surroundings.url)
-    assert main(["s3", "check", f"s3://{BUCKET}"]) == 0
+    put(cli_store, "a.png", plain(RED), album="summer")
+    monkeypatch.setenv("PAWTAG_S3__QUEUE_URL", cli_store.url)
+    tuning = S3Tuning(second_look_delay_s=0.1)
+    assert main(["s3", "check", f"s3://{BUCKET}"], s3_tuning=tuning) == 0
     said = capsys.readouterr().out
     assert said.count("ok ") >= 9
-    assert [one["Key"] for one in surroundings.s3.list_objects_v2(Bucket=BUCKET)["Contents"]] == ["a.png"]
-    assert tags(surroundings, "a.png") == {"album": "summer"}
+    assert [one["Key"] for one in cli_store.s3.list_objects_v2(Bucket=BUCKET)["Contents"]] == ["a.png"]
+    assert tags(cli_store, "a.png") == {"album": "summer"}
 
 
 CODES = ["AccessDenied", "ExpiredToken", "SignatureDoesNotMatch", "RequestTimeTooSkewed", "KMS.DisabledException"]
 
 
 @pytest.mark.parametrize("code", [*CODES, "AuthorizationHeaderMalformed", "SomethingOfTomorrow"])
-def test_S12_check_takes_no_refusal_for_a_permission(surroundings, monkeypatch, capsys, code):
+def test_S12_check_treats_no_refusal_as_a_permission(cli_store, monkeypatch, capsys, code):
     """Whatever the reason: nothing that was refused is called ok."""
-    put(surroundings, "a.png", plain(RED))
-    monkeypatch.setenv("PAWTAG_S3__QUEUE_URL", surroundings.url)
+    put(cli_store, "a.png", plain(RED))
+    monkeypatch.setenv("PAWTAG_S3__QUEUE_URL", cli_store.url)
     listing = lambda asked: asked.method == "GET" and "list-type" in asked.query  # noqa: E731
     refused = lambda asked: None if listing(asked) else Answer(403, code)  # noqa: E731
-    with FaultProxy(surroundings.address, refused) as proxy:
+    with FaultProxy(cli_store.address, refused) as proxy:
         monkeypatch.setenv("PAWTAG_S3__ENDPOINT_URL", proxy.address)
         assert main(["s3", "check", f"s3://{BUCKET}"]) == 1
     assert capsys.readouterr().out.count("ok ") == 1  # the listing
@@ -227,13 +227,11 @@ def test_S12_check_takes_no_refusal_for_a_permission(surroundings, monkeypatch, 
         (lambda asked: asked.method == "PUT" and asked.path.endswith(".json"), "s3:PutObject, and kms:GenerateDataKey"),
     ],
 )
-def test_S12_check_names_the_permission_that_is_missing(surroundings, monkeypatch, capsys, matches, named):
+def test_S12_check_names_the_permission_that_is_missing(cli_store, monkeypatch, capsys, matches, named):
     """One line says what to grant."""
-    put(surroundings, "a.png", plain(RED))
-    monkeypatch.setenv("PAWTAG_S3__QUEUE_URL", surroundings.url)
-    with FaultProxy(
-        surroundings.address, lambda asked: Answer(403, "AccessDenied") if matches(asked) else None
-    ) as proxy:
+    put(cli_store, "a.png", plain(RED))
+    monkeypatch.setenv("PAWTAG_S3__QUEUE_URL", cli_store.url)
+    with FaultProxy(cli_store.address, lambda asked: Answer(403, "AccessDenied") if matches(asked) else None) as proxy:
         monkeypatch.setenv("PAWTAG_S3__ENDPOINT_URL", proxy.address)
         assert main(["s3", "check", f"s3://{BUCKET}"]) == 1
     wrong = [line for line in capsys.readouterr().out.splitlines() if "WRONG" in line]
@@ -241,46 +239,49 @@ def test_S12_check_names_the_permission_that_is_missing(surroundings, monkeypatc
     assert f"grant {named}" in wrong[0]
 
 
-def test_check_of_a_queue_that_is_not_there_looks_at_the_bucket_all_the_same(surroundings, monkeypatch, capsys):
+def test_check_of_a_missing_queue_still_checks_the_bucket(cli_store, monkeypatch, capsys):
     """And names it."""
-    monkeypatch.setenv("PAWTAG_S3__QUEUE_URL", surroundings.url + "-absent")
+    monkeypatch.setenv("PAWTAG_S3__QUEUE_URL", cli_store.url + "-absent")
     assert main(["s3", "check", f"s3://{BUCKET}"]) == 1
     said = capsys.readouterr().out
-    assert "no such place" in said
+    assert "does not exist" in said
     assert "ok    list the bucket" in said
 
 
-def test_check_warns_of_a_bucket_elsewhere(surroundings, monkeypatch, capsys):
+def test_check_warns_of_a_bucket_in_another_region(cli_store, monkeypatch, capsys):
     """Each request would cross regions."""
     location = {"LocationConstraint": "eu-west-1"}
-    surroundings.s3.create_bucket(Bucket="afar", CreateBucketConfiguration=location)
+    cli_store.s3.create_bucket(Bucket="afar", CreateBucketConfiguration=location)
     assert main(["s3", "check", "s3://afar"]) == 1
-    assert "It lies in eu-west-1" in capsys.readouterr().out
+    assert "It is in eu-west-1" in capsys.readouterr().out
 
 
-def test_check_warns_of_tags_that_come_and_go(surroundings, monkeypatch, capsys):
+def test_check_warns_of_tags_that_are_not_kept(cli_store, capsys):
     """Somebody else writes them: one may lose the other's."""
-    put(surroundings, "a.png", plain(RED), scan="pending")
+    put(cli_store, "a.png", plain(RED), scan="pending")
     tag_set = {"TagSet": [{"Key": "scan", "Value": "clean"}]}
-    scanner = partial(surroundings.s3.put_object_tagging, Bucket=BUCKET, Key="a.png", Tagging=tag_set)
-    monkeypatch.setattr("pawtag.s3.setup.preflight.time.sleep", lambda _: scanner())
-    assert main(["s3", "check", f"s3://{BUCKET}"]) == 1
+    scanner = partial(cli_store.s3.put_object_tagging, Bucket=BUCKET, Key="a.png", Tagging=tag_set)
+    writing = threading.Timer(1.0, scanner)
+    writing.start()
+    tuning = S3Tuning(second_look_delay_s=3.0)
+    assert main(["s3", "check", f"s3://{BUCKET}"], s3_tuning=tuning) == 1
+    writing.join()
     assert "s3.output = 'sidecar'" in capsys.readouterr().out
 
 
-def test_check_leaves_open_where_a_topic_may_lead(surroundings, monkeypatch, capsys):
+def test_check_does_not_guess_where_a_topic_delivers(cli_store, monkeypatch, capsys):
     """An SNS topic, or EventBridge, between bucket and queue is no fault."""
     topic = {"Id": "t", "TopicArn": f"arn:aws:sns:{REGION}:123456789012:t", "Events": ["s3:ObjectCreated:*"]}
-    told = {"TopicConfigurations": [topic]}
-    surroundings.s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration=told)
-    monkeypatch.setenv("PAWTAG_S3__QUEUE_URL", surroundings.url)
+    notification = {"TopicConfigurations": [topic]}
+    cli_store.s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration=notification)
+    monkeypatch.setenv("PAWTAG_S3__QUEUE_URL", cli_store.url)
     assert main(["s3", "check", f"s3://{BUCKET}"]) == 0
-    assert "?     the bucket tells the queue" in capsys.readouterr().out
+    assert "?     the bucket notifies the queue" in capsys.readouterr().out
 
 
-def test_clean_takes_back_exactly_what_is_ours(surroundings, tmp_path, capsys):
+def test_clean_removes_exactly_what_pawtag_wrote(cli_store, tmp_path, capsys):
     """Tags and records; others' tags and objects stay, and records that a person has corrected."""
-    store = surroundings
+    store = cli_store
     put(store, "a.png", plain(RED), album="summer")
     put(store, "b.png", plain(RED))
     put(store, "b.png.json", b'{"title": "Takeout"}')
@@ -298,9 +299,9 @@ def test_clean_takes_back_exactly_what_is_ours(surroundings, tmp_path, capsys):
     assert sidecar(store, "b.png") == {"title": "Takeout"}
 
 
-def test_clean_leaves_the_records_of_another_bucket_s_photos(surroundings, monkeypatch):
+def test_clean_leaves_the_records_of_another_bucket(cli_store, monkeypatch):
     """They lie in the same bucket for records."""
-    store = surroundings
+    store = cli_store
     store.s3.create_bucket(Bucket="records")
     for name, bucket in (("a", BUCKET), ("b", BUCKET + "2")):
         record = {"schema": "pawtag.record/1", "source": {"kind": "s3", "uri": f"s3://{bucket}/{name}.png"}}
@@ -310,21 +311,21 @@ def test_clean_leaves_the_records_of_another_bucket_s_photos(surroundings, monke
     assert [one["Key"] for one in store.s3.list_objects_v2(Bucket="records")["Contents"]] == ["b.png.json"]
 
 
-def test_check_of_an_empty_first_photo_finds_nothing_wrong(surroundings):
+def test_check_accepts_an_empty_first_photo(cli_store):
     """It has no byte to read."""
-    put(surroundings, "a.png", b"")
+    put(cli_store, "a.png", b"")
     assert main(["s3", "check", f"s3://{BUCKET}"]) == 0
 
 
-def test_check_tells_a_rule_of_another_prefix_from_ours(surroundings, monkeypatch, capsys):
+def test_check_distinguishes_a_rule_of_another_prefix(cli_store, monkeypatch, capsys):
     """It does not tell the queue of these."""
-    store = surroundings
-    told = {"QueueConfigurations": [{"QueueArn": ARN, "Events": ["s3:ObjectCreated:*"], "Filter": DOGS}]}
-    store.s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration=told)
+    store = cli_store
+    notification = {"QueueConfigurations": [{"QueueArn": ARN, "Events": ["s3:ObjectCreated:*"], "Filter": DOGS}]}
+    store.s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration=notification)
     monkeypatch.setenv("PAWTAG_S3__QUEUE_URL", store.url)
     assert main(["s3", "check", f"s3://{BUCKET}/dogs/"]) == 0
     assert main(["s3", "check", f"s3://{BUCKET}"]) == 1
-    assert "WRONG the bucket tells the queue: Run 'pawtag s3 setup'" in capsys.readouterr().out
+    assert "WRONG the bucket notifies the queue: Run 'pawtag s3 setup'" in capsys.readouterr().out
 
 
 ARN = f"arn:aws:sqs:{REGION}:123456789012:pawtag"

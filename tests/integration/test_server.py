@@ -10,20 +10,21 @@ from types import SimpleNamespace
 import aiohttp
 import pytest
 
-from doubles import COLOURS, ColourModel, SlowModel, colour_tagger
 from pawtag.config import Settings
 from pawtag.domain.errors import PawtagError
 from pawtag.domain.ports import DownloadProgress, SourceState
 from pawtag.server import ServerState, serve_http
-from pictures import BLUE, GREEN, RED, plain
+from support.doubles import COLOURS, ColourModel, SlowModel, colour_tagger
+from support.pictures import BLUE, GREEN, RED, plain
 
 BOUNDARY = "frontier"
 
 
 @asynccontextmanager
-async def server(model=None, *, ready=True, limits=None, **settings):
-    """A running server: (session, desk); the session's base is its address."""
+async def server(model=None, *, ready=True, max_bytes_in_flight=10**9, limits=None, **settings):
+    """A running server: (session, state); the session's base is its address."""
     state = ServerState(Settings(server={"port": 0, **settings}, limits=limits or {}), COLOURS)
+    state.max_bytes_in_flight = max_bytes_in_flight
     async with colour_tagger(model).run() as tagger, serve_http(state) as running:
         state.tagger = tagger if ready else None
         async with aiohttp.ClientSession(running.address) as session:
@@ -71,7 +72,7 @@ async def test_a_photo_in_a_form_and_as_the_body_get_the_same_tags():
     assert answers[0][0] | {"score": 0} == {"label": "red", "score": 0, "group": "species", "tagged": True}
 
 
-async def test_the_whole_record_can_be_applies_to():
+async def test_detail_record_returns_the_whole_record():
     """?detail=record gives the document that a sidecar holds; another value is refused."""
     async with server() as (session, state):
         async with session.post("/tag?detail=record", data=plain(GREEN)) as response:
@@ -94,7 +95,7 @@ async def test_the_whole_record_can_be_applies_to():
         (bytes(2001), 413, "too-many-bytes"),
     ],
 )
-async def test_a_body_that_cannot_be_tagged_gets_its_code(body, status, code):
+async def test_I01_a_body_that_cannot_be_tagged_gets_its_code(body, status, code):
     """Each error names the status and the record's code, also with detail=record."""
     async with server(max_upload_bytes=2000) as (session, _):
         for detail in ("labels", "record"):
@@ -102,7 +103,7 @@ async def test_a_body_that_cannot_be_tagged_gets_its_code(body, status, code):
                 assert (await problem(response, status))["code"] == code
 
 
-async def test_too_many_pixels_are_413():
+async def test_I03_too_many_pixels_are_413():
     """A picture over the limit is refused by its header."""
     async with server() as (session, state):
         state.tagger._limits = state.tagger._limits.__class__(10**6, 100)
@@ -110,7 +111,7 @@ async def test_too_many_pixels_are_413():
             assert (await problem(response, 413))["code"] == "too-many-pixels"
 
 
-async def test_the_limit_holds_while_reading():
+async def test_H01_the_upload_limit_holds_while_reading():
     """Chunked bodies and form fields without a length are counted as they come."""
 
     async def endless():
@@ -159,7 +160,7 @@ async def test_the_limit_holds_while_reading():
         ),
     ],
 )
-async def test_a_malformed_form_is_the_senders_mistake(kind, body):
+async def test_H02_a_malformed_form_is_400(kind, body):
     """Never a 500 for bad input."""
     async with server() as (session, _), session.post("/tag", data=body, headers={"Content-Type": kind}) as response:
         await problem(response, 400)
@@ -223,7 +224,7 @@ async def test_H03_a_trickle_ends_in_408():
             await problem(response, 408)
 
 
-async def test_while_the_model_loads_photos_are_refused_for_now():
+async def test_while_the_model_loads_photos_get_503():
     """503 with Retry-After; /healthz answers, /readyz says why not."""
     async with server(ready=False) as (session, _):
         async with session.post("/tag", data=plain()) as response:
@@ -236,7 +237,7 @@ async def test_while_the_model_loads_photos_are_refused_for_now():
             assert (await response.json())["reason"] == "the model is loading"
 
 
-async def test_readyz_tells_of_model_labels_and_sources():
+async def test_readyz_names_model_labels_and_sources():
     """The document of the contract; a lost source makes it 503."""
     async with server() as (session, state):
         state.engine = "colours"
@@ -264,7 +265,7 @@ async def test_readyz_tells_of_model_labels_and_sources():
             assert (await response.json())["reason"] == "unmounted"
 
 
-async def test_labels_are_told_without_none():
+async def test_labels_are_listed_without_none():
     """What can be a tag, group by group."""
     async with server() as (session, _), session.get("/labels") as response:
         assert (await response.json())["groups"] == [
@@ -272,7 +273,7 @@ async def test_labels_are_told_without_none():
         ]
 
 
-async def test_the_key_is_applies_to_everywhere_but_for_health():
+async def test_H07_every_route_but_health_asks_for_the_key():
     """401 before anything else, unknown routes included; in the query it does not count."""
     async with server(api_key="right") as (session, _):
         for path, headers in [
@@ -304,13 +305,13 @@ async def test_the_key_is_applies_to_everywhere_but_for_health():
         ({"Host": "localhost:1", "Origin": "http://["}, 403),
     ],
 )
-async def test_pages_elsewhere_do_not_get_in(headers, status):
+async def test_H08_a_request_from_another_origin_is_403(headers, status):
     """On loopback the Host must be loopback's own, and an Origin must equal it."""
     async with server() as (session, _), session.get("/labels", headers=headers) as response:
         assert response.status == status
 
 
-async def test_allowed_hosts_are_answered_too():
+async def test_H08_allowed_hosts_are_answered():
     """server.allowed_hosts says who else may be meant (a proxy on this machine passes its own name on)."""
     async with server(allowed_hosts=("pets.example",)) as (session, _):
         async with session.get("/labels", headers={"Host": "pets.example:7860"}) as response:
@@ -321,7 +322,7 @@ async def test_allowed_hosts_are_answered_too():
             assert response.status == 403
 
 
-async def test_a_broken_encoding_is_the_senders_mistake():
+async def test_H06_a_broken_content_encoding_is_400():
     """A body that says gzip and is none."""
     async with server() as (session, _):
         for data in (b"ab", form(file=plain())):
@@ -331,7 +332,7 @@ async def test_a_broken_encoding_is_the_senders_mistake():
                 await problem(response, 400)
 
 
-async def test_slow_senders_take_no_place():
+async def test_H03_slow_senders_take_no_place():
     """With all places for four, four that dawdle do not keep a fifth from its answer."""
 
     async def slow():
@@ -346,7 +347,7 @@ async def test_slow_senders_take_no_place():
         await asyncio.gather(*dawdling)
 
 
-async def test_a_flood_is_refused_for_now_and_then_served():
+async def test_H05_a_flood_gets_503_and_is_served_afterwards():
     """More requests than may wait get 503; /healthz answers throughout; afterwards all is well."""
     model = ColourModel()
     embed, model.embed = model.embed, lambda batch: (time.sleep(0.05), embed(batch))[1]
@@ -363,10 +364,9 @@ async def test_a_flood_is_refused_for_now_and_then_served():
         assert await post() == 200
 
 
-async def test_bytes_in_hand_are_bounded(monkeypatch):
-    """Where the bodies in hand fill their memory, one more is refused for now; afterwards there is room again."""
-    monkeypatch.setattr("pawtag.server.server_state.MAX_BYTES_IN_FLIGHT", 1000)
-    async with server() as (session, state):
+async def test_H01_bytes_in_flight_are_bounded():
+    """A body beyond the limit is refused for now; afterwards there is room again."""
+    async with server(max_bytes_in_flight=1000) as (session, state):
         async with session.post("/tag", data=bytes(5000)) as response:
             await problem(response, 503)
         async with session.post("/tag", data=plain(size=(2, 2))) as response:
@@ -374,7 +374,7 @@ async def test_bytes_in_hand_are_bounded(monkeypatch):
         assert (state.in_flight, state.bytes_in_flight) == (0, 0)
 
 
-async def test_malformed_http_is_400_and_the_server_goes_on():
+async def test_H06_malformed_http_is_400_and_the_server_continues():
     """Two lengths, a bad chunk, a bad request line."""
     async with server() as (session, _):
         address = str(session._base_url).rstrip("/")
@@ -388,17 +388,17 @@ async def test_malformed_http_is_400_and_the_server_goes_on():
             assert response.status == 200
 
 
-async def test_a_port_in_use_is_named():
+async def test_H09_a_port_in_use_is_named():
     """The message says what to do."""
     async with server() as (session, _):
         taken = ServerState(Settings(server={"port": session._base_url.port}), COLOURS)
-        with pytest.raises(PawtagError, match="another program answers there"):
+        with pytest.raises(PawtagError, match="another program listens there"):
             async with serve_http(taken):
                 pass
 
 
-async def test_a_request_in_hand_is_answered_before_the_end():
-    """Closing waits for what is in hand."""
+async def test_H10_a_request_in_flight_is_answered_before_the_stop():
+    """Closing waits for what is in flight."""
     model = ColourModel()
     embed, model.embed = model.embed, lambda batch: (time.sleep(0.5), embed(batch))[1]
     state = ServerState(Settings(server={"port": 0}), COLOURS)
@@ -414,8 +414,8 @@ async def test_a_request_in_hand_is_answered_before_the_end():
             assert json.loads(await response.text()) == []
 
 
-async def test_the_metrics_tell_what_happened(tmp_path):
-    """Photos by source and status, requests by route and status; unknown routes share one name."""
+async def test_the_metrics_count_photos_and_requests(tmp_path):
+    """Photos by source and status, requests by route and status; unknown routes have one name."""
     async with server() as (session, state):
         tagger = state.tagger
         state.metrics = tagger.metrics
@@ -440,7 +440,7 @@ async def test_the_metrics_tell_what_happened(tmp_path):
         assert line in text
 
 
-async def test_the_description_is_true_to_the_routes():
+async def test_the_openapi_description_matches_the_routes():
     """Every route and method that answers stands there, and nothing else; every answer seen is described."""
     async with server() as (session, _):
         async with session.get("/openapi.json") as response:
@@ -457,7 +457,7 @@ async def test_the_description_is_true_to_the_routes():
         assert str(answered[path, method]) in described["paths"][path][method]["responses"]
 
 
-async def test_the_description_s_references_are_whole():
+async def test_the_references_of_the_openapi_description_resolve():
     """Each $ref points at a schema that is there; the record's schema is the record's own."""
     async with server() as (session, _), session.get("/openapi.json") as response:
         text = await response.text()
@@ -468,8 +468,8 @@ async def test_the_description_s_references_are_whole():
     assert schemas["Record"]["properties"]["tags"]
 
 
-async def test_a_change_of_the_model_loses_no_request():
-    """Those in hand are answered by the old one, those that come wait for the new one."""
+async def test_a_replacement_of_the_model_loses_no_request():
+    """The old one answers those in flight, the new one those that come later."""
     old, new = colour_tagger(SlowModel(0.1)), colour_tagger()
     state = ServerState(Settings(server={"port": 0}), COLOURS)
     async with serve_http(state) as running, aiohttp.ClientSession(running.address) as session:
@@ -492,7 +492,7 @@ async def test_a_change_of_the_model_loses_no_request():
             assert await asyncio.gather(*asked) == [200] * 20
 
 
-async def test_readyz_shows_how_far_the_download_is():
+async def test_readyz_shows_the_progress_of_the_download():
     """While the wanted model is on its way; the reason says so where nothing serves meanwhile."""
     async with server(ready=False) as (session, state):
         state.download = lambda: DownloadProgress("org/model", 120_000_000, 605_000_000)
@@ -502,7 +502,7 @@ async def test_readyz_shows_how_far_the_download_is():
     assert document["download"]["done_bytes"] == 120_000_000
 
 
-async def test_events_are_taken_with_the_key_alone():
+async def test_pushed_events_need_the_key():
     """In the header, or in the address for stores that know no header; and only where a bucket is set."""
     taken = []
 

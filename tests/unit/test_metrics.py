@@ -37,7 +37,7 @@ def test_there_is_one_model_at_a_time():
     assert models == ["pawtag_model_info engine=torch fallback=false id=x revision=abc"]
 
 
-def test_what_is_watched_is_asked_when_it_is_wanted():
+def test_gauges_are_read_when_they_are_scraped():
     """Depths and readiness are those of the moment."""
     metrics, depth = Metrics(), [3]
     metrics.watch_pending("folder", lambda: depth[0])

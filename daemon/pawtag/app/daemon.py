@@ -1,8 +1,7 @@
-"""The composition root: from settings to everything opened, closed in reverse."""
+"""The daemon: it opens everything, runs until it is stopped, and closes everything in reverse."""
 
 import asyncio
 import logging
-import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from pawtag.app.runner import SourceRunner, run_in_background
+from pawtag.app.startup import log_sources, log_startup
 from pawtag.app.wiring import build_folder_runner, resolve_folder
 from pawtag.config import Settings
 from pawtag.config.labels_file import load_labels
@@ -22,14 +22,14 @@ from pawtag.server import RunningServer, ServerState, serve_http
 
 log = logging.getLogger(__name__)
 
-SPARE_THREADS = 8
+DAEMON_SPARE_THREADS = 8
 MAX_RETAG_URIS = 100_000
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
-    """The daemon: serve, watch and tag until `stop` is set, then finish what is in hand.
+    """Serve, watch and tag until `stop` is set, then finish what is in flight.
 
-    Raises PawtagError where it cannot start.
+    Raises PawtagError if the daemon cannot start.
     """
     labels = load_labels(settings.labels.file)
     root = resolve_folder(settings)
@@ -41,10 +41,10 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         loaded = await manager.load_initial()
         if loaded is None:
             return
-        _log_startup(loaded, server.address, asks_hub=manager.may_download)
-        _log_sources(settings, root)
-        await stack.enter_async_context(run_in_background(_refuse_new_work(state, stop), "close"))
-        replacement = asyncio.create_task(manager.load_replacement(loaded), name="model-replacement")
+        log_startup(loaded, server.address, may_download=manager.may_download)
+        log_sources(settings, root)
+        await stack.enter_async_context(run_in_background(_refuse_after(stop, state), "refuse"))
+        replacement = asyncio.create_task(manager.load_replacement(loaded), name="load-replacement")
         stack.callback(replacement.cancel)
         daemon = _Daemon(settings, root, state, server, stop)
         loaded = await daemon.run_model(loaded, replacement)
@@ -54,7 +54,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Daemon:
-    """What stays when the model changes."""
+    """What stays when the model is replaced."""
 
     settings: Settings
     root: Path | None
@@ -62,15 +62,15 @@ class _Daemon:
     server: RunningServer
     stop: asyncio.Event
     retag_uris: set[str] = field(default_factory=set)
-    """What the fallback tagged in buckets."""
+    """The re-tag list: photos in buckets that the fallback tagged."""
 
     async def run_model(
         self, loaded: LoadedModel, replacement: asyncio.Task[LoadedModel | None] | None
     ) -> LoadedModel | None:
-        """Tag by one model until it is time to stop, or until its heir is there, which is returned.
+        """Tag with one model until `stop` is set, or until its replacement is loaded; returns the replacement.
 
-        Nothing is lost between the two: the old model answers what it has in hand, the new one what comes from
-        then on, and its first scan finds every photo that is owed a record.
+        The old model answers what is in flight. Later requests wait for the new one, whose first scan finds every
+        photo that needs a record.
         """
         async with loaded.tagger.run():
             runners = self._build_runners(loaded.tagger)
@@ -82,12 +82,12 @@ class _Daemon:
             )
             log.info("ready")
             ended = asyncio.Event()
-            async with run_in_background(_set_after(ended, self.stop), "end-of-term"):
+            async with run_in_background(_set_after(self.stop, ended), "end-model"):
                 if replacement is not None:
                     replacement.add_done_callback(partial(_end_if_replaced, ended))
                 await _run_all(runners, ended)
             if replacement is None or self.stop.is_set():
-                await self.server.drain()  # before the tagger closes: requests in hand are answered
+                await self.server.drain()  # before the tagger closes: requests in flight get their answer
                 return None
             following = replacement.result()
             self.state.tagger = following.tagger if following else None
@@ -102,18 +102,13 @@ class _Daemon:
         return runners
 
     def _build_s3_runners(self, tagger: Tagger) -> list[SourceRunner]:
-        from pawtag.app.s3_wiring import (  # boto3 takes its time
-            build_push_runners,
-            build_queue_runners,
-            build_retag_runners,
-        )
+        from pawtag.app.s3_wiring import S3Wiring  # boto3 takes half a second
 
-        queues, pushes = build_queue_runners(self.settings, tagger), build_push_runners(self.settings, tagger)
-        runners: list[SourceRunner] = [*queues, *pushes, *build_retag_runners(self.settings, tagger, self.retag_uris)]
-        threads = _AbandonedThreads(
-            len(runners) * self.settings.s3.concurrency + SPARE_THREADS, thread_name_prefix="photo"
-        )
-        asyncio.get_running_loop().set_default_executor(threads)
+        wiring = S3Wiring(self.settings)
+        queues, pushes = wiring.build_queue_runners(tagger), wiring.build_push_runners(tagger)
+        runners: list[SourceRunner] = [*queues, *pushes, *wiring.build_retag_runners(tagger, self.retag_uris)]
+        threads = len(runners) * self.settings.s3.concurrency + DAEMON_SPARE_THREADS
+        asyncio.get_running_loop().set_default_executor(_AbandonedThreads(threads, thread_name_prefix="photo"))
         for runner in runners:
             self.state.metrics.watch_pending(runner.worker.state.name, partial(getattr, runner, "pending"))
             if tagger.identity.model.fallback:
@@ -122,26 +117,26 @@ class _Daemon:
         return runners
 
     def _remember_for_retag(self, ref: PhotoRef, _: TagRecord) -> None:
-        """Messages are gone once they are dealt with: what is to be tagged again must be remembered here."""
+        """Finished messages are deleted: only this list knows what to tag again."""
         if len(self.retag_uris) < MAX_RETAG_URIS:
             self.retag_uris.add(ref.uri)
             if len(self.retag_uris) == MAX_RETAG_URIS:
-                log.warning("What the fallback tags from now on in buckets stays so until 'pawtag s3 scan'.")
+                log.warning("The re-tag list is full: run 'pawtag s3 scan' when the wanted model serves.")
 
 
 class _AbandonedThreads(ThreadPoolExecutor):
-    """Threads that nobody waits for at the end: a store that does not answer would hold the daemon for minutes."""
+    """Threads that the shutdown does not wait for: a store that does not answer would delay it for minutes."""
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002, FBT002
         super().shutdown(wait=False, cancel_futures=cancel_futures)
 
 
 async def _run_all(runners: list[SourceRunner], ended: asyncio.Event) -> None:
-    """All of them until `ended`. An error that ends one ends all, and is raised as it is."""
+    """Run all of them until `ended` is set. An error in one ends all, and is raised unchanged."""
     try:
         async with asyncio.TaskGroup() as tasks:
             for number, runner in enumerate(runners):
-                tasks.create_task(runner.run(ended), name=f"work {number}")
+                tasks.create_task(runner.run(ended), name=f"runner {number}")
     except ExceptionGroup as group:
         raise group.exceptions[0] from group
 
@@ -151,54 +146,13 @@ def _end_if_replaced(ended: asyncio.Event, replacement: asyncio.Task[LoadedModel
         ended.set()
 
 
-async def _set_after(ended: asyncio.Event, stop: asyncio.Event) -> None:
-    await stop.wait()
-    ended.set()
+async def _set_after(first: asyncio.Event, second: asyncio.Event) -> None:
+    await first.wait()
+    second.set()
 
 
-async def _refuse_new_work(state: ServerState, stop: asyncio.Event) -> None:
-    """Once stopping, new photos are refused; those in hand are answered."""
+async def _refuse_after(stop: asyncio.Event, state: ServerState) -> None:
+    """Refuse new photos once `stop` is set. Those in flight get their answer."""
     await stop.wait()
     log.info("stopping")
-    state.tagger, state.unready_reason = None, "it is stopping"
-
-
-def _warn_if_unwritable(settings: Settings, root: Path) -> None:
-    """Say what mends a folder that cannot be written: Docker makes a missing one as root."""
-    place = settings.sidecar.dir or root
-    if place.is_dir() and not os.access(place, os.W_OK):
-        owner, us, group = place.stat().st_uid, os.getuid(), os.getgid()
-        log.warning(
-            "%s belongs to user %d, and pawtag runs as user %d: no sidecar can be written there. "
-            "'chown %d:%d' of it mends that (on the host, where this is a container), or set sidecar.dir.",
-            place,
-            owner,
-            us,
-            us,
-            group,
-        )
-
-
-def _log_sources(settings: Settings, root: Path | None) -> None:
-    for url in settings.s3.queue_urls:
-        log.info("receiving from %s", url)
-    if settings.s3.bucket and (settings.s3.rescan_s or not settings.s3.queue_urls):
-        log.info("sweeping the bucket %s, events at POST /notifications/s3", settings.s3.bucket)
-        if settings.server.api_key is None:
-            log.warning("Without server.api_key no events are taken: only the sweeps find new photos.")
-    if root is not None:
-        log.info("watching %s", root)
-        _warn_if_unwritable(settings, root)
-
-
-def _log_startup(loaded: LoadedModel, address: str, *, asks_hub: bool) -> None:
-    name = loaded.checkpoint.name
-    if name.fallback:
-        ahead = (
-            "until it has been downloaded" if asks_hub else "(model.download or HF_HUB_OFFLINE forbids to download it)"
-        )
-        log.warning("The model %s is not on this machine; the embedded model serves %s.", name.wanted, ahead)
-    log.info(
-        "model %s (%s), %s", name.id, loaded.engine.description, "calibrated" if loaded.calibrated else "not calibrated"
-    )
-    log.info("answering on %s (POST /tag)", address)
+    state.tagger, state.unready_reason = None, "the daemon is stopping"

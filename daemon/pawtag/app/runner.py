@@ -1,4 +1,4 @@
-"""What runs a source: the source, its pipeline, and what belongs to both."""
+"""Source runners: each runs one source with its worker."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -13,46 +13,44 @@ from pawtag.pipeline.worker import Worker
 
 
 class SourceRunner(Protocol):
-    """One source and its pipeline."""
+    """One source and its worker."""
 
     @property
     def worker(self) -> Worker:
-        """What brings its photos up to date."""
+        """What tags the photos of the source."""
 
     @property
     def pending(self) -> int:
-        """How many photos are known to wait."""
+        """How many photos are known to be pending."""
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Run until `stop` is set, then finish what is in hand."""
+        """Run until `stop` is set, then finish what is in flight."""
 
 
 @dataclass(frozen=True, slots=True)
 class FolderRunner:
-    """A folder's source and the pipeline that works it off."""
+    """The photos of a folder. `needs_record` decides for one photo, from any thread."""
 
     source: FolderSource
     worker: Worker
-    needs: Callable[[PhotoRef], bool]
+    needs_record: Callable[[PhotoRef], bool]
 
     @property
     def pending(self) -> int:
-        """How many photos are known to wait."""
+        """How many photos are known to be pending."""
         return self.source.pending
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Watch, scan and tag."""
-        async with (
-            self.source.watch(),
-            run_in_background(report_backlog(lambda: self.pending, self.worker.counts), "progress"),
-        ):
+        """Watch, scan and tag until `stop` is set."""
+        progress = report_backlog(lambda: self.pending, self.worker.counts)
+        async with self.source.watch(), run_in_background(progress, "progress"):
             await self.worker.run(stop)
 
 
 @asynccontextmanager
-async def run_in_background(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
-    """Run a coroutine beside the context, and cancel it at the end."""
-    task = asyncio.create_task(work, name=name)
+async def run_in_background(coroutine: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
+    """Run a coroutine while the context lasts, then cancel it."""
+    task = asyncio.create_task(coroutine, name=name)
     try:
         yield
     finally:

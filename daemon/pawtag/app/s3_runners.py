@@ -1,8 +1,9 @@
-"""What runs S3's sources: queues, pushed events, photos to tag again, and a bucket's listing."""
+"""Runners of S3's sources: queues, pushed events, photos to tag again, and a bucket's listing."""
 
 import asyncio
 from dataclasses import dataclass
 
+from pawtag.app.runner import run_in_background
 from pawtag.pipeline.worker import Worker
 from pawtag.s3.listing_feed import ListingFeed, UriFeed
 from pawtag.s3.object_source import ObjectSource
@@ -13,67 +14,62 @@ from pawtag.s3.resync import Resync
 
 @dataclass(frozen=True, slots=True)
 class QueueRunner:
-    """A queue's source and the pipeline that works it off."""
+    """The photos that a queue's messages name."""
 
     source: QueueSource
     worker: Worker
 
     @property
     def pending(self) -> int:
-        """About how many messages the queue holds."""
+        """The approximate number of messages in the queue."""
         return self.source.pending
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Receive and tag."""
+        """Receive and tag until `stop` is set."""
         async with self.source.open():
             await self.worker.run(stop)
 
 
 @dataclass(frozen=True, slots=True)
 class PushRunner:
-    """The events that a store pushes, and what sweeps find, with the pipeline that works them off."""
+    """The photos that a store's pushed events and the resync name."""
 
     source: ObjectSource
     worker: Worker
     inbox: PushInbox
-    sweep: Resync
+    resync: Resync
 
     @property
     def pending(self) -> int:
-        """How many photos are known to wait."""
+        """How many photos are pending."""
         return len(self.inbox)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Take in and tag."""
-        async with self.inbox.open():
-            sweeping = asyncio.create_task(self.sweep.run(self.source.report_fault), name="sweep")
-            try:
-                await self.worker.run(stop)
-            finally:
-                sweeping.cancel()
-                await asyncio.gather(sweeping, return_exceptions=True)
+        """Accept, resync and tag until `stop` is set."""
+        async with self.inbox.open(), run_in_background(self.resync.run(self.source.report_fault), "resync"):
+            await self.worker.run(stop)
 
 
 @dataclass(frozen=True, slots=True)
 class RetagRunner:
-    """Photos that are to be looked at once more, and the pipeline that does."""
+    """The photos of the re-tag list."""
 
     worker: Worker
     feed: UriFeed
 
     @property
     def pending(self) -> int:
-        """How many wait for their turn."""
+        """How many photos are pending."""
         return len(self.feed)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Tag them."""
+        """Tag them, or stop when `stop` is set."""
         await self.worker.run(stop)
 
 
 @dataclass(frozen=True, slots=True)
 class ListingRunner:
-    """A bucket's listing and the pipeline that brings it up to date."""
+    """The photos of a bucket's listing. `pawtag s3 scan` drives it."""
 
     source: ObjectSource
     worker: Worker

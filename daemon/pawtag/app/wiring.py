@@ -1,4 +1,4 @@
-"""What a daemon works off: the folder's photos; S3's are in `buckets`."""
+"""Wiring of the folder: from the settings to its source, sidecars, worker and runner."""
 
 from dataclasses import replace
 from functools import partial
@@ -9,18 +9,19 @@ from pawtag.clock import utc_timestamp
 from pawtag.config import Settings
 from pawtag.domain.errors import ConfigError, PawtagError
 from pawtag.domain.freshness import FreshnessPolicy
-from pawtag.domain.records import PhotoRef
+from pawtag.domain.records import PhotoRef, describe_bytes
 from pawtag.folder.sidecars import Sidecars
 from pawtag.folder.source import FolderSource
+from pawtag.folder.tuning import FolderTuning
 from pawtag.folder.walk import read_photo
-from pawtag.inference.tagger import Tagger, describe_bytes
+from pawtag.inference.tagger import Tagger
 from pawtag.pipeline.worker import Worker
 
 DEFAULT_FOLDER = Path("photos")
 
 
 def resolve_folder(settings: Settings) -> Path | None:
-    """The folder to watch; ./photos, made if absent, where no source is set. Raises ConfigError."""
+    """The folder to watch: ./photos, created if absent, when no source is set. Raises ConfigError."""
     if settings.folder.path is None and (settings.s3.queue_urls or settings.s3.bucket):
         return None
     folder = settings.folder.path or DEFAULT_FOLDER
@@ -28,27 +29,35 @@ def resolve_folder(settings: Settings) -> Path | None:
         try:
             folder.mkdir(exist_ok=True)
         except OSError as error:
-            raise ConfigError(
-                f"The folder {folder.absolute()} cannot be made ({error.strerror}); set folder.path."
-            ) from error
+            reason = f"The folder {folder.absolute()} cannot be created ({error.strerror})"
+            raise ConfigError(f"{reason}; set folder.path.") from error
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is no folder; set folder.path.")
     return folder.resolve()  # watchdog does not follow a link to the folder itself
 
 
-def build_folder_runner(settings: Settings, root: Path, tagger: Tagger, *, verify: bool = False) -> FolderRunner:
-    """The folder's part of the daemon, not yet running. With `verify` photos are compared by their content."""
+def build_folder_runner(
+    settings: Settings, root: Path, tagger: Tagger, *, verify: bool = False, tuning: FolderTuning | None = None
+) -> FolderRunner:
+    """The runner of a folder. With `verify` photos are compared by their content, not by size and mtime."""
     sidecars, policy = build_sidecars(settings, root), FreshnessPolicy(tagger.identity, utc_timestamp())
-    needs = partial(_needs_record, policy, sidecars, verify_up_to=settings.limits.max_file_bytes if verify else None)
+    verify_up_to = settings.limits.max_file_bytes if verify else None
+    needs_record = partial(_needs_record, policy, sidecars, verify_up_to=verify_up_to)
+    source = FolderSource(
+        root,
+        settings.folder,
+        needs_record,
+        max_bytes=settings.limits.max_file_bytes,
+        on_skipped=tagger.metrics.count_skipped,
+        tuning=tuning,
+    )
     policy = replace(policy, trusts_mtime=not verify)
-    skipped = tagger.metrics.count_skipped
-    source = FolderSource(root, settings.folder, needs, max_bytes=settings.limits.max_file_bytes, skipped=skipped)
     worker = Worker(source, sidecars, tagger, policy=policy, concurrency=settings.folder.concurrency)
-    return FolderRunner(source, worker, needs)
+    return FolderRunner(source, worker, needs_record)
 
 
 def build_sidecars(settings: Settings, root: Path) -> Sidecars:
-    """The sidecars of a folder, or of a part of the folder that is watched: also then in its mirror tree's place."""
+    """The sidecars of `root`. Below the watched folder they stay at its place in the mirror tree."""
     mirror, watched = settings.sidecar.dir, settings.folder.path
     if mirror and watched and root.is_relative_to(watched.resolve()):
         mirror /= root.relative_to(watched.resolve())
@@ -56,7 +65,7 @@ def build_sidecars(settings: Settings, root: Path) -> Sidecars:
 
 
 def _needs_record(policy: FreshnessPolicy, sidecars: Sidecars, ref: PhotoRef, *, verify_up_to: int | None) -> bool:
-    """Whether a photo is owed a record; with `verify_up_to`, files of up to so many bytes are read and compared."""
+    """Whether a photo needs a record. With `verify_up_to`, files of up to so many bytes are read and compared."""
     try:
         stamp = sidecars.read_stamp(ref)
         if stamp is None or not policy.is_current(stamp, ref):
@@ -65,4 +74,4 @@ def _needs_record(policy: FreshnessPolicy, sidecars: Sidecars, ref: PhotoRef, *,
             return False
         return describe_bytes(read_photo(ref.uri, verify_up_to).data).sha256 != stamp.sha256
     except PawtagError:
-        return True  # the pipeline meets the same fault, and retries and names it
+        return True  # the worker meets the same fault, names it and retries

@@ -1,4 +1,4 @@
-"""The commands, a file each: `add_arguments` describes its arguments, `execute` does it and gives the exit code."""
+"""The commands, a module each: `add_arguments` describes its arguments, `execute` runs it and returns the exit code."""
 
 import argparse
 from pathlib import Path

@@ -8,7 +8,7 @@ from pawtag.config import Settings
 from pawtag.config.labels_file import load_labels
 from pawtag.domain.records import TagRecord
 
-ACTIONS = {
+CONFIG_ACTIONS = {
     "show": "print the settings in force, as TOML",
     "check": "say whether the settings and the labels are right",
     "schema": "print the JSON Schema of the settings, or with --record of a record",
@@ -17,8 +17,8 @@ ACTIONS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `config`."""
-    actions = "; ".join(f"{name}: {what}" for name, what in ACTIONS.items())
-    parser.add_argument("action", choices=ACTIONS, help=actions)
+    actions = "; ".join(f"{name}: {what}" for name, what in CONFIG_ACTIONS.items())
+    parser.add_argument("action", choices=CONFIG_ACTIONS, help=actions)
     parser.add_argument("--record", action="store_true", help="schema: that of a record, as in a sidecar")
 
 

@@ -19,19 +19,19 @@ from pawtag.inference.hub.api import is_offline
 from pawtag.inference.hub.pull import Pull
 from pawtag.inference.model_loader import LoadedModel, load_model
 
-ACTIONS = {
+MODEL_ACTIONS = {
     "show": "load the model and print what it is",
     "pull": "download the model into the hub client's cache",
     "check": "load the model and run its self test",
     "evaluate": "compare the model with labelled photos",
 }
-MAX_ATTEMPTS = 5
+MAX_PULL_ATTEMPTS = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `model`."""
-    actions = "; ".join(f"{name}: {what}" for name, what in ACTIONS.items())
-    parser.add_argument("action", choices=ACTIONS, help=actions)
+    actions = "; ".join(f"{name}: {what}" for name, what in MODEL_ACTIONS.items())
+    parser.add_argument("action", choices=MODEL_ACTIONS, help=actions)
     parser.add_argument("--json", action="store_true", help="show: print JSON")
     parser.add_argument(
         "--labelled",
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--show-errors", action="store_true", help="evaluate: name each photo with a wrong tag")
     parser.add_argument(
-        "--write", action="store_true", help="evaluate: write the proposed threshold and temperature to the settings"
+        "--write", action="store_true", help="evaluate: write the calibrated threshold and temperature to the settings"
     )
 
 
@@ -75,7 +75,7 @@ def _pull(settings: Settings) -> int:
     if local is None:
         if not model.download or is_offline():
             raise PawtagError(f"{model.id} is not on this machine, and model.download forbids to download it.")
-        pull = Pull(model.id, wanted_revision(model), max_attempts=MAX_ATTEMPTS)
+        pull = Pull(model.id, wanted_revision(model), max_attempts=MAX_PULL_ATTEMPTS)
         with tqdm(unit="B", unit_scale=True, disable=None, desc=model.id, dynamic_ncols=True) as bar:
             pull.on_bytes = lambda count: _advance(bar, pull, count)
             pull.run()
@@ -115,10 +115,10 @@ def _evaluate(arguments: argparse.Namespace, settings: Settings, loaded: LoadedM
     _print_summary(f"{len(photos)} photos, {loaded.checkpoint.name.id}", photos, loaded, current)
     if arguments.show_errors:
         _print_errors(evaluation.predict(photos, vocabulary, loaded.engine, current))
-    proposed = evaluation.calibrate(photos, vocabulary, loaded.engine, current)
-    _print_summary("\nproposed from these photos:", photos, loaded, proposed)
+    calibrated = evaluation.calibrate(photos, vocabulary, loaded.engine, current)
+    _print_summary("\ncalibrated on these photos:", photos, loaded, calibrated)
     if arguments.write:
-        _write(arguments, loaded, proposed)
+        _write(arguments, loaded, calibrated)
 
 
 def _embed_photos(labelled: Path, settings: Settings, loaded: LoadedModel) -> list[evaluation.EmbeddedPhoto]:
@@ -147,10 +147,10 @@ def _print_errors(predictions: list[evaluation.Prediction]) -> None:
             print(f"  {prediction.expected.file}: {prediction.expected.species}, got {got}")
 
 
-def _write(arguments: argparse.Namespace, loaded: LoadedModel, proposed: Thresholds) -> None:
+def _write(arguments: argparse.Namespace, loaded: LoadedModel, calibrated: Thresholds) -> None:
     if loaded.checkpoint.name.fallback:
         raise ConfigError("These are the fallback's numbers, not the wanted model's: run 'pawtag model pull' first.")
-    values = {"threshold": proposed.tag, "temperature": proposed.temperature}
+    values = {"threshold": calibrated.tag, "temperature": calibrated.temperature}
     print(f"written to {config.write_model_settings(getattr(arguments, 'config', None), values)}")
 
 

@@ -1,4 +1,4 @@
-"""pawtag tag: tags files now and prints what was found."""
+"""pawtag tag: tags files now and prints their tags."""
 
 import argparse
 import asyncio
@@ -11,10 +11,10 @@ from pawtag import log
 from pawtag.config import Settings
 from pawtag.config.labels_file import load_labels
 from pawtag.domain.errors import GoneError, PermanentError, TemporaryError
-from pawtag.domain.records import PhotoInfo, SourceInfo, TagRecord
+from pawtag.domain.records import PhotoInfo, SourceInfo, TagRecord, describe_bytes
 from pawtag.folder.walk import read_photo
-from pawtag.inference import model_loader
-from pawtag.inference.tagger import Tagger, describe_bytes
+from pawtag.inference.model_loader import load_model
+from pawtag.inference.tagger import Tagger
 from pawtag.pipeline.recording import build_failed_record, build_record, summarise
 
 STDIN = "-"
@@ -27,9 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Tag and print each file in the order given; 1 when one of them failed."""
+    """Tag and print each file in the order given; exit code 1 if one of them fails."""
     log.configure_logging(settings.log)
-    loaded = model_loader.load_model(settings, load_labels(settings.labels.file))
+    loaded = load_model(settings, load_labels(settings.labels.file))
     return asyncio.run(_tag_all(arguments.files, settings, loaded.tagger, as_json=arguments.json))
 
 

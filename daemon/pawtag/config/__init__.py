@@ -1,4 +1,4 @@
-"""The settings. The only room that reads the environment."""
+"""The settings. The only package that reads the environment."""
 
 from pawtag.config.loading import load_settings
 from pawtag.config.tree import (

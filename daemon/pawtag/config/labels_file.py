@@ -13,7 +13,7 @@ PACKAGED = Path(__file__).parent.parent / "defaults" / "labels.toml"
 
 
 def load_labels(path: Path | None) -> Labels:
-    """Read labels.toml and the word files beside it (the packaged default without a path).
+    """Read labels.toml and the word files next to it (the packaged default without a path).
 
     Raises ConfigError that names the file and the place in it.
     """

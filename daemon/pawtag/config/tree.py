@@ -49,7 +49,7 @@ class ModelSettings(Section):
 
 
 class LabelSettings(Section):
-    """What it looks for."""
+    """The labels, and which scores make a tag."""
 
     file: Path | None = None
     """A labels.toml of your own."""
@@ -108,11 +108,11 @@ class S3Settings(Section):
     """A bucket, by the queue that its notifications go to. Credentials come from boto3's own chain."""
 
     queue_url: str | tuple[str, ...] | None = None
-    """The SQS queue, or several, that tell of uploads."""
+    """The SQS queue, or several, with notifications of uploads."""
     bucket: str | None = None
-    """The only bucket that events may name; without a queue_url it is swept, and takes pushed events."""
+    """The only bucket that events may name. Without queue_url it is listed periodically, and accepts pushed events."""
     prefix: str = ""
-    """Only keys that begin so."""
+    """Only keys with this prefix."""
     endpoint_url: str | None = None
     """Another store than AWS."""
     region: str | None = None
@@ -120,25 +120,25 @@ class S3Settings(Section):
     addressing: Literal["auto", "path", "virtual"] = "auto"
     """Where the bucket's name stands in a request."""
     output: Literal["tags", "sidecar", "both"] = "tags"
-    """Where records go: tags on the object, a JSON object beside it, or both."""
+    """Where records go: tags on the object, a sidecar object, or both."""
     tags: tuple[str, ...] | None = None
     """Which tags: names of groups, and "score"; by default all."""
     sidecar_bucket: str | None = None
-    """Another bucket for the JSON objects."""
+    """Another bucket for the sidecar objects."""
     sidecar_prefix: str = ""
-    """What their keys begin with, before the photo's own key."""
+    """The prefix of their keys, before the photo's own key."""
     patterns: tuple[str, ...] = PATTERNS
     """Which names are photos, whatever their case; those without a suffix are too."""
     concurrency: Count = 16
-    """Photos of the bucket that are worked on at once."""
+    """Photos of the bucket that are in flight at once."""
     visibility_timeout_s: Annotated[int, Field(ge=10, le=43_200)] = 60
-    """How long a message stays hidden from others; it is extended while its photo is in hand."""
+    """SQS's visibility timeout; it is extended while the photos of a message are in flight."""
     rescan_s: Annotated[float, Field(ge=10, allow_inf_nan=False)] | None = None
-    """How often the bucket is listed for what changed since; by default 300 without a queue, never with one."""
+    """The pause between two resyncs of the bucket; by default 300 without a queue, none with one."""
 
     @property
     def is_set(self) -> bool:
-        """Whether anything of S3 is to be worked off."""
+        """Whether S3 is a source."""
         return bool(self.queue_urls or self.bucket)
 
     @property
@@ -158,7 +158,7 @@ class StateSettings(Section):
     """What is kept between runs."""
 
     dir: Path = platformdirs.user_state_path("pawtag")
-    """What was pushed and is not done, how far scans are, dead letters. For each daemon its own."""
+    """Pushed events that are pending, resume points, dead letters. Each daemon needs its own."""
 
 
 class ServerSettings(Section):
@@ -181,10 +181,10 @@ class ServerSettings(Section):
 
 
 class LimitSettings(Section):
-    """What a photo and the daemon may take."""
+    """Limits for photos and for the daemon."""
 
     max_pixels: Count = 50_000_000
-    """The largest picture; a baseline JPEG counts as it is decoded, reduced."""
+    """The largest picture, in pixels; a baseline JPEG counts with its reduced size, as it is decoded."""
     max_file_bytes: Count = 200 * MIB
     """The largest file."""
     threads: Count = min(4, os.cpu_count() or 1)
@@ -192,20 +192,20 @@ class LimitSettings(Section):
     batch_size: Count = 8
     """Photos that the model takes at once."""
     batch_wait_s: Seconds = 0.005
-    """How long a photo waits for company."""
+    """How long a photo waits for others, to be computed with them."""
 
 
 class LogSettings(Section):
-    """What the daemon says, on stderr."""
+    """The log, on stderr."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """From which level on."""
+    """The lowest level that is logged."""
     format: Literal["auto", "plain", "json"] = "auto"
-    """Lines for people or for programs; auto: plain on a terminal."""
+    """Lines for people or for programs; auto: plain text on a terminal, JSON elsewhere."""
 
 
 class Settings(BaseSettings):
-    """All settings; made by `load`."""
+    """All settings; made by `load_settings`."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,

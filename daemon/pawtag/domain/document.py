@@ -1,4 +1,4 @@
-"""A record as a document of its own, beside a file or an object: told from other programs', merged, encoded. Pure."""
+"""The JSON document of a record: parsing, merging, encoding. Pure."""
 
 import hashlib
 import json
@@ -44,7 +44,7 @@ def parse_document(content: bytes) -> StoredDocument:
     try:
         document = json.loads(content)
     except (ValueError, RecursionError):
-        return StoredDocument(is_ours=_began_as_ours(content))
+        return StoredDocument(is_ours=_starts_like_a_record(content))
     ours = isinstance(document, dict) and str(document.get("schema", "")).startswith(SCHEMA_NAME + "/")
     return StoredDocument(ours, document if ours else None)
 
@@ -54,12 +54,12 @@ def merge_record(record: TagRecord, old: dict[str, Any] | None) -> dict[str, Any
     old = old or {}
     document = apply_corrections(record, old.get("corrected")).to_document()
     if document["corrected"] is None and old.get("corrected") is not None:
-        document["corrected"] = old["corrected"]  # a slip of the pen is the user's, to be mended and not lost
+        document["corrected"] = old["corrected"]  # the user can correct an invalid one
     return document | {key: value for key, value in old.items() if key not in document}
 
 
 def encode_document(document: dict[str, Any]) -> bytes:
-    """UTF-8; a string that is none (half an emoji in another program's key) as escapes."""
+    """UTF-8; lone surrogates in strings of other programs become escapes."""
     try:
         return (json.dumps(document, ensure_ascii=False, indent=1) + "\n").encode()
     except UnicodeEncodeError:
@@ -73,20 +73,20 @@ def parse_stamp(document: dict[str, Any]) -> Stamp | None:
     except ValidationError:
         return None
     if apply_corrections(record, record.corrected) != record:
-        return None  # the tags are to follow
+        return None  # so that the tags follow the correction
     return Stamp.from_record(record)
 
 
-def truncate_name(name: str, suffix: str, longest_bytes: int = MAX_NAME_BYTES) -> str:
+def truncate_name(name: str, suffix: str, max_bytes: int = MAX_NAME_BYTES) -> str:
     """`name` with `suffix`; where that is too long, cut, with `~` and 12 hex digits of its digest."""
     whole = os.fsencode(name)
-    if len(whole) + len(suffix) <= longest_bytes:
+    if len(whole) + len(suffix) <= max_bytes:
         return name + suffix
     mark = f"~{hashlib.sha256(whole).hexdigest()[:12]}{suffix}"
-    cut = whole[: longest_bytes - len(mark)]
+    cut = whole[: max_bytes - len(mark)]
     return cut.decode("utf-8", "ignore") + mark
 
 
-def _began_as_ours(content: bytes) -> bool:
-    """A record that was cut short or damaged still begins as pawtag writes it."""
+def _starts_like_a_record(content: bytes) -> bool:
+    """Whether it begins as pawtag writes it: then it is a record that was truncated or damaged."""
     return b"".join(content[:100].split()).startswith(b'{"schema":"' + SCHEMA_NAME.encode())

@@ -40,6 +40,10 @@ class TemporaryError(PawtagError):
         self.delay_s = delay_s
 
 
+class MisconfigurationError(TemporaryError):
+    """A fault that lasts until a person fixes it: permissions, credentials, names, a clock."""
+
+
 class UnreachableError(TemporaryError):
     """The model hub cannot be reached, or something else answers in its place."""
 

@@ -7,7 +7,7 @@ from pawtag.domain.records import PhotoRef, Stamp, TaggerIdentity
 
 @dataclass(frozen=True, slots=True)
 class FreshnessPolicy:
-    """Decides for one daemon. `identity`: what it writes; `started_at`: since when it runs, as records tell the time."""
+    """Decides for one daemon. `identity`: what it writes; `started_at`: since when it runs, as records write the time."""
 
     identity: TaggerIdentity
     started_at: str

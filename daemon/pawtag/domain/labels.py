@@ -21,7 +21,7 @@ PromptSet = tuple[str, str | None]
 
 
 class Group(BaseModel):
-    """One question to the model: its labels, each with its words, compete for a share of 1."""
+    """One question to the model: its labels, each with its words, whose scores add up to 1."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     labels: Annotated[dict[str, Words], Field(min_length=1)]
@@ -97,7 +97,7 @@ def digest_json(document: Any) -> str:
 def rank_labels(scores: Scores, tags: tuple[Tag, ...], min_score: float) -> list[dict[str, Any]]:
     """The HTTP view: every label but `none` at or above `min_score`, best first, groups mixed."""
     tagged = {(tag.group, tag.label): tag.score for tag in tags}
-    found = {(group, label): score for group, shares in scores.items() for label, score in shares.items()} | tagged
+    found = {(group, label): score for group, of_group in scores.items() for label, score in of_group.items()} | tagged
     rows = [
         {"label": label, "score": score, "group": group, "tagged": (group, label) in tagged}
         for (group, label), score in found.items()

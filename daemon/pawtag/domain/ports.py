@@ -12,7 +12,7 @@ MB = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class SourceState:
-    """How a source is: `degraded` and `lost` come with a reason that says what to do."""
+    """How a source is: `degraded` and `unavailable` come with a reason that says what to do."""
 
     name: str
     state: Literal["running", "degraded", "unavailable"]
@@ -66,7 +66,7 @@ class Sink(Protocol):
     def read_stamp(self, ref: PhotoRef) -> Stamp | None:
         """What is written for the photo, whatever version of it; None where nothing of ours is.
 
-        Raises TemporaryError where that cannot be told.
+        Raises TemporaryError where it cannot know.
         """
 
     def write(self, ref: PhotoRef, record: TagRecord) -> None:
@@ -89,7 +89,7 @@ class Engine(Protocol):
 
     @property
     def spec(self) -> PixelSpec:
-        """The input that `embed` wants."""
+        """The input of `embed`."""
 
     @property
     def scale(self) -> float:

@@ -1,5 +1,6 @@
-"""The frozen values that travel between the stages, and the one document that each photo gets."""
+"""The frozen values that travel between the stages, and the record that each photo gets."""
 
+import hashlib
 import math
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -22,13 +23,13 @@ Corrections = dict[str, list[str]]
 
 @dataclass(frozen=True, slots=True)
 class PhotoRef:
-    """One version of one photo: where it is, and what tells this version from others."""
+    """One version of one photo: its URI, and what identifies the version."""
 
     uri: str
     size_bytes: int
     mtime_ns: int
     etag: str | None = None
-    """Of an object: the content's; None where only the object itself can tell."""
+    """The ETag of an object; None if it is not known yet."""
     version_id: str | None = None
 
 
@@ -48,7 +49,7 @@ class Payload:
     ref: PhotoRef
     data: bytes
     is_fresh: bool = False
-    """Whether it changed so lately that it may not be finished."""
+    """Whether it changed so recently that it may not be finished."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Patches:
-    """A picture's own shape kept, in at most `most` squares of `side` pixels (SigLIP 2 NaFlex)."""
+    """The picture keeps its shape, in at most `max_count` squares of `side_px` pixels (SigLIP 2 NaFlex)."""
 
     side_px: int
     max_count: int
@@ -71,7 +72,7 @@ class Patches:
 
 @dataclass(frozen=True, slots=True)
 class PixelSpec:
-    """How a model wants its input.
+    """The input of a model.
 
     `resize`: shorter side in pixels, (height, width) that the picture is squashed to, or patches; `crop`:
     (height, width) of the middle that is kept, None for all; `resample`: Pillow's number of the
@@ -99,7 +100,7 @@ class FrozenModel(BaseModel):
 
 
 class Tag(FrozenModel):
-    """A label that the photo got. `score` is its share within its group, 0 to 1."""
+    """A label that the photo got. `score`: within its group, 0 to 1."""
 
     label: str
     group: str
@@ -107,7 +108,7 @@ class Tag(FrozenModel):
 
 
 class PhotoInfo(FrozenModel):
-    """What is known about the photo itself; what a failed one does not tell is null."""
+    """What is known about the photo itself. Unknown values are null."""
 
     name: str | None
     bytes: int | None = None
@@ -118,7 +119,7 @@ class PhotoInfo(FrozenModel):
 
 
 class ModelInfo(FrozenModel):
-    """The model that was used; under the fallback `wanted` names the one that was asked for."""
+    """The model that was used; under the fallback `wanted` names the one of the settings."""
 
     id: str
     revision: str | None = None
@@ -146,7 +147,7 @@ class Failure(FrozenModel):
 
 @dataclass(frozen=True, slots=True)
 class Tagging:
-    """What the model said about one photo: `tags`, best first in each group, and every score."""
+    """The model's result for one photo: `tags`, best first in each group, and every score."""
 
     tags: tuple[Tag, ...]
     scores: Scores
@@ -189,7 +190,7 @@ class TagRecord(FrozenModel):
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What is already written for a photo: enough to tell whether it is current."""
+    """What is already written for a photo: enough to decide whether it is current."""
 
     size_bytes: int | None
     mtime_ns: int | None
@@ -228,3 +229,8 @@ class Stamp:
         if self.etag is not None:
             return ref.etag in (None, self.etag)
         return (self.size_bytes, self.mtime_ns) == (ref.size_bytes, ref.mtime_ns)
+
+
+def describe_bytes(data: bytes, name: str | None = None) -> PhotoInfo:
+    """Size and digest of any bytes, picture or not. Hashing takes milliseconds: call it from a thread."""
+    return PhotoInfo(name=name, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())

@@ -1,1 +1,1 @@
-"""The folder: a source of photos, and the sidecars beside them."""
+"""The folder: a source of photos, and their sidecars."""

@@ -1,4 +1,4 @@
-"""Photos that a scan found to be owed a record: newest first, bounded."""
+"""The backlog of a scan: photos that need a record, newest first, bounded."""
 
 import heapq
 
@@ -8,7 +8,7 @@ MAX_PHOTOS = 50_000
 
 
 class Backlog:
-    """A heap of photos, newest first. Beyond `most` it keeps the newest and remembers that it is not all."""
+    """A heap of photos, newest first. Beyond `max_photos` it keeps the newest, and `is_cut` says that some are missing."""
 
     def __init__(self, max_photos: int = MAX_PHOTOS) -> None:
         """Start empty."""
@@ -18,16 +18,16 @@ class Backlog:
         self.is_cut = False
 
     def __len__(self) -> int:
-        """How many photos wait."""
+        """How many photos are pending."""
         return len(self._heap)
 
     def add(self, refs: list[PhotoRef]) -> None:
-        """Take in photos; one that waits already is not taken twice."""
+        """Add photos; one that is pending already is not added twice."""
         for ref in refs:
             if ref.uri not in self._members:
                 self._members.add(ref.uri)
                 heapq.heappush(self._heap, (-ref.mtime_ns, ref.uri))
-        if len(self._heap) > self._max_photos + self._max_photos // 10:  # now and then, not for each photo
+        if len(self._heap) > self._max_photos + self._max_photos // 10:  # with some slack: not for each photo
             self._heap = heapq.nsmallest(self._max_photos, self._heap)
             self._members = {uri for _, uri in self._heap}
             self.is_cut = True

@@ -1,4 +1,4 @@
-"""What pawtag wrote for a folder: its sidecars, whose photo is still there or gone, and temporary files left over."""
+"""Removing what pawtag wrote for a folder: sidecars, with or without their photo, and left-over temporary files."""
 
 import os
 import re
@@ -14,12 +14,12 @@ from pawtag.files import is_temporary_name
 from pawtag.folder.sidecars import Sidecars, read_document
 from pawtag.folder.walk import is_folder, is_photo_name
 
-SHORTENED_NAME = re.compile(r"~[0-9a-f]{12}(\.pawtag)?\.json$")  # of a photo whose name left no room
+SHORTENED_NAME = re.compile(r"~[0-9a-f]{12}(\.pawtag)?\.json$")  # of a photo with a long name
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenFile:
-    """A file of ours. `is_orphan`: its photo is gone; `holds_yours`: a correction, or another program's keys."""
+    """A file of pawtag. `is_orphan`: its photo is gone; `has_user_content`: a correction, or another program's keys."""
 
     path: Path
     is_orphan: bool
@@ -27,9 +27,9 @@ class WrittenFile:
 
 
 def find_written_files(sidecars: Sidecars, settings: FolderSettings) -> Iterator[WrittenFile]:
-    """Every file that pawtag wrote for the folder, a stream. Raises OSError where the folder cannot be read."""
+    """Every file that pawtag wrote for the folder, as a stream. Raises OSError if the folder cannot be read."""
     with os.scandir(sidecars.root):
-        pass  # a folder that is not there has no gone photos: it is not there
+        pass  # a missing folder must not make all sidecars orphans
     top = sidecars.base_dir
     folders = [top] if top.is_dir() else []
     while folders:
@@ -37,21 +37,21 @@ def find_written_files(sidecars: Sidecars, settings: FolderSettings) -> Iterator
         with os.scandir(folder) as found:
             entries = list(found)
         folders += [Path(entry.path) for entry in entries if is_folder(entry)]
-        wanted = _sidecar_names(sidecars.photo_folder(folder))
+        names = _sidecar_names(sidecars.photo_folder(folder))
         for entry in entries:
-            if trace := _classify(Path(entry.path), wanted, settings):
-                yield trace
+            if file := _classify(Path(entry.path), names, settings):
+                yield file
 
 
-def remove_file(trace: WrittenFile, sidecars: Sidecars) -> bool:
-    """Remove the file, and folders of the mirror tree that are empty then. False where it is gone or cannot be."""
+def remove_file(file: WrittenFile, sidecars: Sidecars) -> bool:
+    """Remove the file, and mirror folders that are empty then. False if it is gone or cannot be removed."""
     try:
-        trace.path.unlink()
+        file.path.unlink()
     except OSError:
         return False
     if sidecars.base_dir != sidecars.root:
-        with suppress(OSError):  # not empty: no more to do
-            for folder in trace.path.parents:
+        with suppress(OSError):  # not empty
+            for folder in file.path.parents:
                 if folder == sidecars.base_dir:
                     break
                 folder.rmdir()
@@ -59,7 +59,7 @@ def remove_file(trace: WrittenFile, sidecars: Sidecars) -> bool:
 
 
 def _sidecar_names(folder: Path) -> frozenset[str]:
-    """The names that sidecars of the files in a folder have."""
+    """The names of the sidecars that files in a folder may have."""
     try:
         names = [path.name for path in folder.iterdir()]
     except (FileNotFoundError, NotADirectoryError):
@@ -67,7 +67,7 @@ def _sidecar_names(folder: Path) -> frozenset[str]:
     return frozenset(truncate_name(name, suffix) for name in names for suffix in SUFFIXES)
 
 
-def _classify(path: Path, wanted: frozenset[str], settings: FolderSettings) -> WrittenFile | None:
+def _classify(path: Path, names: frozenset[str], settings: FolderSettings) -> WrittenFile | None:
     if path.is_symlink() or not path.is_file():
         return None
     if is_temporary_name(path.name):
@@ -77,8 +77,8 @@ def _classify(path: Path, wanted: frozenset[str], settings: FolderSettings) -> W
     document = found.content or {}
     is_sidecar = _is_for_a_photo(path.name, settings) or SHORTENED_NAME.search(path.name)
     if not is_sidecar and path.name not in _recorded_names(document):
-        return None  # a record that somebody saved under a name of his own
-    return WrittenFile(path, path.name not in wanted, found.has_user_content)
+        return None  # a record that somebody saved under another name
+    return WrittenFile(path, path.name not in names, found.has_user_content)
 
 
 def _is_for_a_photo(name: str, settings: FolderSettings) -> bool:

@@ -1,4 +1,4 @@
-"""Native file events as hints: watchdog's observer, reduced to calls of one function."""
+"""Native file events as hints: watchdog's observer, reduced to two callbacks."""
 
 import logging
 import os
@@ -24,7 +24,7 @@ from watchdog.observers.api import BaseObserver
 
 from pawtag.config import FolderSettings
 
-EVENTS = [
+WATCHED_EVENTS = [
     DirCreatedEvent,
     DirMovedEvent,
     FileClosedEvent,
@@ -33,7 +33,7 @@ EVENTS = [
     FileModifiedEvent,
     FileMovedEvent,
 ]
-# File systems whose other writers send no events to this machine.
+# On these file systems other machines write, and send no events here.
 NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "fuse", "9p", "virtiofs", "afs", "ceph", "glusterfs", "vboxsf", "drvfs")
 OVERFLOW_LOGGER = "watchdog.observers.inotify_c"
 
@@ -44,8 +44,8 @@ Rescan = Callable[[str | None], None]
 class NativeObserver:
     """Watches `root` while its context lasts.
 
-    Calls `hint(path, closed)` for files, `rescan(folder)` for new folders, `rescan(None)` where events were lost.
-    Both are called from threads of watchdog's. Raises OSError where the root cannot be watched.
+    Calls `hint(path, closed)` for files, `rescan(folder)` for new folders, `rescan(None)` after an overflow.
+    Both are called from watchdog's threads. Raises OSError if the root cannot be watched.
     """
 
     def __init__(self, root: Path, settings: FolderSettings, hint: Hint, rescan: Rescan) -> None:
@@ -58,7 +58,9 @@ class NativeObserver:
         """Start watching."""
         logging.getLogger(OVERFLOW_LOGGER).addHandler(self._overflow)
         try:
-            self._observer.schedule(self._handler, str(self._root), recursive=self._recursive, event_filter=EVENTS)
+            self._observer.schedule(
+                self._handler, str(self._root), recursive=self._recursive, event_filter=WATCHED_EVENTS
+            )
             self._observer.start()
         except BaseException:
             self._stop()
@@ -73,7 +75,7 @@ class NativeObserver:
 
     @property
     def is_alive(self) -> bool:
-        """Whether hints still come: watchdog's threads end without a word when something in them fails."""
+        """Whether events still arrive: watchdog's threads end silently when something in them fails."""
         reader = getattr(self._observer, "_inotify_fd", self._observer)
         return all(thread.is_alive() for thread in (self._observer, reader, *self._observer.emitters))
 
@@ -92,7 +94,7 @@ class _Handler(FileSystemEventHandler):
 
     def dispatch(self, event: FileSystemEvent) -> None:
         if isinstance(event, (DirCreatedEvent, DirMovedEvent)):
-            # Its files may have been there before its watch was.
+            # Its files may be older than its watch.
             folder = event.dest_path if isinstance(event, DirMovedEvent) else event.src_path
             if folder:
                 self._rescan(os.fsdecode(folder))
@@ -103,7 +105,7 @@ class _Handler(FileSystemEventHandler):
 
 
 class _Overflow(logging.Handler):
-    """watchdog tells of a full event queue in its log alone."""
+    """watchdog reports a full event queue only in its log."""
 
     def __init__(self, rescan: Rescan) -> None:
         super().__init__(logging.WARNING)
@@ -115,7 +117,7 @@ class _Overflow(logging.Handler):
 
 
 def supports_native_events(root: Path) -> bool:
-    """Whether the file system tells this machine of every writer's changes. Linux; elsewhere it is assumed."""
+    """Whether the file system reports every writer's changes to this machine. Known on Linux, assumed elsewhere."""
     try:
         mounts = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines()
     except OSError:
@@ -133,6 +135,6 @@ def _create_observer() -> BaseObserver:
     if sys.platform == "linux":
         from watchdog.observers.inotify import InotifyObserver
 
-        # Full events tell a file that was moved in from one that was merely created.
+        # Full events distinguish a file that was moved in from one that was created.
         return InotifyObserver(generate_full_events=True)
     return Observer()

@@ -1,4 +1,4 @@
-"""Sidecars: a record beside each photo, which is also the photo's stamp. Nothing of anyone else's is touched."""
+"""Sidecars: a record next to each photo, which is also its stamp. Files of others are never touched."""
 
 import errno
 import os
@@ -24,7 +24,7 @@ NO_SPACE_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Sidecars:
-    """The records of the photos below `root`, beside them or in the mirror tree `mirror`."""
+    """The records of the photos below `root`, next to them or in the mirror tree `mirror`."""
 
     def __init__(self, root: Path, mirror: Path | None = None) -> None:
         """Nothing is read or written yet."""
@@ -32,7 +32,7 @@ class Sidecars:
 
     @property
     def base_dir(self) -> Path:
-        """Where the sidecars are: the folder itself, or the mirror tree."""
+        """The folder of the sidecars: `root` itself, or the mirror tree."""
         return self._mirror or self.root
 
     def photo_folder(self, folder: Path) -> Path:
@@ -40,39 +40,39 @@ class Sidecars:
         return self.root / folder.relative_to(self.base_dir)
 
     def read_stamp(self, ref: PhotoRef) -> Stamp | None:
-        """What is written for the photo; None where that is nothing, broken, or not ours.
+        """The stamp of the photo; None if there is none, a broken one, or another program's file.
 
-        Raises TemporaryError where that cannot be told.
+        Raises TemporaryError if the sidecar cannot be read.
         """
         try:
-            looks = (read_document(path) for path in self._names(ref.uri))
-            ours = next((found for found in looks if found is not None and found.is_ours), None)
+            documents = (read_document(path) for path in self._names(ref.uri))
+            ours = next((found for found in documents if found is not None and found.is_ours), None)
         except OSError as error:
             raise _translate_error(error, ref) from error
         return parse_stamp(ours.content) if ours and ours.content else None
 
     def write(self, ref: PhotoRef, record: TagRecord) -> None:
-        """Write the record, keeping what a person corrected and keys that are not ours.
+        """Write the record. A person's corrections, and keys of other programs, stay.
 
-        Raises GoneError where the photo is gone, TemporaryError where the place cannot be written.
+        Raises GoneError if the photo is gone, TemporaryError if the sidecar cannot be written.
         """
         if not os.path.lexists(ref.uri):
             raise GoneError(f"{ref.uri} is gone.")
         try:
             for _ in range(MAX_WRITE_ATTEMPTS):
-                path, found = self._place(ref)
+                path, found = self._find_slot(ref)
                 if _write(path, found, record, make_folder=self._mirror is not None):
                     return
         except OSError as error:
             raise _translate_error(error, ref) from error
-        raise TemporaryError(f"The names for the sidecar of {ref.uri} are taken by files of others.", delay_s=60)
+        raise TemporaryError(f"Files of others have taken both names for the sidecar of {ref.uri}.", delay_s=60)
 
-    def _place(self, ref: PhotoRef) -> tuple[Path, StoredDocument | None]:
-        """Where our record stands; without one, the first name that is free."""
-        looks = [(path, read_document(path)) for path in self._names(ref.uri)]
-        ours = (each for each in looks if each[1] is not None and each[1].is_ours)
-        free = (each for each in looks if each[1] is None)
-        return next(ours, None) or next(free, looks[0])
+    def _find_slot(self, ref: PhotoRef) -> tuple[Path, StoredDocument | None]:
+        """The path of our record; without one, the first name that is free."""
+        slots = [(path, read_document(path)) for path in self._names(ref.uri)]
+        ours = (slot for slot in slots if slot[1] is not None and slot[1].is_ours)
+        free = (slot for slot in slots if slot[1] is None)
+        return next(ours, None) or next(free, slots[0])
 
     def _names(self, uri: str) -> tuple[Path, Path]:
         photo = Path(uri)
@@ -82,7 +82,7 @@ class Sidecars:
 
 
 def _write(path: Path, found: StoredDocument | None, record: TagRecord, *, make_folder: bool) -> bool:
-    """Whether the record now stands there; False where the name is another's, or was taken meanwhile."""
+    """Whether the record is written; False if the file is another program's, or the name was taken meanwhile."""
     if found is not None and not found.is_ours:
         return False
     content = encode_document(merge_record(record, found.content if found else None))
@@ -96,7 +96,7 @@ def _write(path: Path, found: StoredDocument | None, record: TagRecord, *, make_
 
 
 def read_document(path: Path) -> StoredDocument | None:
-    """What stands there; None for nothing. Raises OSError where that cannot be told."""
+    """The document at `path`; None if there is none. Raises OSError if it cannot be read."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_DOCUMENT_BYTES)
@@ -110,7 +110,7 @@ def read_document(path: Path) -> StoredDocument | None:
 
 
 def _translate_error(error: OSError, ref: PhotoRef) -> TemporaryError:
-    """The fault by folder, not by photo: it is said once for all of them."""
+    """The fault names the folder, not the photo: the log names it once for all of them."""
     folder = os.path.dirname(error.filename or ref.uri)  # noqa: PTH120 - a name may be any bytes
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return TemporaryError(
@@ -118,5 +118,5 @@ def _translate_error(error: OSError, ref: PhotoRef) -> TemporaryError:
             delay_s=30,
         )
     if error.errno in NO_SPACE_ERRORS:
-        return TemporaryError(f"There is no space left for sidecars in {folder}.", delay_s=10)
+        return TemporaryError(f"No space is left for sidecars in {folder}; free some.", delay_s=10)
     return TemporaryError(f"Sidecars in {folder} cannot be read or written: {error.strerror}.", delay_s=5)

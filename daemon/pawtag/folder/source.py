@@ -1,4 +1,4 @@
-"""The folder as a source of photos: hints and scans decide when to look, the folder itself what there is."""
+"""The folder as a source of photos: events and scans say when to look, the folder itself says what is there."""
 
 import asyncio
 import logging
@@ -13,27 +13,35 @@ from pawtag.domain.ports import SourceState
 from pawtag.domain.records import Event, Payload, PhotoRef, SourceInfo
 from pawtag.folder.backlog import Backlog
 from pawtag.folder.stability import StabilityTracker
+from pawtag.folder.tuning import FolderTuning
 from pawtag.folder.walk import FoundPhoto, find_photo, read_photo
-from pawtag.folder.watcher import FolderWatcher, Needs, Skipped, WatchListener, ignore_skipped
+from pawtag.folder.watcher import FolderWatcher, NeedsRecord, OnSkipped, WatchListener, ignore_skipped
 
 log = logging.getLogger(__name__)
 
-FRESH_S = 60.0
-
 
 class FolderSource:
-    """Photos below a folder that need a record; see ports.PhotoSource. Lives on the event loop."""
+    """The photos below a folder that need a record; see ports.PhotoSource. Lives on the event loop."""
 
     def __init__(
-        self, root: Path, settings: FolderSettings, needs: Needs, *, max_bytes: int, skipped: Skipped = ignore_skipped
+        self,
+        root: Path,
+        settings: FolderSettings,
+        needs_record: NeedsRecord,
+        *,
+        max_bytes: int,
+        on_skipped: OnSkipped = ignore_skipped,
+        tuning: FolderTuning | None = None,
     ) -> None:
-        """Nothing is looked at before `watching` or `scan`. `needs(ref)` and `skipped` are called from threads."""
+        """Nothing is read before `watch` or `scan`. `needs_record` and `on_skipped` are called from threads."""
         self._max_bytes, self._settle_s = max_bytes, settings.settle_s
-        self._watch = FolderWatcher(root, settings, needs, WatchListener(self._add_found, self._add_event, skipped))
+        self._tuning = tuning or FolderTuning()
+        listener = WatchListener(self._add_found, self._add_event, on_skipped)
+        self._watcher = FolderWatcher(root, settings, needs_record, listener, self._tuning)
         self._unstable: StabilityTracker[PhotoRef] = StabilityTracker(settings.settle_s, settings.stable_s)
         self._changed_at: dict[str, float] = {}
-        self._ready: deque[str] = deque()
-        self._backlog = Backlog()
+        self._finished: deque[str] = deque()
+        self._backlog = Backlog(self._tuning.max_backlog)
         self._attempts: dict[str, int] = {}
         self._in_flight: set[str] = set()
         self._wake = asyncio.Event()
@@ -41,45 +49,45 @@ class FolderSource:
 
     @property
     def state(self) -> SourceState:
-        """How the folder is now."""
-        return self._watch.state
+        """The state of the folder."""
+        return self._watcher.state
 
     @property
     def pending(self) -> int:
-        """How many photos are known to wait."""
-        return len(self._backlog) + len(self._ready)
+        """How many photos are known to be pending."""
+        return len(self._backlog) + len(self._finished)
 
     @property
     def is_drained(self) -> bool:
-        """Whether nothing that is known waits or is in hand."""
+        """Whether nothing known is pending, in flight or unstable."""
         return not (self.pending or self._in_flight or len(self._unstable))
 
-    def count_hopeless(self, tries: int) -> int | None:
-        """How many photos are left, where all that is left has failed `tries` times; else None."""
-        hopeless = [path for path, count in self._attempts.items() if count >= tries and path in self._unstable]
+    def count_hopeless(self, attempts: int) -> int | None:
+        """How many photos are left, if each of them has failed so many times; else None."""
+        hopeless = [path for path, count in self._attempts.items() if count >= attempts and path in self._unstable]
         is_all = not self.pending and not self._in_flight and len(hopeless) == len(self._unstable)
         return len(hopeless) if is_all and hopeless else None
 
     @asynccontextmanager
     async def watch(self) -> AsyncIterator["FolderSource"]:
-        """The source, watching and scanning until the context ends."""
-        keeping = asyncio.create_task(self._watch.run(), name="folder-watch")
+        """The source, which watches and scans until the context ends."""
+        watching = asyncio.create_task(self._watcher.run(), name="folder-watcher")
         self._is_watching = True
         try:
             yield self
         finally:
             self._is_watching = False
-            keeping.cancel()
-            await asyncio.gather(keeping, return_exceptions=True)
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
 
     async def scan(self) -> int:
-        """Look through the folder once; how many photos need a record. Raises OSError."""
-        count = await self._watch.scan()
-        await asyncio.sleep(0)  # what the scanning thread handed over last is taken in now
+        """Scan the folder once; returns how many photos need a record. Raises OSError."""
+        count = await self._watcher.scan()
+        await asyncio.sleep(0)  # the loop takes in the scanning thread's last chunk
         return count
 
     async def scan_rest(self) -> bool:
-        """Scan again where the backlog could not hold all that was found; whether it did."""
+        """Scan again if the backlog was too small for the last scan; whether it did."""
         if not self._backlog.is_cut:
             return False
         self._backlog.is_cut = False
@@ -87,13 +95,13 @@ class FolderSource:
         return True
 
     async def events(self, stop: asyncio.Event) -> AsyncIterator[Event]:
-        """Finished photos, those that just came before the backlog, until `stop` is set."""
+        """Finished photos until `stop` is set. New ones come before the backlog."""
         stopping = asyncio.create_task(stop.wait(), name="folder-stop")
         stopping.add_done_callback(lambda _: self._wake.set())
         try:
             while not stop.is_set():
                 self._wake.clear()
-                await self._check_due()
+                await self._check_unstable()
                 if event := self._next():
                     yield event
                 else:
@@ -102,25 +110,26 @@ class FolderSource:
             stopping.cancel()
 
     def describe_source(self, ref: PhotoRef) -> SourceInfo:
-        """What a record says of the file: which version of it was read."""
+        """What a record says of the file: the version that was read."""
         return SourceInfo(kind="folder", mtime_ns=ref.mtime_ns)
 
     async def read(self, event: Event) -> Payload:
-        """The photo's bytes as they are now; see `walk.read` for the errors."""
+        """The photo's bytes as they are now; see walk.read_photo for the errors."""
         path = event.ref.uri
         payload = await asyncio.to_thread(read_photo, path, self._max_bytes)
-        changed_at = self._changed_at.get(path)
-        return Payload(payload.ref, payload.data, changed_at is not None and time.monotonic() - changed_at < FRESH_S)
+        changed_at_s = self._changed_at.get(path)
+        is_fresh = changed_at_s is not None and time.monotonic() - changed_at_s < self._tuning.fresh_s
+        return Payload(payload.ref, payload.data, is_fresh)
 
     async def ack(self, event: Event) -> None:
-        """The photo has its record, or is owed none."""
+        """The photo has its record, or needs none."""
         path = event.ref.uri
         self._in_flight.discard(path)
         self._attempts.pop(path, None)
         self._wake.set()
 
     async def retry(self, event: Event, delay_s: float) -> None:
-        """Look at the photo again in `delay_s` seconds."""
+        """Look at the photo again after `delay_s`."""
         path = event.ref.uri
         self._in_flight.discard(path)
         self._attempts[path] = event.attempt + 1
@@ -129,16 +138,19 @@ class FolderSource:
 
     async def reject(self, event: Event, reason: str) -> None:
         """Leave the photo until the next scan."""
-        log.error("%s is left alone: %s", event.ref.uri, reason)
+        log.error("%s is skipped: %s", event.ref.uri, reason)
         await self.ack(event)
 
-    def _add_found(self, seen: list[FoundPhoto]) -> None:
-        new = [each for each in seen if each.ref.uri not in self._unstable and each.ref.uri not in self._in_flight]
-        self._backlog.add([each.ref for each in new if each.is_stable])
+    def _add_found(self, photos: list[FoundPhoto]) -> None:
+        new = [each for each in photos if each.ref.uri not in self._unstable and each.ref.uri not in self._in_flight]
+        self._backlog.add([each.ref for each in new if self._is_stable(each)])
         for each in new:
-            if not each.is_stable:
+            if not self._is_stable(each):
                 self._add_event(each.ref.uri, each.ref)
         self._wake.set()
+
+    def _is_stable(self, photo: FoundPhoto) -> bool:
+        return photo.age_s > self._tuning.stable_age_s
 
     def _add_event(self, path: str, version: PhotoRef | None) -> None:
         now_s = time.monotonic()
@@ -150,14 +162,14 @@ class FolderSource:
         self._wake.set()
 
     def _remember_change(self, path: str, now_s: float) -> None:
-        """Note when the file changed, and drop what is too long ago to matter; oldest first."""
+        """Note when the file changed, and drop the oldest entries that do not matter any more."""
         self._changed_at.pop(path, None)
         self._changed_at[path] = now_s
-        while now_s - next(iter(self._changed_at.values())) > FRESH_S:
+        while now_s - next(iter(self._changed_at.values())) > self._tuning.fresh_s:
             del self._changed_at[next(iter(self._changed_at))]
 
     def _next(self) -> Event | None:
-        while (path := self._ready.popleft() if self._ready else self._backlog.take()) is not None:
+        while (path := self._finished.popleft() if self._finished else self._backlog.take()) is not None:
             if path in self._unstable:
                 continue  # it has changed since, and comes again when it is finished
             if path in self._in_flight:
@@ -169,19 +181,19 @@ class FolderSource:
                 self._forget(path)
         if self._backlog.is_cut and not self._in_flight and self._is_watching:
             self._backlog.is_cut = False
-            self._watch.request_scan()
+            self._watcher.request_scan()
         return None
 
-    async def _check_due(self) -> None:
+    async def _check_unstable(self) -> None:
         paths = self._unstable.pop_due(time.monotonic())
         if not paths:
             return
-        seen = await asyncio.to_thread(lambda: [(path, find_photo(path)) for path in paths])
-        for path, found in seen:
+        photos = await asyncio.to_thread(lambda: [(path, find_photo(path)) for path in paths])
+        for path, found in photos:
             if found is None:
                 self._forget(path)
             elif self._unstable.confirm(path, found.ref, time.monotonic()):
-                self._ready.append(path)
+                self._finished.append(path)
 
     def _forget(self, path: str) -> None:
         self._unstable.forget(path)
@@ -189,7 +201,7 @@ class FolderSource:
         self._attempts.pop(path, None)
 
     async def _sleep(self) -> None:
-        """Until something happens, or a file is due to be looked at."""
+        """Until something happens, or an unstable file is due."""
         due_s = self._unstable.next_due_s()
         try:
             await asyncio.wait_for(self._wake.wait(), None if due_s is None else max(0.0, due_s - time.monotonic()))

@@ -1,4 +1,4 @@
-"""When is a file finished? A pure tracker: it is told what was seen, and when; it never waits or looks."""
+"""When is a file finished? A pure tracker: the caller reports what it sees and when, and asks."""
 
 import heapq
 from dataclasses import dataclass
@@ -15,24 +15,24 @@ class _Entry(Generic[Version]):
 
 
 class StabilityTracker(Generic[Version]):
-    """Files that are not yet finished, by path. Times are monotonic seconds of the caller's clock.
+    """Files that are not finished yet, by path. Times are seconds of the caller's monotonic clock.
 
     A file that was closed after writing, or moved in, is finished `settle_s` after the last change;
-    any other, of which no close will be told, once its version has stood still for `stable_s`.
+    any other, once its version has not changed for `stable_s`.
     """
 
     def __init__(self, settle_s: float, stable_s: float) -> None:
         """Start with no file."""
-        self._settle_s, self._quiet_s = settle_s, stable_s
+        self._settle_s, self._stable_s = settle_s, stable_s
         self._files: dict[str, _Entry[Version]] = {}
         self._order: list[tuple[float, str]] = []
 
     def __len__(self) -> int:
-        """How many files are not yet finished."""
+        """How many files are not finished yet."""
         return len(self._files)
 
     def __contains__(self, path: str) -> bool:
-        """Whether the file is being waited for."""
+        """Whether the file is not finished yet."""
         return path in self._files
 
     def mark_closed(self, path: str, now_s: float) -> None:
@@ -40,11 +40,11 @@ class StabilityTracker(Generic[Version]):
         self._schedule(path, _Entry(None, now_s + self._settle_s, is_closed=True))
 
     def mark_changed(self, path: str, version: Version | None, now_s: float) -> None:
-        """The file was seen to be new or other than before."""
-        self._schedule(path, _Entry(version, now_s + self._quiet_s, is_closed=False))
+        """The file is new, or has changed."""
+        self._schedule(path, _Entry(version, now_s + self._stable_s, is_closed=False))
 
     def postpone(self, path: str, now_s: float, delay_s: float) -> None:
-        """Look at the file again in `delay_s`; a change that is told meanwhile comes first."""
+        """Look at the file again after `delay_s`. A change that is reported meanwhile takes precedence."""
         if path not in self._files:
             self._schedule(path, _Entry(None, now_s + delay_s, is_closed=True))
 
@@ -53,7 +53,7 @@ class StabilityTracker(Generic[Version]):
         self._files.pop(path, None)
 
     def pop_due(self, now_s: float) -> list[str]:
-        """The files to look at now. Each must then be answered by `looked` or `forget`."""
+        """The files to look at now. The caller answers each with `confirm` or `forget`."""
         paths = []
         while self._order and self._order[0][0] <= now_s:
             due_s, path = heapq.heappop(self._order)
@@ -63,9 +63,9 @@ class StabilityTracker(Generic[Version]):
         return paths
 
     def confirm(self, path: str, version: Version, now_s: float) -> bool:
-        """Whether the file, found with `version` when it was due, is finished; else it is waited for again."""
+        """Whether the file, with `version` when it was due, is finished. If not, it is tracked further."""
         entry = self._files.get(path)
-        if entry is None or entry.due_s > now_s:  # forgotten, or changed while it was looked at
+        if entry is None or entry.due_s > now_s:  # forgotten, or changed meanwhile
             return False
         if entry.is_closed or entry.version == version:
             del self._files[path]
@@ -74,7 +74,7 @@ class StabilityTracker(Generic[Version]):
         return False
 
     def next_due_s(self) -> float | None:
-        """When `due` has something to say next; None while nothing is waited for."""
+        """When the next file is due; None if there is none."""
         while self._order:
             due_s, path = self._order[0]
             entry = self._files.get(path)

@@ -1,4 +1,4 @@
-"""Looking at the folder: which entries are photos, what version they are, and their bytes."""
+"""The files of the folder: which entries are photos, which version they are, and their bytes."""
 
 import errno
 import os
@@ -18,7 +18,6 @@ from pawtag.domain.records import Payload, PhotoRef
 from pawtag.files import is_temporary_name
 
 SERVICE_FOLDERS = frozenset({"@eaDir", "#recycle", "lost+found", "$RECYCLE.BIN", "__MACOSX"})
-STABLE_AGE_S = 60.0
 TEMPORARY_AGE_S = 60.0
 OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 NOT_A_PHOTO, NOT_A_FILE = "not-a-photo", "not-a-file"
@@ -27,18 +26,18 @@ GONE_ERRORS = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE, errno.ENX
 
 @dataclass(frozen=True, slots=True)
 class FoundPhoto:
-    """A photo as it was found; `at_rest`: nothing has touched it for a minute."""
+    """A photo on disk. `age_s`: seconds since its mtime or ctime by the system clock, whichever is later."""
 
     ref: PhotoRef
-    is_stable: bool
+    age_s: float
 
 
 @dataclass(slots=True)
 class Walk:
     """A stream over the photos below `root`.
 
-    `unreadable` then names the folders that could not be read, `skipped` counts what is no photo. Left-over temporary files of ours are
-    removed on the way if it is `tidy`.
+    Afterwards `unreadable` names the folders that could not be read, and `skipped` counts what is no photo, by
+    reason. With `removes_temporary` it removes left-over temporary files of pawtag.
     """
 
     root: Path
@@ -48,7 +47,7 @@ class Walk:
     skipped: Counter[str] = field(default_factory=Counter)
 
     def __iter__(self) -> Iterator[FoundPhoto]:
-        """Every photo, folder by folder. Raises OSError where the root cannot be read."""
+        """Every photo, folder by folder. Raises OSError if the root cannot be read."""
         folders = [str(self.root)]
         while folders:
             folder = folders.pop()
@@ -78,34 +77,34 @@ class Walk:
         return None
 
     def _remove_left_over(self, path: str) -> None:
-        """A temporary file of ours that its process did not live to rename."""
+        """Remove a temporary file whose process ended before it could rename it."""
         with suppress(OSError):
             if self.removes_temporary and time.time() - os.lstat(path).st_mtime > TEMPORARY_AGE_S:
                 os.unlink(path)
 
 
 def is_photo_name(name: str, patterns: tuple[str, ...]) -> bool:
-    """Whether a file of that name is taken for a photo."""
+    """Whether a file of that name counts as a photo."""
     return not name.startswith(".") and any(fnmatchcase(name.lower(), pattern.lower()) for pattern in patterns)
 
 
 def is_other_file(name: str) -> bool:
-    """Whether a file that is no photo by its name counts as skipped: not hidden ones, nor sidecars."""
+    """Whether a file without a photo's name counts as skipped. Hidden files and sidecars do not."""
     return not name.startswith(".") and not name.endswith(".json")
 
 
 def is_ignored_name(name: str) -> bool:
-    """Whether a folder of that name is left alone: hidden ones, and those of NAS and desktop systems."""
+    """Whether a folder of that name is ignored: hidden, or a service folder of a NAS or desktop system."""
     return name.startswith(".") or name in SERVICE_FOLDERS
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether the scan goes down there. Links are not followed."""
+    """Whether the scan enters it. Links are not followed."""
     return not is_ignored_name(entry.name) and entry.is_dir(follow_symlinks=False)
 
 
 def is_within(path: str, root: Path, settings: FolderSettings) -> bool:
-    """Whether a path that an event names is one that the scan would find."""
+    """Whether the scan would find the path of an event."""
     parts = os.path.relpath(path, root).split(os.sep)
     if parts[0] == os.pardir or (len(parts) > 1 and not settings.recursive):
         return False
@@ -113,28 +112,27 @@ def is_within(path: str, root: Path, settings: FolderSettings) -> bool:
 
 
 def is_folder_within(path: str, root: Path, settings: FolderSettings) -> bool:
-    """Whether the scan of `root` goes down to the folder that an event names."""
+    """Whether the scan would enter the folder of an event."""
     parts = os.path.relpath(path, root).split(os.sep)
     return settings.recursive and not any(part == os.pardir or is_ignored_name(part) for part in parts)
 
 
 def find_photo(path: str) -> FoundPhoto | None:
-    """The photo at `path` as it is now; None where no regular file is."""
+    """The photo at `path` as it is now; None if there is no regular file."""
     try:
         status = os.lstat(path)
     except OSError:
         return None
     if not stat.S_ISREG(status.st_mode):
         return None
-    changed_s_ago = time.time() - max(status.st_mtime, status.st_ctime)
-    return FoundPhoto(_ref(path, status), is_stable=changed_s_ago > STABLE_AGE_S)
+    return FoundPhoto(_ref(path, status), age_s=time.time() - max(status.st_mtime, status.st_ctime))
 
 
 def read_photo(path: str, max_bytes: int) -> Payload:
-    """The file's bytes and the version that they are.
+    """The file's bytes and their version.
 
-    Raises GoneError for what is no regular file (any more), TemporaryError for one that changes while
-    it is read, PermanentError for one that is too large or may not be read.
+    Raises GoneError if there is no regular file (any more), UnfinishedError if it changes while it is read,
+    PermanentError if it is too large or may not be read, TemporaryError for any other fault.
     """
     with open(path, "rb", opener=_open) as file:
         before = os.fstat(file.fileno())
@@ -148,7 +146,7 @@ def read_photo(path: str, max_bytes: int) -> Payload:
 
 
 def _open(path: str, _: int) -> int:
-    """A descriptor of a regular file: never a link's target, never waiting for a pipe's writer."""
+    """A descriptor of a regular file: not of a link's target, and without a wait for the writer of a pipe."""
     try:
         descriptor = os.open(path, OPEN_FLAGS)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Keeping a folder watched: native events, scans at the start and now and then, and the root when it comes and goes."""
+"""Watching a folder: native events, a scan at the start and periodically, and a root that may come and go."""
 
 import asyncio
 import logging
@@ -11,49 +11,58 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pawtag.config import FolderSettings
+from pawtag.domain.backoff import Backoff
 from pawtag.domain.ports import SourceState
 from pawtag.domain.records import PhotoRef
 from pawtag.folder.observer import NativeObserver, supports_native_events
+from pawtag.folder.tuning import FolderTuning
 from pawtag.folder.walk import NOT_A_PHOTO, FoundPhoto, Walk, find_photo, is_folder_within, is_other_file, is_within
 
 log = logging.getLogger(__name__)
 
-ROOT_CHECK_INTERVAL_S = 2.0
-MAX_ROOT_DELAY_S = 30.0
-MIN_PAUSE_PER_SCAN = 20
+FIRST_ROOT_DELAY_S, ROOT_BACKOFF = 1.0, Backoff(max_s=30.0)
+# The pause between two rescans is at least so many times as long as the scan took.
+RESCAN_PAUSE_FACTOR = 20
 SCAN_CHUNK = 500
-WATCH_LIMIT_ADVICE = "allow more: sysctl fs.inotify.max_user_watches and fs.inotify.max_user_instances"
+WATCH_LIMIT_ADVICE = "raise sysctl fs.inotify.max_user_watches and fs.inotify.max_user_instances"
 
-Needs = Callable[[PhotoRef], bool]
-Found = Callable[[list[FoundPhoto]], None]
-Hinted = Callable[[str, PhotoRef | None], None]
-Skipped = Callable[[str, int], None]
+NeedsRecord = Callable[[PhotoRef], bool]
+OnFound = Callable[[list[FoundPhoto]], None]
+OnEvent = Callable[[str, PhotoRef | None], None]
+OnSkipped = Callable[[str, int], None]
 
 
 def ignore_skipped(_reason: str, _count: int) -> None:
-    """Nobody counts what is skipped."""
+    """For callers that do not count what is skipped."""
 
 
 @dataclass(frozen=True, slots=True)
 class WatchListener:
-    """Who hears of photos: `found` of those of a scan that need a record, `hinted` of that of an event.
+    """What the watcher calls.
 
-    Both are called on the event loop. A hint's version is None where the file was closed after writing, or moved
-    in. `skipped(reason, count)` hears from threads of what is no photo.
+    On the event loop: `on_found` with photos of a scan that need a record, `on_event` with the path of an event and
+    the version of the file (None after a close or a move). From threads: `on_skipped` with a reason and a count.
     """
 
-    on_found: Found
-    on_event: Hinted
-    on_skipped: Skipped = ignore_skipped
+    on_found: OnFound
+    on_event: OnEvent
+    on_skipped: OnSkipped = ignore_skipped
 
 
 class FolderWatcher:
-    """Tells of photos below `root`. `needs` is asked from a thread."""
+    """Watches the photos below `root`. `needs_record` is called from a thread."""
 
-    def __init__(self, root: Path, settings: FolderSettings, needs: Needs, hearing: WatchListener) -> None:
-        """Nothing is looked at before `keep` or `scan`."""
-        self.root, self._settings, self._needs = root, settings, needs
-        self._listener = hearing
+    def __init__(
+        self,
+        root: Path,
+        settings: FolderSettings,
+        needs_record: NeedsRecord,
+        listener: WatchListener,
+        tuning: FolderTuning | None = None,
+    ) -> None:
+        """Nothing is read before `run` or `scan`."""
+        self.root, self._settings, self._needs_record = root, settings, needs_record
+        self._listener, self._tuning = listener, tuning or FolderTuning()
         self._is_counted = False
         self._loop = asyncio.get_running_loop()
         self._requested: set[Path] = set()
@@ -63,38 +72,38 @@ class FolderWatcher:
         self.state = SourceState(f"folder {root}", "running")
 
     async def run(self) -> None:
-        """Watch and scan until cancelled; where the folder is lost, look for it with growing waits."""
-        delay_s = 1.0
+        """Watch and scan until cancelled. While the root is unavailable, try again with growing waits."""
+        failures = 0
         while True:
             started = time.monotonic()
             try:
                 await self._run_while_present()
             except OSError as error:
                 self._set_unavailable(
-                    f"{self.root} cannot be watched ({error.strerror or error}); make it readable or mount it again"
+                    f"the folder {self.root} cannot be watched ({error.strerror or error}): mount it or make it readable"
                 )
-            except Exception as error:  # a dead watch would be a blind daemon
-                log.exception("Watching %s failed", self.root)
-                self._set_unavailable(f"{self.root} is not watched: {error}")
-            delay_s = 1.0 if time.monotonic() - started > MAX_ROOT_DELAY_S else delay_s
-            await asyncio.sleep(delay_s)
-            delay_s = min(MAX_ROOT_DELAY_S, 2 * delay_s)
+            except Exception as error:  # without its watcher the daemon would be blind
+                log.exception("unexpected error while %s was watched", self.root)
+                self._set_unavailable(f"the folder {self.root} is not watched: {error}")
+            failures = 0 if time.monotonic() - started > ROOT_BACKOFF.max_s else failures
+            await asyncio.sleep(ROOT_BACKOFF.delay_s(FIRST_ROOT_DELAY_S, failures))
+            failures += 1
 
     def request_scan(self, folder: Path | None = None) -> None:
-        """Scan `folder` (everything, without one) as soon as that may be."""
+        """Scan `folder`, or the whole root, as soon as possible."""
         self._requested.add(folder or self.root)
         self._wake.set()
 
     async def scan(self, folder: Path | None = None) -> int:
-        """Look through a folder once; how many photos were found to need a record. Raises OSError."""
+        """Scan a folder once; returns how many photos need a record. Raises OSError."""
         walk = Walk(folder or self.root, self._settings)
         try:
             found = await asyncio.to_thread(self._scan_in_thread, walk)
         except asyncio.CancelledError:
-            self._ended.set()  # the thread is to end too, however much it has before it
+            self._ended.set()  # the thread must end, too
             raise
         for unreadable in walk.unreadable:
-            log.warning("The folder %s cannot be read; its photos wait until it can.", unreadable)
+            log.warning("the folder %s cannot be read: grant pawtag's user read access", unreadable)
         if folder is None:
             self._count_skipped_once(walk)
             self._set_available(
@@ -103,29 +112,29 @@ class FolderWatcher:
         return found
 
     def _count_skipped_once(self, walk: Walk) -> None:
-        """What is no photo is counted by the first scan; later scans meet the same files again."""
+        """Only the first scan counts what is skipped: later scans meet the same files."""
         if not self._is_counted:
             self._is_counted = True
             for reason, count in walk.skipped.items():
                 self._listener.on_skipped(reason, count)
 
     def _scan_in_thread(self, walk: Walk) -> int:
-        """In a thread: hand what needs a record to the loop, some at a time."""
-        count, some = 0, []
-        for seen in walk:
+        """In a thread: pass photos that need a record to the loop, in chunks."""
+        count, chunk = 0, []
+        for found in walk:
             if self._ended.is_set():
                 break
-            if self._needs(seen.ref):
-                some.append(seen)
+            if self._needs_record(found.ref):
+                chunk.append(found)
                 count += 1
-            if len(some) >= SCAN_CHUNK:
-                self._loop.call_soon_threadsafe(self._listener.on_found, some)
-                some = []
-        self._loop.call_soon_threadsafe(self._listener.on_found, some)
+            if len(chunk) >= SCAN_CHUNK:
+                self._loop.call_soon_threadsafe(self._listener.on_found, chunk)
+                chunk = []
+        self._loop.call_soon_threadsafe(self._listener.on_found, chunk)
         return count
 
     async def _run_while_present(self) -> None:
-        """Raises OSError when the root is gone, or another, or its events end."""
+        """Raises OSError when the root is gone or replaced, or when its events end."""
         identity = _read_identity(self.root)
         native = self._settings.observer == "native" or (
             self._settings.observer == "auto" and supports_native_events(self.root.resolve())
@@ -138,10 +147,10 @@ class FolderWatcher:
                 started = time.monotonic()
                 await self.scan()
                 took_s = time.monotonic() - started
-                await self._pause(max(pause_s, MIN_PAUSE_PER_SCAN * took_s), identity, observer)
+                await self._pause(max(pause_s, RESCAN_PAUSE_FACTOR * took_s), identity, observer)
 
     async def _start_observer(self, stack: AsyncExitStack) -> NativeObserver | None:
-        """Native events for the folder; None where the system has no watches left: then it is polled."""
+        """The observer of native events; None if the system has no watches left: then the folder is polled."""
         try:
             observer = NativeObserver(self.root, self._settings, self._handle_event, self._request_from_thread)
             await asyncio.to_thread(stack.enter_context, observer)
@@ -149,7 +158,8 @@ class FolderWatcher:
             if not self.root.is_dir():
                 raise
             self._polling_reason = (
-                f"no file events ({error.strerror or error}): the folder is polled; {WATCH_LIMIT_ADVICE}"
+                f"{self.root} is polled, for the system grants no file events ({error.strerror or error}): "
+                + WATCH_LIMIT_ADVICE
             )
             log.warning("%s", self._polling_reason)
             return None
@@ -157,7 +167,7 @@ class FolderWatcher:
         return observer
 
     async def _pause(self, pause_s: float, identity: tuple[int, int], observer: NativeObserver | None) -> None:
-        """Until everything is to be scanned again; new folders are scanned meanwhile."""
+        """Wait for the next rescan. New folders are scanned meanwhile."""
         until_s = time.monotonic() + pause_s
         while time.monotonic() < until_s and self.root not in self._requested:
             if _read_identity(self.root) != identity:
@@ -168,7 +178,7 @@ class FolderWatcher:
             self._wake.clear()
             try:
                 await asyncio.wait_for(
-                    self._wake.wait(), min(ROOT_CHECK_INTERVAL_S, max(0.01, until_s - time.monotonic()))
+                    self._wake.wait(), min(self._tuning.root_check_interval_s, max(0.01, until_s - time.monotonic()))
                 )
             except TimeoutError:
                 continue
@@ -179,14 +189,14 @@ class FolderWatcher:
             try:
                 await self.scan(folder)
             except OSError:
-                log.debug("%s was gone before it could be scanned", folder)
+                log.debug("the folder %s is gone", folder)
 
     def _handle_event(self, path: str, closed: bool) -> None:
-        """From watchdog's thread: a file there may have changed."""
+        """From watchdog's thread: a file may have changed."""
         if is_within(path, self.root, self._settings):
-            seen = None if closed else find_photo(path)
-            if closed or seen:
-                self._loop.call_soon_threadsafe(self._listener.on_event, path, seen.ref if seen else None)
+            found = None if closed else find_photo(path)
+            if closed or found:
+                self._loop.call_soon_threadsafe(self._listener.on_event, path, found.ref if found else None)
         elif closed and is_other_file(os.path.basename(path)):  # noqa: PTH119 - a name may be any bytes
             self._listener.on_skipped(NOT_A_PHOTO, 1)
 
@@ -197,12 +207,12 @@ class FolderWatcher:
 
     def _set_unavailable(self, reason: str) -> None:
         if self.state.state != "unavailable":
-            log.error("%s", reason)
+            log.error("%s", reason, extra={"uri": str(self.root), "reason": reason})
         self.state = SourceState(self.state.name, "unavailable", reason)
 
     def _set_available(self, reason: str | None) -> None:
         if self.state.state == "unavailable":
-            log.info("%s is there again", self.root)
+            log.info("the folder %s is available again", self.root, extra={"uri": str(self.root)})
         self.state = SourceState(self.state.name, "degraded" if reason else "running", reason)
 
 

@@ -1,4 +1,4 @@
-"""Photos: bytes -> upright bounded RGB -> the model's pixels. The only room that knows Pillow."""
+"""Photos: bytes -> upright bounded RGB -> the model's pixels. The only importer of Pillow."""
 
 from pawtag.images.decode import ImageLimits, check_header, decode
 from pawtag.images.pixels import preprocess

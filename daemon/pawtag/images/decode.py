@@ -73,7 +73,7 @@ def decode(data: bytes, limits: ImageLimits, shorter_side: int) -> Image:
 
 
 def check_header(head: bytes, limits: ImageLimits) -> None:
-    """Raise PermanentError where a file's first bytes already tell that `decode` refuses it.
+    """Raise PermanentError where a file's first bytes show that `decode` refuses it.
 
     Of a JPEG the least that it can be drafted to counts, an eighth of each side.
     """
@@ -86,7 +86,7 @@ def check_header(head: bytes, limits: ImageLimits) -> None:
             _check_pixels(opened, size, limits)
     except PermanentError:
         raise
-    except Exception:  # no JPEG, or its header is longer: all of it will tell
+    except Exception:  # no JPEG, or its header is longer: the whole file decides
         return
 
 

@@ -1,1 +1,1 @@
-"""Image-text models: finding a checkpoint, loading it, and knowing that it answers as it must."""
+"""Image-text models: checkpoints, engines, the self test, scoring, and the tagger."""

@@ -1,4 +1,4 @@
-"""Many awaiting callers, few model calls; whoever asked in person comes first."""
+"""Batches for the model: few calls for many callers, and interactive requests come first."""
 
 import asyncio
 from collections import deque
@@ -20,14 +20,13 @@ class _Request:
 class Batcher:
     """Collects inputs into batches for `embed`, which runs in one thread of its own.
 
-    Every caller gets an answer or an error: a batch that fails is halved until the one input that
-    spoils it is alone.
+    Every caller gets a result or an error: a batch that fails is halved until the input that breaks it is alone.
     """
 
     def __init__(
         self, embed: Callable[[Sequence[Floats]], Floats], size: int, wait_s: float, metrics: Metrics | None = None
     ) -> None:
-        """Take up to `size` inputs at once; one that comes alone waits `wait_s` for company."""
+        """Take up to `size` inputs at once. A smaller batch waits `wait_s` for more."""
         self._embed, self._size, self._wait_s = embed, size, wait_s
         self._metrics = metrics or Metrics()
         self._interactive: deque[_Request] = deque()
@@ -36,14 +35,14 @@ class Batcher:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
 
     async def embed(self, pixels: Floats, *, interactive: bool = False) -> Floats:
-        """The embedding (D,) of one input (3, H, W); an urgent one is in the very next batch."""
-        waiting = _Request(pixels, asyncio.get_running_loop().create_future())
-        (self._interactive if interactive else self._normal).append(waiting)
+        """The embedding (D,) of one input (3, H, W); an interactive one is in the next batch."""
+        request = _Request(pixels, asyncio.get_running_loop().create_future())
+        (self._interactive if interactive else self._normal).append(request)
         self._arrived.set()
-        return await waiting.result
+        return await request.result
 
     async def run(self) -> None:
-        """Answer until cancelled; whoever still waits then is told so."""
+        """Answer until cancelled. Requests that are pending then are cancelled, too."""
         try:
             while True:
                 await self._arrived.wait()
@@ -51,16 +50,16 @@ class Batcher:
                     await asyncio.sleep(self._wait_s)
                 await self._embed_batch(self._take_batch())
         finally:
-            for waiting in (*self._interactive, *self._normal):
-                waiting.result.cancel()
+            for request in (*self._interactive, *self._normal):
+                request.result.cancel()
             self._thread.shutdown(wait=False)
 
     def _take_batch(self) -> list[_Request]:
         batch: list[_Request] = []
         while len(batch) < self._size and (self._interactive or self._normal):
-            waiting = (self._interactive or self._normal).popleft()
-            if not waiting.result.done():  # its caller may have gone away
-                batch.append(waiting)
+            request = (self._interactive or self._normal).popleft()
+            if not request.result.done():  # its caller may have gone away
+                batch.append(request)
         if not (self._interactive or self._normal):
             self._arrived.clear()
         return batch
@@ -69,17 +68,17 @@ class Batcher:
         if not batch:
             return
         try:
-            embeddings = await self._call_engine([waiting.pixels for waiting in batch])
+            embeddings = await self._call_engine([request.pixels for request in batch])
         except asyncio.CancelledError:
-            for waiting in batch:
-                waiting.result.cancel()
+            for request in batch:
+                request.result.cancel()
             raise
         except Exception as error:
             await self._embed_halves(batch, error)
         else:
-            for waiting, embedding in zip(batch, embeddings, strict=True):
-                if not waiting.result.done():
-                    waiting.result.set_result(embedding)
+            for request, embedding in zip(batch, embeddings, strict=True):
+                if not request.result.done():
+                    request.result.set_result(embedding)
 
     async def _embed_halves(self, batch: list[_Request], error: Exception) -> None:
         if len(batch) > 1:

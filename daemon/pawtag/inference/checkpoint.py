@@ -1,4 +1,4 @@
-"""Which checkpoint folder serves: a folder, the hub client's cache, or the model that ships."""
+"""Checkpoint folders: a folder of the user, one in the hub client's cache, or the embedded one."""
 
 import hashlib
 import json
@@ -65,13 +65,13 @@ class Checkpoint:
 
     @property
     def is_from_hub(self) -> bool:
-        """Whether it lies in the hub client's cache, where it can be mended by downloading."""
+        """Whether it is in the hub client's cache: then a download can repair it."""
         return self.folder.is_relative_to(constants.HF_HUB_CACHE)
 
     def digests(self) -> dict[str, str]:
         """SHA-256 of each file that decides the embeddings: weights, configuration, tokenizer, preprocessing.
 
-        Raises ModelError for one that is not what the hub said it is, and for pickled weights that are not pinned.
+        Raises ModelError for one that differs from what the hub describes, and for pickled weights that are not pinned.
         """
         names = [name for name in (*CHECKPOINT_FILES, *self.weights) if (self.folder / name).is_file()]
         return {name: self._digest(name) for name in sorted(names)}
@@ -86,7 +86,7 @@ class Checkpoint:
         return found
 
     def calibration(self) -> Thresholds | None:
-        """The thresholds and temperature that were measured for this model; None where nobody has."""
+        """The thresholds and temperature that ship with the checkpoint; None if there are none."""
         try:
             document = json.loads((self.folder / CALIBRATION).read_text("utf-8"))
             return Thresholds(**document)
@@ -102,7 +102,7 @@ def combine_digests(digests: dict[str, str]) -> str:
 
 
 def find_checkpoint(settings: ModelSettings) -> Checkpoint | None:
-    """The wanted checkpoint as it lies on this machine, without the network; None where it does not.
+    """The wanted checkpoint on this machine, without the network; None if it is not there.
 
     Raises ConfigError for a folder that is no checkpoint, and for what can be no hub id.
     """
@@ -118,7 +118,7 @@ def find_checkpoint(settings: ModelSettings) -> Checkpoint | None:
 
 
 def fallback_checkpoint(settings: ModelSettings) -> Checkpoint:
-    """The model that ships, in the wanted one's place."""
+    """The embedded checkpoint, as the fallback of the wanted one."""
     return Checkpoint(EMBEDDED_FOLDER, ModelInfo(id=EMBEDDED, fallback=True, wanted=settings.id))
 
 
@@ -139,7 +139,7 @@ def parse_shard_index(index: bytes) -> list[str]:
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ModelError(f"The model's {INDEX} is no index of weights.") from error
     if any(not isinstance(name, str) or "/" in name or not name.endswith(".safetensors") for name in names):
-        raise ModelError(f"The model's {INDEX} names files that are no safetensors beside it.")
+        raise ModelError(f"The model's {INDEX} names files that are no safetensors in its folder.")
     return sorted(names)
 
 
@@ -154,7 +154,7 @@ def list_weights(folder: Path) -> tuple[str, ...]:
 
 
 def _missing_file(folder: Path) -> str | None:
-    """What keeps a folder from being a checkpoint; None where nothing is missing."""
+    """The first file that the folder lacks to be a checkpoint; None if it is complete."""
     if not (folder / CONFIG).is_file():
         return CONFIG
     if not any((folder / name).is_file() for name in PROCESSOR_FILES):
@@ -173,8 +173,8 @@ def _is_pinned_snapshot(folder: Path) -> bool:
 
 
 def _require_complete(folder: Path) -> Path:
-    if lacking := _missing_file(folder):
-        raise ConfigError(f"The folder {folder} is no checkpoint: it has no {lacking}.")
+    if missing := _missing_file(folder):
+        raise ConfigError(f"The folder {folder} is no checkpoint: it has no {missing}.")
     return folder
 
 

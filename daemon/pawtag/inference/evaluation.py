@@ -1,4 +1,4 @@
-"""How well a model does on labelled photos, and which threshold and temperature would suit it. Pure but for the CSV."""
+"""Evaluation of a model on labelled photos, and calibration: which threshold and temperature suit it."""
 
 import csv
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ MIN_PROBABILITY = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class LabelledPhoto:
-    """What a person says of one photo; `species` is `none` where it shows no pet, `coat` may be empty."""
+    """What a person says of one photo. `species` is `none` without a pet; `coat` may be empty."""
 
     file: str
     species: str
@@ -32,7 +32,7 @@ class LabelledPhoto:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedPhoto:
-    """A labelled photo as the model sees it: its unit vector (D,)."""
+    """A labelled photo with its embedding, a unit vector (D,)."""
 
     expected: LabelledPhoto
     embedding: Floats
@@ -40,7 +40,7 @@ class EmbeddedPhoto:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A labelled photo, and what the model says of it; `coat`: the coat's logits, asked about the true species."""
+    """What the model predicts for a labelled photo. `coat`: the logits of the coats for the true species."""
 
     expected: LabelledPhoto
     scored: ScoredLabels
@@ -53,22 +53,22 @@ class Prediction:
 
     @property
     def is_right(self) -> bool:
-        """The first species tag is the truth; no tag is right where there is no pet."""
+        """Whether the first species tag is the expected one; without a pet, whether there is no tag."""
         return self.tags[:1] == ([] if self.expected.species == NONE else [self.expected.species])
 
     @property
     def best(self) -> str:
-        """The best answer, `none` included."""
+        """The best label, `none` included."""
         return _best_label(self.scored.scores[PET_GROUP])
 
     @property
     def best_pet(self) -> str:
-        """The best of the labels that are pets."""
+        """The best label other than `none`."""
         return _best_label({label: score for label, score in self.scored.scores[PET_GROUP].items() if label != NONE})
 
 
 def read_labelled_photos(path: Path, vocabulary: Vocabulary) -> list[LabelledPhoto]:
-    """The rows of a CSV with the columns file, species and, if wished, coat. Raises ConfigError."""
+    """The rows of a CSV with the columns file, species and optionally coat. Raises ConfigError."""
     try:
         rows = list(csv.DictReader(path.read_text("utf-8-sig").splitlines()))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -84,21 +84,21 @@ def read_labelled_photos(path: Path, vocabulary: Vocabulary) -> list[LabelledPho
 
 
 def predict(
-    seen: Sequence[EmbeddedPhoto], vocabulary: Vocabulary, model: Engine, thresholds: Thresholds
+    photos: Sequence[EmbeddedPhoto], vocabulary: Vocabulary, engine: Engine, thresholds: Thresholds
 ) -> list[Prediction]:
-    """What the model says of each photo."""
+    """The prediction for each photo."""
     return [
         Prediction(
             photo.expected,
-            score_labels(photo.embedding, vocabulary, model, thresholds),
-            _score_coat(photo, vocabulary, model),
+            score_labels(photo.embedding, vocabulary, engine, thresholds),
+            _score_coat(photo, vocabulary, engine),
         )
-        for photo in seen
+        for photo in photos
     ]
 
 
 def summarise(photos: Sequence[Prediction]) -> dict[str, str]:
-    """The numbers, for people."""
+    """The figures by name, as text for people."""
     pets = [photo for photo in photos if photo.expected.species != NONE]
     others = [photo for photo in photos if photo.expected.species == NONE]
     coated = [photo for photo in pets if photo.coat and photo.expected.coat in ("long-hair", "short-hair")]
@@ -120,34 +120,36 @@ def summarise(photos: Sequence[Prediction]) -> dict[str, str]:
 
 
 def calibration_error(photos: Sequence[Prediction]) -> float:
-    """Expected calibration error of the best answer's score, in bins of equal mass (Nixon et al. 2019)."""
+    """Expected calibration error of the best label's score, in bins of equal mass (Nixon et al. 2019)."""
     scores = np.array([max(photo.scored.scores[PET_GROUP].values()) for photo in photos])
     hits = np.array([photo.best == photo.expected.species for photo in photos])
     bins = np.array_split(np.argsort(scores), min(CALIBRATION_BINS, len(photos)))
     return float(sum(abs(scores[each].mean() - hits[each].mean()) * len(each) for each in bins) / len(photos))
 
 
-def calibrate(seen: Sequence[EmbeddedPhoto], vocabulary: Vocabulary, model: Engine, now: Thresholds) -> Thresholds:
+def calibrate(
+    photos: Sequence[EmbeddedPhoto], vocabulary: Vocabulary, engine: Engine, current: Thresholds
+) -> Thresholds:
     """The temperature of the least negative log-likelihood (Guo et al. 2017), and the threshold of the most right.
 
     Of equally good thresholds the middle one. Raises ConfigError for fewer than 20 photos, or only pets, or none.
     """
-    pets = sum(photo.expected.species != NONE for photo in seen)
-    if len(seen) < MIN_PHOTOS or pets in (0, len(seen)):
-        raise ConfigError(f"A proposal needs at least {MIN_PHOTOS} photos, some with a pet and some without.")
-    cooled = [replace(now, temperature=value) for value in CANDIDATE_TEMPERATURES]
-    losses = [_log_loss(predict(seen, vocabulary, model, each)) for each in cooled]
+    pets = sum(photo.expected.species != NONE for photo in photos)
+    if len(photos) < MIN_PHOTOS or pets in (0, len(photos)):
+        raise ConfigError(f"Calibration needs at least {MIN_PHOTOS} photos, some with a pet and some without.")
+    cooled = [replace(current, temperature=value) for value in CANDIDATE_TEMPERATURES]
+    losses = [_log_loss(predict(photos, vocabulary, engine, each)) for each in cooled]
     best = replace(cooled[int(np.argmin(losses))], tag=0.0)
-    photos = predict(seen, vocabulary, model, best)
-    rights = [sum(_is_right_from(photo, threshold) for photo in photos) for threshold in CANDIDATE_THRESHOLDS]
+    predictions = predict(photos, vocabulary, engine, best)
+    rights = [sum(_is_right_from(each, threshold) for each in predictions) for threshold in CANDIDATE_THRESHOLDS]
     good = [threshold for threshold, count in zip(CANDIDATE_THRESHOLDS, rights, strict=True) if count == max(rights)]
     tag = round(good[len(good) // 2], 2)
-    return replace(best, tag=tag, secondary=min(tag, now.secondary), temperature=round(best.temperature, 3))
+    return replace(best, tag=tag, secondary=min(tag, current.secondary), temperature=round(best.temperature, 3))
 
 
 def _log_loss(photos: Sequence[Prediction]) -> float:
-    shares = [photo.scored.scores[PET_GROUP].get(photo.expected.species, 0.0) for photo in photos]
-    return float(-np.log(np.maximum(shares, MIN_PROBABILITY)).mean())
+    probabilities = [photo.scored.scores[PET_GROUP].get(photo.expected.species, 0.0) for photo in photos]
+    return float(-np.log(np.maximum(probabilities, MIN_PROBABILITY)).mean())
 
 
 def _is_right_from(photo: Prediction, threshold: float) -> bool:
@@ -155,12 +157,12 @@ def _is_right_from(photo: Prediction, threshold: float) -> bool:
     return tag == photo.expected.species
 
 
-def _score_coat(photo: EmbeddedPhoto, vocabulary: Vocabulary, model: Engine) -> dict[str, float]:
+def _score_coat(photo: EmbeddedPhoto, vocabulary: Vocabulary, engine: Engine) -> dict[str, float]:
     vectors = vocabulary.vectors.get((COAT_GROUP, photo.expected.species))
     group = vocabulary.labels.groups.get(COAT_GROUP)
     if vectors is None or group is None or any(len(words) > 1 for words in group.labels.values()):
         return {}
-    return dict(zip(group.labels, (model.scale * (vectors @ photo.embedding)).tolist(), strict=True))
+    return dict(zip(group.labels, (engine.scale * (vectors @ photo.embedding)).tolist(), strict=True))
 
 
 def _predict_long_or_short(photo: Prediction) -> str:

@@ -1,4 +1,4 @@
-"""From settings to a tagger: the checkpoint found, loaded, verified, its labels embedded."""
+"""Loading a model: the checkpoint is found, loaded and tested, and the labels are embedded."""
 
 import logging
 from dataclasses import asdict, dataclass, replace
@@ -16,13 +16,13 @@ from pawtag.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-# Counts up where the pixels that a model is given change: old records then become stale.
+# Raise it when the pixels of the model's input change: old records become stale.
 PREPROCESSING_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A tagger and what an operator wants to know of its model."""
+    """A tagger with its checkpoint and engine."""
 
     tagger: Tagger
     checkpoint: Checkpoint
@@ -31,9 +31,9 @@ class LoadedModel:
 
 
 def load_model(settings: Settings, labels: Labels, metrics: Metrics | None = None) -> LoadedModel:
-    """The wanted model where it is on this machine, else the one that ships: seconds, in the calling thread.
+    """The wanted model if it is on this machine, else the embedded one. Takes seconds, in the calling thread.
 
-    Raises ModelError for a model that is damaged, or that is not here and has no fallback; ConfigError.
+    Raises ConfigError, and ModelError for a damaged model, or a missing one without a fallback.
     """
     checkpoint = find_checkpoint(settings.model)
     if checkpoint is None:
@@ -41,10 +41,10 @@ def load_model(settings: Settings, labels: Labels, metrics: Metrics | None = Non
     try:
         return load_checkpoint(settings, labels, checkpoint, metrics)
     except ModelError as error:
-        # What lies in the hub's cache can be downloaded again; a folder of the user's own is his to mend.
+        # A model of the hub can be downloaded again; a folder of the user must be repaired by the user.
         if not checkpoint.is_from_hub or settings.model.fallback == "none":
             raise
-        log.error("%s The embedded model serves in its place.", error)  # noqa: TRY400 - the sentence says it all
+        log.error("%s The embedded model serves instead.", error)  # noqa: TRY400 - the sentence says it all
         return load_checkpoint(settings, labels, fallback_checkpoint(settings.model), metrics)
 
 
@@ -57,15 +57,15 @@ def load_checkpoint(
     model = TorchEngine(checkpoint, settings.model.device, settings.limits.threads)
     self_test.run_self_test(model, checkpoint, settings.model.cache_dir)
     vocabulary = embed_words(labels, text_cache.embed_prompts(model, list_prompts(labels), settings.model.cache_dir))
-    measured = _find_calibration(settings, checkpoint)
-    thresholds = _apply_settings(settings, measured)
+    calibration = _find_calibration(settings, checkpoint)
+    thresholds = _apply_settings(settings, calibration)
     identity = _identify(checkpoint, model.digest, labels, thresholds)
     tagger = Tagger(model, vocabulary, thresholds, identity=identity, limits=settings.limits, metrics=metrics)
-    return LoadedModel(tagger, checkpoint, model, calibrated=measured is not None)
+    return LoadedModel(tagger, checkpoint, model, calibrated=calibration is not None)
 
 
 def _identify(checkpoint: Checkpoint, digest: str, labels: Labels, thresholds: Thresholds) -> TaggerIdentity:
-    """What makes a record stale, as digests."""
+    """The identity: its fingerprint covers everything that makes a record stale."""
     name = checkpoint.name
     fingerprint = digest_json(
         [name.id, name.revision, digest, labels.fingerprint, asdict(thresholds), PREPROCESSING_VERSION]
@@ -83,14 +83,23 @@ def _choose_fallback(settings: Settings) -> Checkpoint:
 
 
 def _find_calibration(settings: Settings, checkpoint: Checkpoint) -> Thresholds | None:
-    """What was measured for this model: by the user (the settings), else by whoever made it; None: by nobody."""
-    shipped, own = checkpoint.calibration(), settings.model
-    if checkpoint.name.fallback or own.threshold is None or own.temperature is None:
+    """The calibration: that of the settings, else the one that ships with the checkpoint; None without any."""
+    shipped, configured = checkpoint.calibration(), settings.model
+    if checkpoint.name.fallback or configured.threshold is None or configured.temperature is None:
         return shipped
     base = shipped or Thresholds()
-    return replace(base, tag=own.threshold, secondary=min(own.threshold, base.secondary), temperature=own.temperature)
+    return replace(
+        base,
+        tag=configured.threshold,
+        secondary=min(configured.threshold, base.secondary),
+        temperature=configured.temperature,
+    )
 
 
-def _apply_settings(settings: Settings, measured: Thresholds | None) -> Thresholds:
-    thresholds, own = measured or Thresholds(), settings.labels.tag_threshold
-    return thresholds if own is None else Thresholds(own, min(own, thresholds.secondary), thresholds.temperature)
+def _apply_settings(settings: Settings, calibration: Thresholds | None) -> Thresholds:
+    thresholds, configured = calibration or Thresholds(), settings.labels.tag_threshold
+    return (
+        thresholds
+        if configured is None
+        else Thresholds(configured, min(configured, thresholds.secondary), thresholds.temperature)
+    )

@@ -1,4 +1,4 @@
-"""Which model serves first, and which one takes over from it."""
+"""The models of the daemon: which one serves first, and which one replaces it."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ MAX_DOWNLOAD_ATTEMPTS = 5
 
 
 class ModelManager:
-    """The models of one daemon: first what this machine holds, then the wanted one, once it has been downloaded."""
+    """Loads the model that serves first, and its replacement: the wanted model, once it is downloaded."""
 
     def __init__(self, settings: Settings, labels: Labels, metrics: Metrics, stop: asyncio.Event) -> None:
         """Nothing is loaded yet."""
@@ -35,13 +35,13 @@ class ModelManager:
 
     @property
     def progress(self) -> DownloadProgress | None:
-        """How far the download of the wanted model is; None where there is none."""
+        """The progress of the download; None if there is none."""
         if self._pull is None:
             return None
         return replace(self._pull.progress, reason=self._failure) if self._failure else self._pull.progress
 
     async def load_initial(self) -> LoadedModel | None:
-        """The model that serves first; None where `stop` is set before it is there. Raises ModelError, ConfigError."""
+        """The model that serves first; None if `stop` is set before it is loaded. Raises ModelError, ConfigError."""
         if self._settings.model.fallback == "none" and self.may_download:
             return await self._load_wanted()
         return await run_unless_stopped(self._stop, partial(load_model, self._settings, self._labels, self._metrics))
@@ -50,31 +50,31 @@ class ModelManager:
         try:
             return await run_unless_stopped(self._stop, self._open)
         except ModelError as error:
-            here = find_checkpoint(self._settings.model)
-            if here is not None and not here.is_from_hub:
+            local = find_checkpoint(self._settings.model)
+            if local is not None and not local.is_from_hub:
                 raise
-            log.warning("%s It is downloaded first.", error)
+            log.warning("%s Downloading it.", error)
         if not await self._download(MAX_DOWNLOAD_ATTEMPTS):
             return None
         self._pull = None
         return await run_unless_stopped(self._stop, self._open)
 
     async def load_replacement(self, serving: LoadedModel) -> LoadedModel | None:
-        """The wanted model, downloaded and verified, while its fallback is serving; None where it cannot be had."""
+        """The wanted model, downloaded and verified while its fallback serves; None if that fails."""
         if not serving.checkpoint.name.fallback or not self.may_download:
             return None
         try:
             await self._download(None)
             replacement = await run_unless_stopped(self._stop, self._open)
-        except Exception as error:  # whatever is wrong with the new model, the old one goes on
+        except Exception as error:  # no fault of the new model may stop the old one
             self._failure = str(error)
             trace = None if isinstance(error, PawtagError) else error
-            log.error("%s The embedded model goes on serving.", error, exc_info=trace)  # noqa: TRY400
+            log.error("%s The embedded model continues to serve.", error, exc_info=trace)  # noqa: TRY400
             return None
         if replacement is not None:
             name = replacement.checkpoint.name
             log.info(
-                "model %s (%s) takes over; what the embedded one tagged is tagged again",
+                "model %s (%s) replaces the embedded one; the photos that it tagged are tagged again",
                 name.id,
                 replacement.engine.description,
             )
@@ -83,13 +83,13 @@ class ModelManager:
 
     @property
     def may_download(self) -> bool:
-        """Whether the hub may be asked."""
+        """Whether the settings and the environment allow a download."""
         return self._settings.model.download and not is_offline()
 
-    async def _download(self, tries: int | None) -> bool:
-        """Whether the model is here now; False where `stop` came first."""
+    async def _download(self, max_attempts: int | None) -> bool:
+        """Whether the model is downloaded; False if `stop` was set first."""
         model = self._settings.model
-        self._pull = pull = Pull(model.id, wanted_revision(model), max_attempts=tries)
+        self._pull = pull = Pull(model.id, wanted_revision(model), max_attempts=max_attempts)
         try:
             return await run_unless_stopped(self._stop, pull.run) is not None
         finally:
@@ -102,8 +102,8 @@ class ModelManager:
         return load_checkpoint(self._settings, self._labels, checkpoint, self._metrics)
 
 
-async def run_unless_stopped(stop: asyncio.Event, work: Callable[[], Result]) -> Result | None:
-    """What `work` returns from a thread; None where `stop` is set first. Nobody waits for the thread then."""
+async def run_unless_stopped(stop: asyncio.Event, function: Callable[[], Result]) -> Result | None:
+    """The result of `function`, from a thread; None if `stop` is set first. Then the thread is abandoned."""
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[Result] = loop.create_future()
 
@@ -113,7 +113,7 @@ async def run_unless_stopped(stop: asyncio.Event, work: Callable[[], Result]) ->
 
     def run() -> None:
         try:
-            result = work()
+            result = function()
         except BaseException as error:
             loop.call_soon_threadsafe(deliver, partial(answer.set_exception, error))
         else:

@@ -22,16 +22,16 @@ class Vocabulary:
 
 @dataclass(frozen=True, slots=True)
 class ScoredLabels:
-    """What a model says of one embedding."""
+    """Scores and tags for one embedding."""
 
     tags: tuple[Tag, ...]
     scores: Scores
 
 
 def embed_words(labels: Labels, embeddings: Floats) -> Vocabulary:
-    """Each word's vector: the mean of its prompts' unit vectors, normalised again.
+    """The vector of each word: the mean of its prompts' unit vectors, normalised again.
 
-    `embeddings` (N, D) are those of all prompts, in the order of `prompts(labels)`.
+    `embeddings` (N, D) are those of all prompts, in the order of `list_prompts(labels)`.
     """
     vectors, position = {}, 0
     for key, words in labels.prompt_sets():
@@ -45,19 +45,19 @@ def embed_words(labels: Labels, embeddings: Floats) -> Vocabulary:
 
 
 def list_prompts(labels: Labels) -> list[str]:
-    """Every prompt of every word, in the order that `word_vectors` expects."""
+    """Every prompt of every word, in the order that `embed_words` expects."""
     return [prompt for _, words in labels.prompt_sets() for word_prompts in words for prompt in word_prompts]
 
 
-def score_labels(embedding: Floats, vocabulary: Vocabulary, model: Engine, thresholds: Thresholds) -> ScoredLabels:
-    """Scores and tags of every group that is asked, in the order of the groups."""
+def score_labels(embedding: Floats, vocabulary: Vocabulary, engine: Engine, thresholds: Thresholds) -> ScoredLabels:
+    """Scores and tags of every group that applies, in the order of the groups."""
     tags: list[Tag] = []
     scores: Scores = {}
     for name, group in vocabulary.labels.groups.items():
         subject = _find_parent_label(group, tags)
         if subject is None and group.parent_group:
             continue
-        logits = model.scale * (vocabulary.vectors[name, subject] @ embedding) + model.bias
+        logits = engine.scale * (vocabulary.vectors[name, subject] @ embedding) + engine.bias
         values = softmax_labels(logits, [len(words) for words in group.labels.values()], thresholds.temperature)
         if not np.isfinite(values).all():
             raise PermanentError("bad-score", "The model's scores for this photo are not numbers.")
@@ -69,13 +69,13 @@ def score_labels(embedding: Floats, vocabulary: Vocabulary, model: Engine, thres
 
 
 def _find_parent_label(group: Group, tags: list[Tag]) -> str | None:
-    """The best tag that the group is asked about."""
+    """The best tag that the group applies to."""
     found = (tag.label for tag in tags if tag.group == group.parent_group and tag.label in group.parent_labels)
     return next(found, None)
 
 
 def softmax_labels(logits: Floats, word_counts: list[int], temperature: float) -> Floats:
-    """Scores (labels,) that add up to 1, from the model's own logit (words,) of each word.
+    """Scores (labels,) with the sum 1, from the engine's logits (words,).
 
     A label's logit is the log of the sum of exp over its words, less half the logarithm of their
     number, so that a long list of words neither wins by its length nor loses by its mean.

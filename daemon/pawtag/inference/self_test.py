@@ -1,4 +1,4 @@
-"""Does the model answer as it must? Checked before it counts as ready, against a picture that ships."""
+"""The self test: before a model counts as ready, its answers to a picture and a prompt are compared."""
 
 import json
 from importlib.resources import files
@@ -18,16 +18,16 @@ PROMPT = "a photo of a cat"
 MIN_COSINE = 0.999  # a cosine: float32 on another processor agrees to 1e-5, half precision to 1e-4
 
 
-def run_self_test(model: Engine, checkpoint: Checkpoint, cache: Path) -> None:
-    """Compare the model's answers with those that it gave when it was built, or at its first start.
+def run_self_test(engine: Engine, checkpoint: Checkpoint, cache: Path) -> None:
+    """Compare the engine's answers with those that ship with the checkpoint, or with those of its first start.
 
-    What is kept is kept for the weights alone: beside another tokenizer or preprocessing they answer otherwise.
-    Raises ModelError where the answers differ, are not finite, or do not tell pictures apart.
+    The answers of the first start are stored by the weights: another tokenizer or preprocessing changes them.
+    Raises ModelError if the answers differ, are not finite, or are the same for different pictures.
     """
-    found = compute_answers(model)
+    found = compute_answers(engine)
     shipped, kept = (
         checkpoint.folder / SELF_TEST,
-        cache / "self-tests" / f"{model.weights_digest}.json",
+        cache / "self-tests" / f"{engine.weights_digest}.json",
     )
     for path in (shipped, kept):
         expected = _load(path)
@@ -37,22 +37,22 @@ def run_self_test(model: Engine, checkpoint: Checkpoint, cache: Path) -> None:
     _store(kept, found)
 
 
-def compute_answers(model: Engine) -> Floats:
-    """The embeddings (2, D) of the picture that ships and of one prompt."""
+def compute_answers(engine: Engine) -> Floats:
+    """The embeddings (2, D) of the picture and of the prompt."""
     data = (files("pawtag.inference") / PICTURE).read_bytes()
     image = decode(data, ImageLimits(len(data), 1_000_000), 256)
-    pixels = preprocess(image, model.spec)
-    pictures = model.embed([pixels, np.ascontiguousarray(-pixels[:, ::-1])])
-    found = np.concatenate([pictures[:1], model.embed_text([PROMPT])])
+    pixels = preprocess(image, engine.spec)
+    pictures = engine.embed([pixels, np.ascontiguousarray(-pixels[:, ::-1])])
+    found = np.concatenate([pictures[:1], engine.embed_text([PROMPT])])
     if not np.isfinite(found).all() or not np.isfinite(pictures).all():
-        raise ModelError("The model answers with numbers that are not finite; its weights are damaged.")
+        raise ModelError("The model's answers are not finite; its weights are damaged.")
     if np.allclose(pictures[0], pictures[1], atol=1e-5):
         raise ModelError("The model gives the same answer to different pictures; its weights are damaged.")
     return found
 
 
 def encode_answers(found: Floats) -> str:
-    """The answers as the JSON that is kept."""
+    """The answers as JSON."""
     return json.dumps({"picture": PICTURE, "prompt": PROMPT, "embeddings": np.round(found, 6).tolist()})
 
 
@@ -60,7 +60,7 @@ def _compare(found: Floats, expected: Floats, checkpoint: Checkpoint, path: Path
     agreement = (found * expected).sum(1) if found.shape == expected.shape else np.zeros(1)
     if agreement.min() < MIN_COSINE:
         raise ModelError(
-            f"The model in {checkpoint.folder} does not give the answer that it must (agreement "
+            f"The model in {checkpoint.folder} fails its self test (cosine "
             f"{agreement.min():.4f}): its files are damaged or do not belong together. If you changed them on purpose, "
             f"remove {path}."
         )
@@ -79,4 +79,4 @@ def _store(path: Path, found: Floats) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, encode_answers(found).encode())
     except OSError:
-        return  # the next start only checks less
+        return  # the next start has nothing to compare with

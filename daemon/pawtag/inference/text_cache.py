@@ -1,4 +1,4 @@
-"""Text embeddings, computed once for a model and its prompts, and kept on disk."""
+"""Text embeddings, computed once for a model and its prompts, and stored on disk."""
 
 import hashlib
 import io
@@ -17,26 +17,26 @@ log = logging.getLogger(__name__)
 DIGEST_BYTES = 32
 
 
-def embed_prompts(model: Engine, prompts: Sequence[str], cache: Path) -> Floats:
-    """Unit vectors (N, D) of `prompts`, from `cache` where they are whole there, else from the model."""
-    key = hashlib.sha256(json.dumps([model.digest, *prompts]).encode()).hexdigest()
+def embed_prompts(engine: Engine, prompts: Sequence[str], cache: Path) -> Floats:
+    """Unit vectors (N, D) of `prompts`, from the folder `cache` if they are complete there, else from the engine."""
+    key = hashlib.sha256(json.dumps([engine.digest, *prompts]).encode()).hexdigest()
     path = cache / "text" / f"{key}.bin"
     found = _load(path, len(prompts))
     if found is None:
-        found = model.embed_text(prompts)
+        found = engine.embed_text(prompts)
         _store(path, found)
     return found
 
 
 def _load(path: Path, count: int) -> Floats | None:
-    """What was kept; None where it is absent or broken."""
+    """The stored embeddings; None if they are absent or damaged."""
     try:
         content = path.read_bytes()
     except OSError:
         return None
     digest, body = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
     if hashlib.sha256(body).digest() != digest:
-        log.warning("The text embeddings kept in %s are broken; they are made again.", path)
+        log.warning("the text embeddings in %s are damaged; computing them again", path)
         return None
     found = np.load(io.BytesIO(body), allow_pickle=False)
     return found if found.ndim == 2 and len(found) == count else None  # noqa: PLR2004
@@ -49,4 +49,4 @@ def _store(path: Path, found: Floats) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, hashlib.sha256(body.getvalue()).digest() + body.getvalue())
     except OSError as error:
-        log.warning("Text embeddings cannot be kept in %s (%s); set model.cache_dir.", path.parent, error.strerror)
+        log.warning("text embeddings cannot be stored in %s (%s): set model.cache_dir", path.parent, error.strerror)

@@ -1,4 +1,4 @@
-"""How many bytes of photos may be in memory at once."""
+"""A limit for the bytes of photos that are in memory at once."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,17 +6,17 @@ from contextlib import asynccontextmanager
 
 
 class MemoryLimiter:
-    """Lets work begin while there is room for its bytes; what is larger than all the room begins alone."""
+    """Grants bytes up to a total. A request larger than the total is granted when nothing else is."""
 
     def __init__(self, total_bytes: int) -> None:
-        """Room for `total_bytes`, all of it free."""
+        """A limiter of `total_bytes`, all of them free."""
         self._total_bytes = total_bytes
         self._taken_bytes = 0
         self._freed = asyncio.Condition()
 
     @asynccontextmanager
     async def acquire(self, size_bytes: int) -> AsyncIterator[None]:
-        """Hold `size_bytes` while the context lasts; wait for them first."""
+        """Wait for `size_bytes`, and hold them while the context lasts."""
         async with self._freed:
             await self._freed.wait_for(lambda: self._has_room(size_bytes))
             self._taken_bytes += size_bytes

@@ -1,4 +1,4 @@
-"""A backlog's line in the log: how many, how fast, how long."""
+"""The progress of a backlog in the log: how many, how fast, how long."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ MIN_PENDING = 100
 
 
 async def report_backlog(pending: Callable[[], int], counts: Counts) -> None:
-    """While many photos wait, say so after a few seconds, and then once a minute."""
+    """While many photos are pending, log the progress after a few seconds and then once a minute."""
     pause_s = FIRST_REPORT_S
     done_before, at_s = counts.total, time.monotonic()
     while True:
@@ -29,8 +29,8 @@ async def report_backlog(pending: Callable[[], int], counts: Counts) -> None:
             pause_s = FIRST_REPORT_S
 
 
-def format_progress(done: int, waiting: int, rate: float) -> str:
+def format_progress(done: int, pending: int, rate: float) -> str:
     """`2000 of 10000 photos, 25.0 a second, about 5 min left`."""
-    left_s = waiting / rate
+    left_s = pending / rate
     left = f"{left_s / 60:.0f} min" if left_s >= 120 else f"{left_s:.0f} s"  # noqa: PLR2004 - two minutes
-    return f"{done} of {done + waiting} photos, {rate:.1f} a second, about {left} left"
+    return f"{done} of {done + pending} photos, {rate:.1f} a second, about {left} left"

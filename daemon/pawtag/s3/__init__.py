@@ -1,1 +1,1 @@
-"""S3 and its queue: what messages say, what an object's tags say and are to say."""
+"""S3 and compatible stores: sources of photos, and their records as tags or sidecar objects."""

@@ -1,4 +1,4 @@
-"""Where an object is: `s3://bucket/key`, and what of a bucket is a photo. Pure."""
+"""URIs of objects, `s3://bucket/key`, and which keys are photos. Pure."""
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
@@ -18,33 +18,33 @@ def format_uri(bucket: str, key: str) -> str:
 
 
 def parse_uri(uri: str) -> tuple[str, str]:
-    """The bucket, and the key or prefix, of an address that a user gave. Raises ConfigError."""
+    """The bucket, and the key or prefix, of a URI. Raises ConfigError."""
     bucket, _, key = uri.removeprefix(SCHEME).partition("/")
     if not uri.startswith(SCHEME) or not bucket:
-        raise ConfigError(f"{uri!r} is no address of a bucket; write s3://BUCKET or s3://BUCKET/PREFIX.")
+        raise ConfigError(f"{uri!r} is no URI of a bucket; write s3://BUCKET or s3://BUCKET/PREFIX.")
     return bucket, key
 
 
 def object_params(uri: str) -> dict[str, Any]:
-    """What boto3 calls it."""
+    """The object as boto3's parameters."""
     bucket, _, key = uri.removeprefix(SCHEME).partition("/")
     return {"Bucket": bucket, "Key": key}
 
 
 def version_params(ref: PhotoRef) -> dict[str, Any]:
-    """What boto3 calls that version of it."""
+    """That version of the object as boto3's parameters."""
     return object_params(ref.uri) | ({"VersionId": ref.version_id} if ref.version_id else {})
 
 
 def list_photo_uris(bucket: str, keys: Iterable[str | None], settings: S3Settings) -> list[str]:
-    """The addresses of those keys that may be photos of ours: of `s3.bucket`, where it is set, and below `s3.prefix`."""
+    """The URIs of the keys that may be photos: in `s3.bucket` if that is set, and below `s3.prefix`."""
     if settings.bucket not in (None, bucket):
         return []
     return [format_uri(bucket, key) for key in keys if key and is_photo_key(key, settings)]
 
 
 def is_photo_key(key: str, settings: S3Settings) -> bool:
-    """Whether a key below the prefix may be a photo: named like one, or without a suffix; never a sidecar of ours."""
+    """Whether the key is below the prefix and is named like a photo, or has no suffix. A sidecar never is."""
     name = key.rpartition("/")[2]
     if not name or name.endswith(SIDECAR_SUFFIX) or not key.startswith(settings.prefix):
         return False

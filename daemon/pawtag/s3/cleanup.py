@@ -1,15 +1,15 @@
-"""Taking back what pawtag wrote into a bucket: our tags, and our records beside photos. Nothing else."""
+"""Removing what pawtag wrote into a bucket: our tags and our sidecar objects. Nothing else."""
 
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from pawtag.domain.document import SUFFIXES
 from pawtag.domain.errors import GoneError, PermanentError, TemporaryError
 from pawtag.domain.records import PhotoRef
 from pawtag.s3.address import object_params
-from pawtag.s3.client import translate_errors
+from pawtag.s3.client import Client
 from pawtag.s3.listing import Listing, parse_entry
 from pawtag.s3.object_sidecars import ObjectSidecars
 from pawtag.s3.object_tags import ObjectTags
@@ -20,7 +20,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class WrittenObject:
-    """Something of ours: tags on an object, or an object, or one that could not be read; `holds_yours`: a correction, or another program's keys."""
+    """Our tags on an object, a record of ours, or an object that cannot be read.
+
+    `has_user_content`: the record holds a correction, or another program's keys.
+    """
 
     ref: PhotoRef
     kind: Literal["tags", "record", "unread"]
@@ -28,18 +31,18 @@ class WrittenObject:
 
 
 def find_written_objects(
-    listing: Listing, tagging: ObjectTags, sidecars: ObjectSidecars, of: str = ""
+    listing: Listing, tagging: ObjectTags, sidecars: ObjectSidecars, photo_prefix: str = ""
 ) -> Iterator[WrittenObject]:
-    """All that is ours below the listing's prefix, a stream. One request an object. Raises what they raise.
+    """Everything of ours below the listing's prefix, as a stream. One request for each object. Raises what they raise.
 
-    `of`: of records, only those of photos whose address begins so.
+    `photo_prefix`: only records of photos whose URI begins with it.
     """
     for entry in listing.entries():
         ref = parse_entry(listing.bucket, entry)
         try:
             if ref.uri.endswith(SUFFIXES):
                 found = sidecars.look(ref.uri).found
-                if found and found.is_ours and (found.source_uri or "").startswith(of):
+                if found and found.is_ours and (found.source_uri or "").startswith(photo_prefix):
                     yield WrittenObject(ref, "record", found.has_user_content)
             elif any(is_ours(name) for name in tagging.read(ref)):
                 yield WrittenObject(ref, "tags")
@@ -50,10 +53,10 @@ def find_written_objects(
             yield WrittenObject(ref, "unread")
 
 
-def remove_object(trace: WrittenObject, client: Any, tagging: ObjectTags) -> bool:
-    """Take it back; False where the store refuses. Objects are deleted one by one: Ceph 16's gateway dies of many at once."""
-    if trace.kind == "tags":
-        return tagging.remove(trace.ref)
-    with translate_errors(trace.ref.uri):
-        client.delete_object(**object_params(trace.ref.uri))
+def remove_object(written: WrittenObject, client: Client, tagging: ObjectTags) -> bool:
+    """Remove it; False if the store refuses. One object at a time: Ceph 16's gateway crashes on batches."""
+    if written.kind == "tags":
+        return tagging.remove(written.ref)
+    with client.translate_errors(written.ref.uri):
+        client.delete_object(**object_params(written.ref.uri))
     return True

@@ -1,4 +1,4 @@
-"""For many machines: an event for each object that needs it, into the queue that the daemons serve already."""
+"""Messages for many daemons: one for each object that needs a record, into the queue that they serve."""
 
 import logging
 from collections import Counter
@@ -20,7 +20,7 @@ from pawtag.state import ResumePoint
 log = logging.getLogger(__name__)
 
 LOOKUP_THREADS = 32
-SENT, CURRENT, UNCHECKED = "sent", "current", "unseen"
+SENT, CURRENT, UNCHECKED = "sent", "current", "unchecked"
 
 
 class Pages(Protocol):
@@ -32,7 +32,7 @@ class Pages(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Enqueuer:
-    """Tells a queue of what needs a record. `judge` None: of every photo, unseen."""
+    """Sends a message for each photo that needs a record. `policy` None: for every photo, unchecked."""
 
     queue: SqsQueue
     objects: Objects
@@ -40,30 +40,28 @@ class Enqueuer:
     fingerprint: str
 
     def enqueue(self, pages: Pages, resume_point: ResumePoint, progress: Callable[[int], object]) -> Counter[str]:
-        """Work off all pages behind the checkpoint; what was passed over, by reason, and `sent`, among them `unseen`.
+        """Send messages for all pages behind the resume point; returns counts of `sent`, `current` and what is skipped.
 
-        `progress` hears how many photos were looked at. Raises TemporaryError where the store or the
-        queue fails; the checkpoint then says how far all is sent.
+        Photos that could not be checked are sent, and counted as `unchecked` besides. Calls `progress(count)` for
+        each page. Raises TemporaryError if the store or the queue fails; the resume point then names what is sent.
         """
         count: Counter[str] = Counter()
         with ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="enqueue") as threads:
             for page in pages.pages(resume_point.position):
                 count += page.skipped
-                verdicts = list(threads.map(self._verdict, page.photos))
-                wanted = [ref for ref, verdict in zip(page.photos, verdicts, strict=True) if verdict != CURRENT]
+                results = list(threads.map(self._check, page.photos))
+                stale = [ref for ref, result in zip(page.photos, results, strict=True) if result != CURRENT]
                 batches = [
-                    wanted[start : start + MAX_BATCH_MESSAGES] for start in range(0, len(wanted), MAX_BATCH_MESSAGES)
+                    stale[start : start + MAX_BATCH_MESSAGES] for start in range(0, len(stale), MAX_BATCH_MESSAGES)
                 ]
                 list(threads.map(self._send, batches))
                 resume_point.begin(page.last_key, 0)
-                count.update(
-                    {SENT: len(wanted), CURRENT: verdicts.count(CURRENT), UNCHECKED: verdicts.count(UNCHECKED)}
-                )
+                count.update({SENT: len(stale), CURRENT: results.count(CURRENT), UNCHECKED: results.count(UNCHECKED)})
                 progress(len(page.photos))
         return count
 
-    def _verdict(self, ref: PhotoRef) -> str:
-        """One object that may not be looked at does not hold up the others: the daemon will say what is wrong."""
+    def _check(self, ref: PhotoRef) -> str:
+        """SENT, CURRENT or UNCHECKED. An object that cannot be checked is left to the daemon, which names the fault."""
         if self.policy is None:
             return SENT
         try:

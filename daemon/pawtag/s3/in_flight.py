@@ -1,4 +1,4 @@
-"""Messages in hand: what has become of the photos that each tells of, and so of the message itself."""
+"""Messages in flight: which photos of each are done, and so whether the message is."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from pawtag.domain.records import Event, PhotoRef
 from pawtag.s3.sqs_queue import Message
 
-RECEIVE_AGAIN_S = 5.0
-
 
 @dataclass(slots=True, eq=False)
 class InFlightMessage:
-    """A message in hand: acknowledged once all its photos are done; given back where one has failed for now."""
+    """A message whose photos are being tagged. `delay_s`: one of them failed, so the message must come again."""
 
     receipt: str
     photos_left: int
@@ -19,33 +17,37 @@ class InFlightMessage:
 
 
 class InFlightMessages:
-    """All messages of a queue that are in hand. Lives on the event loop."""
+    """The messages of one queue that are in flight. Lives on the event loop."""
 
-    def __init__(self, give_back: Callable[[str, float], object]) -> None:
-        """`give_back` hears which receipt is to be handed out again, and after how many seconds."""
-        self._give_back = give_back
+    def __init__(self, give_back: Callable[[str, float], object], busy_delay_s: float) -> None:
+        """Calls `give_back(receipt, delay_s)` for a message that must come again.
+
+        `busy_delay_s`: when it comes again because another message about its photo is in flight.
+        """
+        self._give_back, self._busy_delay_s = give_back, busy_delay_s
         self._photos: set[str] = set()
         self.unfinished: set[InFlightMessage] = set()
-        """To be kept from others."""
+        """They must stay invisible to others."""
         self.done: list[str] = []
-        """Receipts of what is to be acknowledged."""
+        """Receipts to delete."""
 
     def open(self, message: Message, photos: Mapping[str, int]) -> list[Event]:
-        """An event for each photo, by its size, that is not in hand already; what is comes again soon."""
+        """An event for each photo that is not in flight already. `photos`: their sizes in bytes by URI."""
         if not photos:
             self.done.append(message.receipt)
             return []
-        fresh = {uri: size for uri, size in photos.items() if uri not in self._photos}
+        fresh = {uri: size_bytes for uri, size_bytes in photos.items() if uri not in self._photos}
         if not fresh:
-            self._give_back(message.receipt, RECEIVE_AGAIN_S)
+            self._give_back(message.receipt, self._busy_delay_s)
             return []
-        entry = InFlightMessage(message.receipt, len(fresh), RECEIVE_AGAIN_S if len(fresh) < len(photos) else None)
+        delay_s = self._busy_delay_s if len(fresh) < len(photos) else None
+        entry = InFlightMessage(message.receipt, len(fresh), delay_s)
         self.unfinished.add(entry)
         self._photos |= set(fresh)
         return [Event(PhotoRef(uri, size, 0), entry, message.receives - 1) for uri, size in fresh.items()]
 
     def finish(self, event: Event, delay_s: float | None) -> None:
-        """The event is done, or to come again after the delay."""
+        """The photo is done, or must come again after `delay_s`. The last photo finishes its message."""
         entry = event.receipt
         if not isinstance(entry, InFlightMessage):
             return
@@ -54,8 +56,11 @@ class InFlightMessages:
         if delay_s is not None:
             entry.delay_s = max(delay_s, entry.delay_s or 0)
         if entry.photos_left == 0:
-            self.unfinished.discard(entry)
-            if entry.delay_s is None:
-                self.done.append(entry.receipt)
-            else:
-                self._give_back(entry.receipt, entry.delay_s)
+            self._close(entry)
+
+    def _close(self, entry: InFlightMessage) -> None:
+        self.unfinished.discard(entry)
+        if entry.delay_s is None:
+            self.done.append(entry.receipt)
+        else:
+            self._give_back(entry.receipt, entry.delay_s)

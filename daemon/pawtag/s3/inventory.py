@@ -1,4 +1,4 @@
-"""S3 Inventory: a bucket's listing that S3 writes itself once a day, as CSV (gzip) or Parquet, with a manifest."""
+"""S3 Inventory: a listing of a bucket that S3 writes once a day, as CSV (gzip) or Parquet, with a manifest."""
 
 import csv
 import gzip
@@ -15,13 +15,13 @@ from pawtag.config import S3Settings
 from pawtag.domain.errors import ConfigError, PawtagError
 from pawtag.domain.records import PhotoRef
 from pawtag.s3.address import format_uri, parse_uri
-from pawtag.s3.client import translate_errors
-from pawtag.s3.listing import PAGE_KEYS, Page, find_skip_reason
+from pawtag.s3.client import Client
+from pawtag.s3.listing import Page, find_skip_reason
 
 Row = dict[str, Any]
 FALSE_VALUES = ("false", "False", False)
 TRUE_VALUES = ("true", "True", True)
-# The columns of Parquet files are named otherwise than the manifest's schema names them.
+# Parquet files name their columns differently from the manifest.
 PARQUET_COLUMNS = {"bucket": "Bucket", "key": "Key", "size": "Size", "e_tag": "ETag", "storage_class": "StorageClass"}
 PARQUET_COLUMNS |= {"is_latest": "IsLatest", "is_delete_marker": "IsDeleteMarker"}
 
@@ -29,11 +29,11 @@ PARQUET_COLUMNS |= {"is_latest": "IsLatest", "is_delete_marker": "IsDeleteMarker
 class Inventory:
     """The photos of an inventory's newest versions. Its calls block."""
 
-    def __init__(self, client: Any, settings: S3Settings, manifest: str, classes: frozenset[str]) -> None:
-        """`client`: boto3's for S3; `manifest`: the address of its manifest.json. Raises ConfigError, PawtagError."""
+    def __init__(self, client: Client, settings: S3Settings, manifest: str, classes: frozenset[str]) -> None:
+        """`client` is one of S3; `manifest`: the URI of its manifest.json. Raises ConfigError, PawtagError."""
         self._client, self._settings, self._classes = client, settings, classes
         bucket, key = parse_uri(manifest)
-        with translate_errors(manifest):
+        with client.translate_errors(manifest):
             content = client.get_object(Bucket=bucket, Key=key)["Body"].read()
         try:
             document = json.loads(content)
@@ -44,19 +44,19 @@ class Inventory:
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise ConfigError(f"{manifest} is no manifest of an S3 Inventory: {error!r}.") from error
         if self._format not in ("CSV", "Parquet"):
-            raise ConfigError(f"The inventory is {self._format}; CSV and Parquet are read.")
+            raise ConfigError(f"The inventory is {self._format}; pawtag reads CSV and Parquet.")
 
     def pages(self, after: str = "") -> Iterator[Page]:
-        """A thousand rows a page, from behind the row `after` on ("file:row")."""
+        """A thousand rows a page, behind the position `after` ("file:row")."""
         first, _, row = after.partition(":")
         begin, done = int(first or 0), int(row or 0)
         for number in range(begin, len(self._files)):
             rows = self._rows(*self._files[number])
             at = done if number == begin else 0
             rows = itertools.islice(rows, at, None)
-            while some := list(itertools.islice(rows, PAGE_KEYS)):
-                at += len(some)
-                yield self._page(some, f"{number}:{at}")
+            while chunk := list(itertools.islice(rows, self._client.tuning.page_keys)):
+                at += len(chunk)
+                yield self._page(chunk, f"{number}:{at}")
 
     def _page(self, rows: list[Row], position: str) -> Page:
         photos: list[PhotoRef] = []
@@ -72,27 +72,27 @@ class Inventory:
         return Page(tuple(photos), position, skipped)
 
     def _rows(self, bucket: str, key: str) -> Iterator[Row]:
-        # On the disk, for judging its rows takes longer than S3 keeps a connection open.
-        with translate_errors(format_uri(bucket, key)), tempfile.TemporaryFile() as file:
+        # Through a file: checking the rows takes longer than S3 keeps a connection open.
+        with self._client.translate_errors(format_uri(bucket, key)), tempfile.TemporaryFile() as file:
             for chunk in self._client.get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(1 << 20):
                 file.write(chunk)
             file.seek(0)
-            yield from self._csv(file) if self._format == "CSV" else _read_parquet(file)
+            yield from self._csv(file) if self._format == "CSV" else _read_parquet(file, self._client.tuning.page_keys)
 
     def _csv(self, file: IO[bytes]) -> Iterator[Row]:
-        """Keys are form-encoded there."""
+        """CSV files hold form-encoded keys."""
         with io.TextIOWrapper(gzip.GzipFile(fileobj=file), "utf-8", newline="") as text:
             for values in csv.reader(text):
                 row = dict(zip(self._names, values, strict=False))
                 yield row | {"Key": unquote_plus(row["Key"])}
 
 
-def _read_parquet(file: IO[bytes]) -> Iterator[Row]:
-    """Keys are as they are."""
+def _read_parquet(file: IO[bytes], batch_rows: int) -> Iterator[Row]:
+    """Parquet files hold plain keys."""
     try:
         from pyarrow.parquet import ParquetFile
     except ImportError as error:
         raise PawtagError("Parquet needs pyarrow: pip install pyarrow, or let S3 write CSV.") from error
-    for batch in ParquetFile(file).iter_batches(PAGE_KEYS):
+    for batch in ParquetFile(file).iter_batches(batch_rows):
         for row in batch.to_pylist():
             yield {PARQUET_COLUMNS.get(name, name): value for name, value in row.items()}

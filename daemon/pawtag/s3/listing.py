@@ -1,4 +1,4 @@
-"""A bucket's listing, page by page, and how far it has been worked off."""
+"""A bucket's listing, page by page."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -9,39 +9,42 @@ from typing import Any
 from pawtag.config import S3Settings
 from pawtag.domain.records import PhotoRef
 from pawtag.s3.address import format_uri, is_photo_key
-from pawtag.s3.client import translate_errors
+from pawtag.s3.client import Client
 
-# Read at once and without a fee for reading; the colder ones only when they are named.
+# Storage classes that S3 reads at once and without a fee. Colder ones are read only if named.
 DEFAULT_STORAGE_CLASSES = frozenset({"STANDARD", "INTELLIGENT_TIERING", "REDUCED_REDUNDANCY", "EXPRESS_ONEZONE"})
 ARCHIVE_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
-PAGE_KEYS = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Up to a thousand keys: the photos among them, the last key, and how many were passed over, by reason."""
+    """Up to a thousand keys: the photos among them, the last key, and counts of what is skipped, by reason."""
 
     photos: tuple[PhotoRef, ...]
     last_key: str
     skipped: Counter[str]
     server_time: str | None = None
-    """The store's own clock, as its answer's Date header."""
+    """The time by the store's clock: the Date header of its answer."""
 
 
 class Listing:
     """The photos of a bucket below a prefix. Its calls block."""
 
     def __init__(
-        self, client: Any, settings: S3Settings, uri: tuple[str, str], classes: frozenset[str] = DEFAULT_STORAGE_CLASSES
+        self,
+        client: Client,
+        settings: S3Settings,
+        uri: tuple[str, str],
+        classes: frozenset[str] = DEFAULT_STORAGE_CLASSES,
     ) -> None:
-        """`client`: boto3's for S3; `uri`: bucket and prefix; `classes`: the storage classes that are read."""
+        """`client` is one of S3; `uri`: bucket and prefix; `classes`: the storage classes to read."""
         self._client, self._settings, self._classes = client, settings, classes
         self.bucket, self.prefix = uri
 
     def pages(self, after: str = "") -> Iterator[Page]:
-        """The listing in the store's order, a request a page, from behind the key `after` on.
+        """The listing in the store's order, behind the key `after`. One request a page.
 
-        Raises what `explained` raises.
+        Raises what `Client.translate_errors` raises.
         """
         for found in self._answers(after):
             if entries := found.get("Contents", []):
@@ -55,8 +58,10 @@ class Listing:
     def _answers(self, after: str) -> Iterator[dict[str, Any]]:
         more = {"StartAfter": after} if after else {}
         while True:
-            with translate_errors(f"The bucket {self.bucket}"):
-                found = self._client.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=PAGE_KEYS, **more)
+            with self._client.translate_errors(f"The bucket {self.bucket}"):
+                found = self._client.list_objects_v2(
+                    Bucket=self.bucket, Prefix=self.prefix, MaxKeys=self._client.tuning.page_keys, **more
+                )
             yield found
             if not found.get("IsTruncated"):
                 return
@@ -74,7 +79,7 @@ class Listing:
 
 
 def find_skip_reason(key: str, storage: str | None, settings: S3Settings, classes: frozenset[str]) -> str | None:
-    """Why an object is not looked at: "not-a-photo", or its storage class; None where it is."""
+    """Why an object is skipped: "not-a-photo", or its storage class; None for a photo."""
     storage = storage or "STANDARD"
     if not is_photo_key(key, settings):
         return "not-a-photo"
@@ -82,7 +87,7 @@ def find_skip_reason(key: str, storage: str | None, settings: S3Settings, classe
 
 
 def parse_entry(bucket: str, entry: dict[str, Any]) -> PhotoRef:
-    """The photo that an entry of a listing is."""
+    """The photo of one entry in a listing."""
     modified: datetime = entry["LastModified"]
     return PhotoRef(
         format_uri(bucket, entry["Key"]), entry["Size"], int(modified.timestamp() * 1e9), entry["ETag"].strip('"')

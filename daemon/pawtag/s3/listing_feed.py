@@ -1,38 +1,40 @@
-"""Catching up with a bucket: its listing as a supply, resumable; and photos that are named once."""
+"""Photo feeds that end: a bucket's listing, which can be resumed, and a list of URIs."""
 
 import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from pawtag.domain.errors import TemporaryError
+from pawtag.domain.backoff import Backoff
+from pawtag.domain.errors import MisconfigurationError, TemporaryError
 from pawtag.domain.records import PhotoRef
-from pawtag.s3.client import CONFIGURATION_DELAY_S
 from pawtag.s3.listing import Listing, Page
 from pawtag.state import ResumePoint
 
-MAX_LIST_ATTEMPTS = 5
+MAX_LIST_ATTEMPTS, LIST_BACKOFF = 5, Backoff(max_s=120.0)
+# One more attempt may succeed at once: expired credentials have been read again.
+MAX_MISCONFIGURED_ATTEMPTS, MISCONFIGURED_DELAY_S = 2, 1.0
 CHUNK_URIS = 100
 
 
 class ListingFeed:
-    """The photos of a listing, a page at a time; see source.Supply."""
+    """The photos of a listing, a page at a time; see object_source.PhotoFeed."""
 
     def __init__(self, listing: Listing, resume_point: ResumePoint) -> None:
-        """Goes on where the checkpoint says."""
+        """Begins behind the resume point."""
         self._listing, self._resume_point = listing, resume_point
         self._pages = listing.pages(resume_point.position)
         self._last_key = resume_point.position
         self._pieces: dict[str, list[Any]] = {}
         self.skipped: Counter[str] = Counter()
-        self.looked_at = 0
+        self.finished = 0
         self.on_finished: Callable[[], object] = lambda: None
 
     async def take(self) -> Sequence[PhotoRef] | None:
-        """The next page that holds photos; None after the last. Raises TemporaryError where the store stays away."""
-        while page := await self._next():
+        """The next page that holds photos; None after the last. Raises TemporaryError if the store stays away."""
+        while page := await self._next_page():
             self.skipped += page.skipped
-            photos = [ref for ref in page.photos if ref.uri not in self._pieces]  # listed again, it may come twice
+            photos = [ref for ref in page.photos if ref.uri not in self._pieces]  # a page listed again may repeat some
             piece = self._resume_point.begin(page.last_key, len(photos))
             if photos:
                 self._pieces |= dict.fromkeys((ref.uri for ref in photos), piece)
@@ -40,39 +42,40 @@ class ListingFeed:
         return None
 
     def mark_finished(self, ref: PhotoRef) -> None:
-        """One more is up to date."""
-        self.looked_at += 1
+        """One more photo is done; the resume point may move."""
+        self.finished += 1
         self._resume_point.finish(self._pieces.pop(ref.uri))
         self.on_finished()
 
-    async def _next(self) -> Page | None:
-        """The next page; what may pass soon is waited for, longer each time."""
+    async def _next_page(self) -> Page | None:
         for attempt in range(MAX_LIST_ATTEMPTS):
             try:
                 page = await asyncio.to_thread(next, self._pages, None)
             except TemporaryError as error:
-                is_lasting = (
-                    error.delay_s >= CONFIGURATION_DELAY_S
-                )  # but that keys which had expired have been read anew
-                if attempt + 1 == (2 if is_lasting else MAX_LIST_ATTEMPTS):
-                    raise
-                await asyncio.sleep(1.0 if is_lasting else error.delay_s * 2**attempt)
-                self._pages = self._listing.pages(self._last_key)  # a stream that has failed is at its end
+                await self._wait_after(error, attempt)
+                self._pages = self._listing.pages(self._last_key)  # a generator that raised is exhausted
             else:
                 self._last_key = page.last_key if page else self._last_key
                 return page
         return None
 
+    async def _wait_after(self, error: TemporaryError, attempt: int) -> None:
+        """Wait before the next attempt; raises the error after the last."""
+        is_lasting = isinstance(error, MisconfigurationError)
+        if attempt + 1 == (MAX_MISCONFIGURED_ATTEMPTS if is_lasting else MAX_LIST_ATTEMPTS):
+            raise error
+        await asyncio.sleep(MISCONFIGURED_DELAY_S if is_lasting else LIST_BACKOFF.delay_s(error.delay_s, attempt))
+
 
 class UriFeed:
-    """Photos by their addresses, each once; see source.Supply."""
+    """Photos by their URIs, each once; see object_source.PhotoFeed."""
 
     def __init__(self, uris: Iterable[str]) -> None:
-        """In that order."""
+        """In the order given."""
         self._uris = deque(uris)
 
     def __len__(self) -> int:
-        """How many were not yet taken."""
+        """How many were not taken yet."""
         return len(self._uris)
 
     async def take(self) -> Sequence[PhotoRef] | None:
@@ -80,4 +83,4 @@ class UriFeed:
         return [PhotoRef(self._uris.popleft(), 0, 0) for _ in range(min(CHUNK_URIS, len(self)))] or None
 
     def mark_finished(self, ref: PhotoRef) -> None:
-        """Nothing is kept of it."""
+        """Nothing is remembered."""

@@ -1,7 +1,7 @@
-"""What a message says about objects, whatever store or service put it into words. Pure.
+"""The objects that a notification names, whatever store or service wrote it. Pure.
 
-Told apart by content: S3's own notifications (versions 2.0 to 2.6), wrapped by SNS or raw, EventBridge's, MinIO's,
-Ceph's, and what SeaweedFS's filer posts. A hint is only a hint: the object as it is decides.
+The content decides the form: S3's own notifications (versions 2.0 to 2.6), raw or wrapped by SNS, EventBridge's,
+MinIO's, Ceph's, and the posts of SeaweedFS's filer. A hint is only a hint: the object as it is decides.
 """
 
 import base64
@@ -13,25 +13,25 @@ from typing import Any
 from urllib.parse import quote_plus, unquote_plus
 
 TEST_EVENT = "s3:TestEvent"
-# A restored photo could not be read before; all else that is not a creation leaves the content as it was.
+# A restored object could not be read before. All other events leave the content unchanged.
 CREATION_EVENTS = ("ObjectCreated:", "ObjectRestore:Completed")
 EVENTBRIDGE_DETAIL_TYPES = ("Object Created", "Object Restore Completed")
 FILER_EVENT_TYPES = ("create", "update")
-# Whose keys are as they are; all others write them as in a form (`+` for a space, `%2F`).
+# Sources with plain keys, and with form-encoded ones (`+` for a space, `%2F`).
 PLAIN_KEY_SOURCES = ("ceph:s3",)
 ENCODED_KEY_SOURCES = ("aws:s3", "minio:s3")
 FILER_BUCKETS_PATH = "/buckets/"
 
 
 class MessageError(ValueError):
-    """A message that says nothing about objects in any shape that is known."""
+    """A message that names no object in any known form."""
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectHint:
-    """An object that may be new. `key` as the store has it; `other_key`: what it is where the shape leaves doubt.
+    """An object that may be new. `other_key`: a second reading of the key, if the form is ambiguous.
 
-    `by`: whose records it is to have, where `pawtag s3 enqueue` told of it.
+    `fingerprint`: that of the records which the object should get, if `pawtag s3 enqueue` sent the message.
     """
 
     bucket: str
@@ -41,19 +41,19 @@ class ObjectHint:
     fingerprint: str | None = None
 
     def __post_init__(self) -> None:
-        """Raises TypeError, ValueError where a message holds something else in their places."""
+        """Raises TypeError, ValueError for values of the wrong type."""
         is_named = isinstance(self.bucket, str) and isinstance(self.key, str) and self.bucket and self.key
         if not is_named or not all(isinstance(text, str | None) for text in (self.other_key, self.fingerprint)):
             raise TypeError("a name is no text")
-        self.key.encode()  # half an emoji is the name of no object
+        self.key.encode()  # a lone surrogate names no object
         if not isinstance(self.size_bytes, int | None):
             raise TypeError("a size is no number")
 
 
 def parse_message(body: str) -> list[ObjectHint]:
-    """The objects that a message tells of; empty where it is a test, a removal, or a change of tags.
+    """The objects that a message names; none if it is a test, a removal, or a change of tags.
 
-    Raises MessageError for what is no message of a store.
+    Raises MessageError for anything that is no notification.
     """
     try:
         document = json.loads(body)
@@ -68,7 +68,7 @@ def parse_message(body: str) -> list[ObjectHint]:
 
 
 def format_message(bucket: str, key: str, etag: str, size_bytes: int, fingerprint: str) -> str:
-    """A message of our own about an object, in S3's shape, for daemons that sign their records with `by`."""
+    """Our own message about an object, in S3's form, for daemons whose records have that fingerprint."""
     found = {"key": quote_plus(key), "eTag": etag, "size": size_bytes}
     record = {
         "eventSource": "aws:s3",
@@ -100,13 +100,13 @@ def _parse_record(record: dict[str, Any]) -> Iterator[ObjectHint]:
         return
     found, source = record["s3"]["object"], record.get("eventSource", "")
     key, decoded = found["key"], unquote_plus(found["key"])
-    is_raw = source in PLAIN_KEY_SOURCES
-    doubt = None if is_raw or source in ENCODED_KEY_SOURCES or decoded == key else key
+    is_plain = source in PLAIN_KEY_SOURCES
+    ambiguous = None if is_plain or source in ENCODED_KEY_SOURCES or decoded == key else key
     yield ObjectHint(
         bucket=record["s3"]["bucket"]["name"],
-        key=key if is_raw else decoded,
+        key=key if is_plain else decoded,
         size_bytes=found.get("size"),
-        other_key=doubt,
+        other_key=ambiguous,
     )
 
 
@@ -119,14 +119,14 @@ def _parse_eventbridge(document: dict[str, Any]) -> Iterator[ObjectHint]:
 
 
 def _parse_filer(document: dict[str, Any]) -> Iterator[ObjectHint]:
-    """SeaweedFS: a path in the filer; folders, and changes of what is about a file only, are passed over."""
+    """SeaweedFS posts paths in its filer. Folders, and changes that leave the content alone, are skipped."""
     entry = document["message"].get("new_entry")
     if document["event_type"] not in FILER_EVENT_TYPES or not entry or entry.get("is_directory"):
         return
     etag = _filer_etag(entry)
     if etag is None or etag == _filer_etag(document["message"].get("old_entry") or {}):
         return
-    is_object = document["key"].startswith(FILER_BUCKETS_PATH)  # the filer keeps files of its own, too
+    is_object = document["key"].startswith(FILER_BUCKETS_PATH)  # the filer has files of its own, too
     bucket, _, key = document["key"].removeprefix(FILER_BUCKETS_PATH).partition("/")
     if is_object and bucket and key:
         yield ObjectHint(bucket, key, entry.get("attributes", {}).get("file_size"))

@@ -1,4 +1,4 @@
-"""Records as objects beside their photos: written on a condition, so that nobody else's object is overwritten."""
+"""Records as sidecar objects: written under a condition, so that nobody else's object is overwritten."""
 
 from contextlib import closing
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from pawtag.domain.document import (
 from pawtag.domain.errors import GoneError, TemporaryError
 from pawtag.domain.records import PhotoRef, Stamp, TagRecord
 from pawtag.s3.address import format_uri, object_params
-from pawtag.s3.client import OBJECT_NOT_FOUND, error_code, translate_errors
+from pawtag.s3.client import OBJECT_NOT_FOUND, Client, error_code
 
 MAX_KEY_BYTES = 1024
 PRECONDITION_FAILED = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412"})
@@ -30,7 +30,7 @@ NAME_TAKEN_DELAY_S = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Where a photo's record is, or may be written: then `etag` is None."""
+    """The place of a photo's record. `etag` is None if nothing is there."""
 
     uri: str
     found: StoredDocument | None = None
@@ -38,13 +38,13 @@ class Slot:
 
     @property
     def stamp(self) -> Stamp | None:
-        """The stamp that the record is; None for one of another content, which only its ETag tells."""
+        """The stamp of the record; None if it has no ETag, for then it says nothing about this content."""
         document = self.found.content if self.found else None
         stamp = parse_stamp(document) if document else None
         return stamp if stamp and stamp.etag else None
 
     def apply_corrections(self, record: TagRecord) -> TagRecord:
-        """`record` as a person has corrected what is there."""
+        """`record` with the corrections of the record in this slot."""
         document = self.found.content if self.found else None
         return apply_corrections(record, document.get("corrected") if document else None)
 
@@ -52,52 +52,52 @@ class Slot:
 class ObjectSidecars:
     """The sidecar objects of a bucket. Every method may be called from any thread."""
 
-    def __init__(self, client: Any, settings: S3Settings) -> None:
-        """`client`: boto3's for S3."""
+    def __init__(self, client: Client, settings: S3Settings) -> None:
+        """`client` is one of S3."""
         self._client, self._settings = client, settings
 
     def find(self, ref: PhotoRef) -> Slot:
-        """Where the photo's record is, or the first name that is free. Raises TemporaryError where all are taken."""
+        """The slot of the photo's record, or the first free one. Raises TemporaryError if others have taken all."""
         for uri in self.names(ref.uri):
             slot = self.look(uri)
             if slot.found is None or (slot.found.is_ours and self._is_of(slot.found, ref)):
                 return slot
         raise TemporaryError(
-            f"The names for the record of {ref.uri} are taken by objects of others.", NAME_TAKEN_DELAY_S
+            f"Objects of others have taken both names for the record of {ref.uri}.", NAME_TAKEN_DELAY_S
         )
 
     def look(self, uri: str) -> Slot:
-        """What stands under that name."""
+        """The slot of that name."""
         try:
-            with translate_errors(uri):
+            with self._client.translate_errors(uri):
                 answer = self._client.get_object(**object_params(uri))
         except GoneError:
             return Slot(uri)
         return Slot(uri, parse_document(_read_body(answer, uri)), answer["ETag"])
 
     def write(self, slot: Slot, record: TagRecord) -> None:
-        """Write the record there, unless somebody was there first. Raises TemporaryError then."""
+        """Write the record there. Raises TemporaryError if somebody else wrote first."""
         content = encode_document(merge_record(record, slot.found.content if slot.found else None))
         conditions = _match_conditions(slot.etag) if slot.etag else [{"IfNoneMatch": "*"}]
         if not any(self._put(slot.uri, content, condition) for condition in conditions):
-            raise TemporaryError(f"{slot.uri} was written by another at the same moment.")
+            raise TemporaryError(f"Another program wrote {slot.uri} at the same moment.")
 
     def names(self, uri: str) -> tuple[str, ...]:
-        """The two addresses that the record of a photo may have."""
+        """The two URIs that the record of a photo may have."""
         photo = object_params(uri)
         bucket, key = self._settings.sidecar_bucket or photo["Bucket"], self._settings.sidecar_prefix + photo["Key"]
         return tuple(format_uri(bucket, truncate_name(key, suffix, MAX_KEY_BYTES)) for suffix in SUFFIXES)
 
     def _is_of(self, found: StoredDocument, ref: PhotoRef) -> bool:
-        """In a bucket for records those of another bucket's photo may have the same name."""
+        """Whether the record is of that photo: s3.sidecar_bucket may hold records of photos in several buckets."""
         return self._settings.sidecar_bucket is None or found.source_uri in (None, ref.uri)
 
     def _put(self, uri: str, content: bytes, condition: dict[str, str]) -> bool:
-        with translate_errors(uri):
+        with self._client.translate_errors(uri):
             try:
                 self._client.put_object(**object_params(uri), Body=content, ContentType="application/json", **condition)
             except ClientError as error:
-                # Gone where `If-Match` was asked: somebody removed it, and the photo is still there.
+                # Not found, with If-Match: somebody removed the record, and the photo is still there.
                 if error_code(error) in PRECONDITION_FAILED | OBJECT_NOT_FOUND:
                     return False
                 raise
@@ -105,18 +105,18 @@ class ObjectSidecars:
 
 
 def _read_body(answer: dict[str, Any], uri: str) -> bytes:
-    """Its beginning, whole: one that was cut short on the way would be taken for a broken one of ours."""
+    """Up to MAX_DOCUMENT_BYTES. A body cut off in transit must not look like a broken record of ours."""
     expected = min(answer["ContentLength"], MAX_DOCUMENT_BYTES)
     try:
         with closing(answer["Body"]) as body:
             content: bytes = body.read(MAX_DOCUMENT_BYTES)
     except (OSError, BotoCoreError) as error:
-        raise TemporaryError(f"{uri} could not be read: {error}.") from error
+        raise TemporaryError(f"{uri} cannot be read: {error}.") from error
     if len(content) != expected:
-        raise TemporaryError(f"{uri} was cut off: {len(content)} of {expected} bytes came.")
+        raise TemporaryError(f"{uri} was cut off: {len(content)} of {expected} bytes arrived.")
     return content
 
 
 def _match_conditions(etag: str) -> list[dict[str, str]]:
-    """The ways to say that it must still be that content: Ceph 16 knows its own ETag only without the quotes."""
+    """The conditions for unchanged content: Ceph 16 recognises its own ETag only without the quotes."""
     return [{"IfMatch": etag}, {"IfMatch": etag.strip('"')}]

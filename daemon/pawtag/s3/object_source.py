@@ -1,4 +1,4 @@
-"""Photos that are told of one by one, by a listing or by pushes, as a source: tried again within the process."""
+"""A source of objects that a feed names: a listing, pushed events, or a list. Retries happen in this process."""
 
 import asyncio
 import heapq
@@ -15,27 +15,27 @@ from pawtag.s3.objects import Objects
 
 log = logging.getLogger(__name__)
 
-# Photos that wait for another try: beyond that, no new ones are taken.
+# With so many retries pending no new photos are taken.
 MAX_PENDING_RETRIES = 100_000
-# Who gives up at all waits at most so long for a photo, and ends where the first so many all fail: a person is waiting.
+# Where attempts are limited a person waits: a retry comes soon, and the source ends if the first photos all fail.
 MAX_RETRY_DELAY_S, MAX_INITIAL_FAILURES = 30.0, 50
 
 
 class PhotoFeed(Protocol):
-    """What an ObjectSource works off."""
+    """Names photos for an ObjectSource."""
 
     def take(self) -> Coroutine[Any, Any, Sequence[PhotoRef] | None]:
-        """The next photos, as soon as there are some; None for the end. Raises PawtagError."""
+        """The next photos, as soon as there are any; None at the end. Raises PawtagError."""
 
     def mark_finished(self, ref: PhotoRef) -> None:
-        """A photo that was taken is dealt with."""
+        """A photo that was taken has its record, or needs none."""
 
 
 class ObjectSource:
-    """The photos of a supply; see ports.PhotoSource. Lives on the event loop."""
+    """The photos of a feed; see ports.PhotoSource. Lives on the event loop."""
 
     def __init__(self, name: str, feed: PhotoFeed, objects: Objects, *, max_attempts: int | None = None) -> None:
-        """`tries`: how often each photo is tried; None: for ever."""
+        """`max_attempts`: for each photo; None means without limit."""
         self._feed, self._objects, self._max_attempts = feed, objects, max_attempts
         self._retries: list[tuple[float, int, Event]] = []
         self._count = itertools.count()
@@ -44,25 +44,25 @@ class ObjectSource:
         self._failures = self._successes = 0
         self.given_up = 0
         self.has_ended = False
-        """Whether the supply was worked off to its end."""
+        """Whether the feed came to its end."""
         self.state = SourceState(name, "running")
 
     async def events(self, stop: asyncio.Event) -> AsyncIterator[Event]:
-        """Events until `stop` is set, or until the supply has ended and all of it is dealt with, or given up.
+        """Events until `stop` is set, or until the feed has ended and each photo is done or given up.
 
-        Raises PawtagError where the supply fails.
+        Raises PawtagError if the feed fails.
         """
-        stopping = asyncio.create_task(stop.wait(), name="supply-stop")
+        stopping = asyncio.create_task(stop.wait(), name="feed-stop")
         taking: asyncio.Task[Sequence[PhotoRef] | None] | None = None
         try:
             while not stop.is_set():
-                while not stop.is_set() and (event := self._due()):
+                while not stop.is_set() and (event := self._pop_due()):
                     yield self._hand_out(event)
-                if (self.has_ended and not self._retries and not self._in_flight) or self._has_only_failures():
+                if self._is_done() or self._has_only_failures():
                     self.given_up += len(self._retries)
                     return
                 if not self.has_ended and taking is None and len(self._retries) < MAX_PENDING_RETRIES:
-                    taking = asyncio.create_task(self._take(), name="supply")
+                    taking = asyncio.create_task(self._take(), name="feed-take")
                 await self._wait({stopping, taking} if taking else {stopping})
                 if taking and taking.done():
                     refs, taking = taking.result(), None
@@ -84,30 +84,30 @@ class ObjectSource:
         return await asyncio.to_thread(self._objects.read, event.ref)
 
     async def ack(self, event: Event) -> None:
-        """The object has its record, or is owed none."""
+        """The object has its record, or needs none."""
         self._successes += 1
         self._release(event)
         self._feed.mark_finished(event.ref)
 
     async def retry(self, event: Event, delay_s: float) -> None:
-        """Hand it out again after the delay, unless it has been tried often enough."""
+        """Hand the photo out again after the delay, unless its attempts are used up."""
         self._failures += 1
         self._release(event)
         if self._max_attempts is not None:
             delay_s = min(delay_s, MAX_RETRY_DELAY_S)
             if event.attempt + 1 >= self._max_attempts:
-                self.given_up += 1  # and not finished: who goes on later begins before it
+                self.given_up += 1  # and not finished: a later scan resumes before it
                 return
         again = Event(event.ref, event.receipt, event.attempt + 1)
         heapq.heappush(self._retries, (time.monotonic() + delay_s, next(self._count), again))
 
     async def reject(self, event: Event, reason: str) -> None:
         """The event can never be dealt with."""
-        log.error("%s is left alone: %s", event.ref.uri, reason)
+        log.error("%s is skipped: %s", event.ref.uri, reason)
         await self.ack(event)
 
     def report_fault(self, fault: PawtagError | None) -> None:
-        """Let /readyz know of a fault in the supply, or of its end."""
+        """Show a fault of the feed in /readyz; None: there is none any more."""
         if fault and self.state.state == "running":
             log.error("%s", fault)
         self.state = SourceState(self.state.name, "degraded" if fault else "running", str(fault) if fault else None)
@@ -125,18 +125,21 @@ class ObjectSource:
         self._in_flight -= 1
         self._progressed.set()
 
+    def _is_done(self) -> bool:
+        return self.has_ended and not self._retries and not self._in_flight
+
     def _has_only_failures(self) -> bool:
         return self._max_attempts is not None and not self._successes and self._failures >= MAX_INITIAL_FAILURES
 
-    def _due(self) -> Event | None:
+    def _pop_due(self) -> Event | None:
         if self._retries and self._retries[0][0] <= time.monotonic():
             return heapq.heappop(self._retries)[2]
         return None
 
     async def _wait(self, tasks: set[asyncio.Task[object]]) -> None:
-        """Until a task is done, a photo was let go, or one is due again."""
+        """Until a task is done, a photo is released, or a retry is due."""
         self._progressed.clear()
-        moving = asyncio.create_task(self._progressed.wait(), name="supply-moved")
+        progressing = asyncio.create_task(self._progressed.wait(), name="feed-progress")
         due_s = max(0.0, self._retries[0][0] - time.monotonic()) if self._retries else None
-        await asyncio.wait({*tasks, moving}, timeout=due_s, return_when=asyncio.FIRST_COMPLETED)
-        moving.cancel()
+        await asyncio.wait({*tasks, progressing}, timeout=due_s, return_when=asyncio.FIRST_COMPLETED)
+        progressing.cancel()

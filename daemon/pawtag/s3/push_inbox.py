@@ -1,8 +1,4 @@
-"""Events that a store pushes: on the disk before they are answered, replayed at the start, and swept after.
-
-Pushes get lost (Ceph's plain topics forget what is not answered), so the bucket is listed now and then for what was
-modified since: that is the truth here.
-"""
+"""Photos that a store's pushed events and the resync name: on disk before the answer, replayed at the start."""
 
 import asyncio
 import logging
@@ -21,21 +17,15 @@ from pawtag.state import DeadLetters, Journal
 
 log = logging.getLogger(__name__)
 
-MAX_PENDING, MAX_OFFERED = 100_000, 2_000
+MAX_PENDING, MAX_PENDING_RESYNC = 100_000, 2_000
 CHUNK_PHOTOS = 100
-NS = 1_000_000_000
-# The first sweep looks this far back: what is older is `pawtag s3 scan`'s, or each new machine would read the bucket.
-FIRST_NS = 24 * 3600 * NS
-# Store and listing may disagree a little about the time.
-MARGIN_NS = 60 * NS
-PAUSE_FACTOR = 20
 
 
 class PushInbox:
-    """The photos that pushes and sweeps tell of; see source.Supply. Lives on the event loop."""
+    """A photo feed (see object_source.PhotoFeed) of what is pushed. Lives on the event loop."""
 
     def __init__(self, settings: S3Settings, journal: Path, dead_letters: DeadLetters) -> None:
-        """Nothing is read before `opened`."""
+        """Nothing is read before `open`."""
         self._settings, self._path, self._dead_letters = settings, journal, dead_letters
         self._journal: Journal | None = None
         self._pending: dict[str, PhotoRef] = {}
@@ -44,12 +34,12 @@ class PushInbox:
         self._changed = asyncio.Condition()
 
     def __len__(self) -> int:
-        """How many photos wait."""
+        """How many photos are pending."""
         return len(self._pending)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator["PushInbox"]:
-        """The inbox, with what a former process left in it. Raises ConfigError, OSError."""
+        """The inbox, with what an earlier process left in it. Raises ConfigError, OSError."""
         journal = Journal(self._path)
         self._pending = {uri: PhotoRef(uri, 0, 0) for uri in journal.names}
         self._journal = journal
@@ -60,28 +50,28 @@ class PushInbox:
             await journal.close()
 
     async def accept(self, body: bytes) -> int:
-        """Take in what a store posted; how many photos it tells of. They are on the disk when this returns.
+        """Take in a posted notification; returns how many photos it names. They are on disk by then.
 
-        What is no event goes to the dead letters: a store would post it for ever. Raises OverloadedError,
-        TemporaryError where the disk does not take it.
+        What is no notification becomes a dead letter: the store would post it forever. Raises OverloadedError, and
+        TemporaryError if the disk refuses.
         """
         if len(self._pending) >= MAX_PENDING:
-            raise OverloadedError(f"{len(self._pending)} photos wait already; come again.")
-        with self._writing():
-            refs = self._refs(body)
+            raise OverloadedError(f"{len(self._pending)} photos are pending; try again later.")
+        with self._translate_errors():
+            refs = self._parse(body)
             await self._add(refs)
         return len(refs)
 
     async def offer(self, refs: Sequence[PhotoRef]) -> None:
-        """Take in what a sweep found, as there is room. They are on the disk when this returns. Raises TemporaryError."""
+        """Take in what a resync found, as room allows. It is on disk when this returns. Raises TemporaryError."""
         for start in range(0, len(refs), CHUNK_PHOTOS):
             async with self._changed:
-                await self._changed.wait_for(lambda: len(self._pending) < MAX_OFFERED)
-            with self._writing():
+                await self._changed.wait_for(lambda: len(self._pending) < MAX_PENDING_RESYNC)
+            with self._translate_errors():
                 await self._add(refs[start : start + CHUNK_PHOTOS])
 
     async def take(self) -> Sequence[PhotoRef] | None:
-        """The next photos, oldest first, as soon as there are some."""
+        """The next photos, oldest first, as soon as there are any."""
         async with self._changed:
             await self._changed.wait_for(lambda: self._pending)
         taken = [self._pending.pop(uri) for uri in list(islice(self._pending, CHUNK_PHOTOS))]
@@ -89,24 +79,24 @@ class PushInbox:
         return taken
 
     def mark_finished(self, ref: PhotoRef) -> None:
-        """It is dealt with, unless it was told of again meanwhile: then it may have changed."""
+        """Forget the photo, unless it was named again while it was in flight: then it may have changed."""
         self._in_flight.discard(ref.uri)
         if ref.uri in self._changed_again:
             self._changed_again.discard(ref.uri)
             self._pending[ref.uri] = PhotoRef(ref.uri, 0, 0)
         elif self._journal:
             self._journal.remove(ref.uri)
-        asyncio.get_running_loop().create_task(self._notify(), name="inbox")
+        asyncio.get_running_loop().create_task(self._notify(), name="push-inbox")
 
-    def _refs(self, body: bytes) -> list[PhotoRef]:
+    def _parse(self, body: bytes) -> list[PhotoRef]:
         text = body.decode("utf-8", "replace")
         try:
             hints = parse_message(text)
         except MessageError as error:
-            log.error("What a store posted was put into %s: %s", self._dead_letters.path, error)  # noqa: TRY400 - no bug of ours
-            self._dead_letters.add(
-                {"at": utc_timestamp(), "queue": "POST /notifications/s3", "reason": str(error), "body": text}
-            )
+            path, reason = self._dead_letters.path, str(error)
+            log.error("moved a posted notification to %s: %s", path, reason, extra={"reason": reason})  # noqa: TRY400 - no bug of ours
+            entry = {"at": utc_timestamp(), "queue": "POST /notifications/s3", "reason": reason, "body": text}
+            self._dead_letters.add(entry)
             return []
         return [
             PhotoRef(uri, hint.size_bytes or 0, 0)
@@ -115,16 +105,16 @@ class PushInbox:
         ]
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             raise TemporaryError(f"{self._path} cannot be written: {error.strerror}.") from error
 
     async def _add(self, refs: Sequence[PhotoRef]) -> None:
-        """Noted first, for one may be finished while the disk is written: it is in hand then, and not forgotten."""
+        """Note the photos in memory first: one may be finished while the disk is written, and must not be forgotten."""
         if self._journal is None:
-            raise TemporaryError("Events are not taken at this moment.")
+            raise TemporaryError("The daemon takes no notifications at this moment.")
         for ref in refs:
             if ref.uri in self._in_flight:
                 self._changed_again.add(ref.uri)

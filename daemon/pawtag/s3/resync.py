@@ -1,4 +1,7 @@
-"""The periodic resync of a bucket: its listing finds what no event told of."""
+"""The periodic resync of a bucket: its listing finds what no event named.
+
+Pushes can fail (Ceph's plain topics drop what is not answered): for a bucket without a queue the listing decides.
+"""
 
 import asyncio
 import logging
@@ -8,37 +11,45 @@ from email.utils import parsedate_to_datetime
 
 from pawtag.domain.errors import PawtagError
 from pawtag.s3.listing import Listing, Page
-from pawtag.s3.push_inbox import FIRST_NS, MARGIN_NS, NS, PAUSE_FACTOR, PushInbox
+from pawtag.s3.push_inbox import PushInbox
 from pawtag.state import ResumePoint
 
 log = logging.getLogger(__name__)
 
+NS_PER_S = 1_000_000_000
+# The first resync looks back one day. Older photos are left to `pawtag s3 scan`, or each new machine would read it all.
+FIRST_LOOKBACK_NS = 24 * 3600 * NS_PER_S
+# The clocks behind Date and LastModified may differ a little.
+CLOCK_MARGIN_NS = 60 * NS_PER_S
+# The pause is at least so many times as long as the listing took.
+RESYNC_PAUSE_FACTOR = 20
+
 
 class Resync:
-    """Lists the bucket now and then, and offers what was modified since the last time."""
+    """Lists the bucket now and then, and offers the inbox what was modified since the last time."""
 
     def __init__(self, listing: Listing, inbox: PushInbox, resume_point: ResumePoint, rescan_s: float) -> None:
-        """`checkpoint`: since when, in nanoseconds by the store's own clock."""
+        """`resume_point` holds the start of the last resync in nanoseconds, by the store's clock."""
         self._listing, self._inbox, self._resume_point, self._rescan_s = listing, inbox, resume_point, rescan_s
 
     async def run(self, report_fault: Callable[[PawtagError | None], None]) -> None:
-        """Resync for ever; `tell` hears of each sweep's fault, or that there was none."""
+        """Resync until cancelled. Calls `report_fault` after each: with its fault, or None."""
         while True:
             listing_s = 0.0
             try:
-                listing_s = await self.once()
+                listing_s = await self.run_once()
                 report_fault(None)
             except PawtagError as error:
                 report_fault(error)
-            except Exception as error:  # no surprise ends the sweeps: they are the truth
-                log.exception("Unexpected error while the bucket was listed")
-                report_fault(PawtagError(f"The bucket could not be listed: {error!r}."))
-            await asyncio.sleep(max(self._rescan_s, PAUSE_FACTOR * listing_s))
+            except Exception as error:  # nothing unexpected may end the resync
+                log.exception("unexpected error while the bucket %s was listed", self._listing.bucket)
+                report_fault(PawtagError(f"The bucket {self._listing.bucket} cannot be listed: {error!r}."))
+            await asyncio.sleep(max(self._rescan_s, RESYNC_PAUSE_FACTOR * listing_s))
 
-    async def once(self) -> float:
-        """One sweep; it counts once all that it found is in the inbox. The seconds that the store took to list.
+    async def run_once(self) -> float:
+        """List the bucket once; returns how many seconds the store took. Raises what the listing and inbox raise.
 
-        Raises what the listing and the inbox raise.
+        The resume point moves once the inbox holds everything that was found.
         """
         began_ns: int | None = None
         listing_s = 0.0
@@ -49,8 +60,8 @@ class Resync:
             listing_s += time.monotonic() - asked_s
             if page is None:
                 break
-            began_ns = began_ns or _server_time_ns(page)
-            since_ns = int(self._resume_point.position or began_ns - FIRST_NS) - MARGIN_NS
+            began_ns = began_ns or _read_server_time_ns(page)
+            since_ns = int(self._resume_point.position or began_ns - FIRST_LOOKBACK_NS) - CLOCK_MARGIN_NS
             await self._inbox.offer([ref for ref in page.photos if ref.mtime_ns >= since_ns])
         if began_ns:
             self._resume_point.position = str(began_ns)
@@ -58,7 +69,7 @@ class Resync:
         return listing_s
 
 
-def _server_time_ns(page: Page) -> int:
+def _read_server_time_ns(page: Page) -> int:
     if page.server_time is None:
         return time.time_ns()
-    return int(parsedate_to_datetime(page.server_time).timestamp()) * NS
+    return int(parsedate_to_datetime(page.server_time).timestamp()) * NS_PER_S

@@ -24,17 +24,17 @@ log = logging.getLogger(__name__)
 ID_HEADER = "X-Request-ID"
 SHUTDOWN_TIMEOUT_S = 2.0  # aiohttp may take it twice; container runtimes kill after ten
 KEEPALIVE_TIMEOUT_S = 30.0
-# Asked often; a store may post a thousand times a second.
+# Requested often: a store may post a thousand times a second.
 UNLOGGED_ROUTES = (*OPEN_ROUTES, NOTIFICATIONS_ROUTE)
 LISTEN_ERRORS = {
-    errno.EADDRINUSE: "another program answers there; stop it or choose another server.port",
+    errno.EADDRINUSE: "another program listens there; stop it or choose another server.port",
     errno.EACCES: "this user may not; choose a server.port above 1023",
     errno.EADDRNOTAVAIL: "this machine has no such address; see server.host",
 }
 
 
 def build_application(state: ServerState) -> web.Application:
-    """The application: identified, explained, guarded, routed."""
+    """The application with its middlewares and routes."""
     app = web.Application(middlewares=[_identify, handle_problems, build_guard(state.settings.server)])
     app[SERVER_STATE] = state
     app.add_routes(routes)
@@ -43,7 +43,7 @@ def build_application(state: ServerState) -> web.Application:
 
 @dataclass(frozen=True, slots=True)
 class RunningServer:
-    """A server at work: its address, and how to end it before its context does."""
+    """A running server: its address, and how to end it before its context ends."""
 
     address: str
     drain: Callable[[], Awaitable[None]]
@@ -51,13 +51,13 @@ class RunningServer:
 
 @asynccontextmanager
 async def serve_http(state: ServerState) -> AsyncIterator[RunningServer]:
-    """Serve until the context ends. `drain` takes no more requests and answers those in hand.
+    """Serve until the context ends. `drain` accepts no more requests, and answers those in flight.
 
-    Raises PawtagError where the port cannot be had.
+    Raises PawtagError if the server cannot listen.
     """
     settings = state.settings.server
     if not is_loopback(settings.host) and settings.api_key is None:
-        log.warning("Anyone who reaches %s may post photos: set server.api_key.", settings.host)
+        log.warning("anyone who reaches %s may post photos: set server.api_key", settings.host)
     runner = web.AppRunner(
         build_application(state),
         handler_cancellation=True,
@@ -79,32 +79,28 @@ async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
         await web.TCPSite(runner, host, port).start()
     except OSError as error:
         reason = LISTEN_ERRORS.get(error.errno or 0, error.strerror or str(error))
-        raise PawtagError(f"Cannot answer on {host} port {port}: {reason}.") from error
+        raise PawtagError(f"Cannot listen on {host} port {port}: {reason}.") from error
 
 
 @web.middleware
 async def _identify(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give each request an id, for the answer and the log."""
-    mark = secrets.token_hex(4)
-    request_id.set(mark)
-    started = time.monotonic()
+    """Give each request an id, for the response and the log."""
+    identifier = secrets.token_hex(4)
+    request_id.set(identifier)
+    started_s = time.monotonic()
     response = await handler(request)
-    response.headers[ID_HEADER] = mark
+    response.headers[ID_HEADER] = identifier
     response.headers["Server"] = f"pawtag/{__version__}"
     request.app[SERVER_STATE].metrics.count_request(_route(request), response.status)
     level = logging.DEBUG if request.path in UNLOGGED_ROUTES else logging.INFO
-    log.log(
-        level,
-        "%s %s: %d in %.0f ms",
-        request.method,
-        request.path,
-        response.status,
-        1000 * (time.monotonic() - started),
-    )
+    duration_s = time.monotonic() - started_s
+    fields = {"method": request.method, "path": request.path, "status": response.status}
+    text = ("%s %s: %d in %.0f ms", request.method, request.path, response.status, 1000 * duration_s)
+    log.log(level, *text, extra=fields | {"duration_s": round(duration_s, 4)})
     return response
 
 
 def _route(request: web.Request) -> str:
-    """The route's own path; one name for all that is none, so that strangers cannot make numbers grow."""
+    """The path of the route; `none` for all others, so that strangers cannot create metrics."""
     resource = request.match_info.route.resource
     return resource.canonical if resource else "none"

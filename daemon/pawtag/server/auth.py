@@ -1,4 +1,4 @@
-"""Who may ask: the key, and the names under which a browser may have come here."""
+"""Authentication, and the Host and Origin that are accepted."""
 
 import hmac
 import ipaddress
@@ -15,7 +15,7 @@ NOTIFICATIONS_ROUTE = "/notifications/s3"
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a name or address means this machine alone."""
+    """Whether a name or address is a loopback one."""
     if host == "localhost":
         return True
     try:
@@ -25,7 +25,7 @@ def is_loopback(host: str) -> bool:
 
 
 def build_guard(settings: ServerSettings) -> Middleware:
-    """Middleware: 401 without the key, 403 for a strange Host or Origin, before anything else."""
+    """The middleware: 401 without the key, 403 for another Host or Origin, before anything else."""
     key = settings.api_key.get_secret_value().encode() if settings.api_key else None
 
     @web.middleware
@@ -51,7 +51,7 @@ def _check_key(request: web.Request, key: bytes) -> None:
 
 
 def _check_names(request: web.Request, settings: ServerSettings) -> None:
-    """A page elsewhere must not reach this server through the user's browser (DNS rebinding, CSRF)."""
+    """A foreign page must not reach this server through the user's browser (DNS rebinding, CSRF)."""
     host = request.headers.get("Host", "")
     name = _host_name(host)
     allowed = is_loopback(name) if is_loopback(settings.host) else not settings.allowed_hosts

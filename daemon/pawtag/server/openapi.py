@@ -1,4 +1,4 @@
-"""What this server says of itself: OpenAPI 3.1, of its own routes and the record's own schema."""
+"""The OpenAPI 3.1 document, made from the routes and the schema of the record."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,6 +7,7 @@ from aiohttp import web
 
 from pawtag import __version__
 from pawtag.domain.records import TagRecord
+from pawtag.server.auth import OPEN_ROUTES
 
 JSON, PROBLEM = "application/json", "application/problem+json"
 IMAGE = {"type": "string", "format": "binary"}
@@ -35,24 +36,23 @@ TAG_PROBLEMS = {
     "408": "the body did not arrive in time",
     "413": "too many bytes or pixels",
     "415": "a type that is recognised and not read",
-    "500": "pawtag made a mistake",
-    "503": "full, or not ready: Retry-After says when to come again",
+    "500": "internal error",
+    "503": "overloaded or not ready: see Retry-After",
 }
 NOTIFICATION_PROBLEMS = {
-    "408": "the events did not arrive in time",
+    "408": "the notification did not arrive in time",
     "413": "more than a megabyte",
-    "500": "pawtag made a mistake",
-    "503": "not now: post them again",
+    "500": "internal error",
+    "503": "not now: post again",
 }
 PROBLEMS = {"/tag": TAG_PROBLEMS, "/notifications/s3": NOTIFICATION_PROBLEMS}
-GUARDED = {"401": "no key, or a wrong one", "403": "a Host or Origin that is not answered"}
-OPEN_ROUTES = ("/healthz", "/readyz")
+GUARDED = {"401": "no key, or a wrong one", "403": "a Host or Origin that is not accepted"}
 ANSWERS: dict[str, dict[str, Any]] = {
-    "/notifications/s3": {"200": ("the events are safe on the disk", {"type": "object"})},
-    "/healthz": {"200": ("it lives", {"type": "object"})},
+    "/notifications/s3": {"200": ("the events are on disk", {"type": "object"})},
+    "/healthz": {"200": ("the process lives", {"type": "object"})},
     "/readyz": {
-        "200": ("photos are tagged", {"type": "object"}),
-        "503": ("they are not: see reason", {"type": "object"}),
+        "200": ("ready", {"type": "object"}),
+        "503": ("not ready: see reason", {"type": "object"}),
     },
     "/labels": {"200": ("the groups and their labels", {"type": "object"})},
     "/metrics": {"200": ("Prometheus' text format", None)},
@@ -61,7 +61,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
 
 
 def build_document(routes: Iterable[web.AbstractRoute]) -> dict[str, Any]:
-    """The document for the routes that there are."""
+    """The document for these routes."""
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         if route.resource is not None and route.method != "HEAD":

@@ -23,7 +23,7 @@ RETRY_AFTER_S = 2
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457's own name
-    """An answer that is no success."""
+    """An error response."""
 
     def __init__(self, status: int, detail: str, *, code: ErrorCode | None = None, **headers: str) -> None:
         """`detail` says in a sentence what was wrong; `code` is a photo's error code."""
@@ -33,7 +33,7 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's own name
 
 
 def build_response(problem: Problem) -> web.Response:
-    """The problem as an answer."""
+    """The problem as a response."""
     document: dict[str, object] = {
         "type": "about:blank",
         "title": HTTPStatus(problem.status).phrase,
@@ -49,7 +49,7 @@ def build_response(problem: Problem) -> web.Response:
 
 @web.middleware
 async def handle_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn whatever a route raises into its problem."""
+    """Turn what a route raises into a problem."""
     try:
         return await handler(request)
     except Problem as problem:
@@ -62,9 +62,9 @@ async def handle_problems(request: web.Request, handler: Handler) -> web.StreamR
         refusal = Problem(error.status, _detail(error, request))
         refusal.headers |= {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
         return build_response(refusal)
-    except Exception:  # the client is told, the log keeps the rest
-        log.exception("Unexpected error in %s %s", request.method, request.path)
-        return build_response(Problem(500, "pawtag made a mistake; its log says more."))
+    except Exception:  # the client gets a problem, the log the traceback
+        log.exception("unexpected error in %s %s", request.method, request.path)
+        return build_response(Problem(500, "Internal error; the log of pawtag has the details."))
 
 
 def _detail(error: web.HTTPException, request: web.Request) -> str:

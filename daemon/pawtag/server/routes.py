@@ -15,7 +15,7 @@ from pawtag.server.problems import RETRY_AFTER_S, Problem
 from pawtag.server.server_state import ServerState
 from pawtag.server.uploads import read_photo
 
-SERVER_STATE = web.AppKey("desk", ServerState)
+SERVER_STATE = web.AppKey("server_state", ServerState)
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 DETAIL_LEVELS = ("labels", "record")
 
@@ -31,7 +31,7 @@ async def tag(request: web.Request) -> web.Response:
     _require_tagger(state)
     with state.reserve_memory() as take:
         data = await read_photo(request, state.settings.server, take)
-        tagger = _require_tagger(state)  # the model may have changed while the photo came in
+        tagger = _require_tagger(state)  # the model may have been replaced while the photo arrived
         with state.reserve_slot():
             tagging = await _tag_interactively(tagger, data)
     if detail == "record":
@@ -41,18 +41,18 @@ async def tag(request: web.Request) -> web.Response:
 
 
 @routes.post(NOTIFICATIONS_ROUTE)
-async def events(request: web.Request) -> web.Response:
-    """Take in the events that a store pushes; answered once they are safe on the disk."""
+async def notify(request: web.Request) -> web.Response:
+    """Accept a notification of a store; the response comes once it is on disk."""
     state = request.app[SERVER_STATE]
     if state.settings.s3.bucket is None or state.settings.server.api_key is None:
-        raise Problem(403, "Events are taken only where s3.bucket and server.api_key are set.")
+        raise Problem(403, "Notifications are accepted only if s3.bucket and server.api_key are set.")
     if state.accept_notification is None:
         raise Problem(503, f"Not ready: {state.unready_reason}.", Retry_After=str(RETRY_AFTER_S))
     try:
         async with asyncio.timeout(state.settings.server.stall_timeout_s):
             body = await request.read()
     except TimeoutError as error:
-        raise Problem(408, "The events did not arrive in time.", Connection="close") from error
+        raise Problem(408, "The notification did not arrive in time.", Connection="close") from error
     return web.json_response({"photos": await state.accept_notification(body)})
 
 
@@ -64,20 +64,20 @@ async def healthz(_: web.Request) -> web.Response:
 
 @routes.get("/readyz")
 async def readyz(request: web.Request) -> web.Response:
-    """Whether photos are tagged now, by which model, and how the sources are."""
+    """Whether the daemon is ready, its model, and the state of its sources."""
     document = request.app[SERVER_STATE].describe_readiness()
     return web.json_response(document, status=200 if document["ready"] else 503)
 
 
 @routes.get("/metrics")
 async def metrics(request: web.Request) -> web.Response:
-    """The daemon's numbers, in Prometheus' text format."""
+    """The metrics, in Prometheus' text format."""
     return web.Response(body=request.app[SERVER_STATE].metrics.render(), headers={"Content-Type": EXPOSITION})
 
 
 @routes.get("/openapi.json")
 async def openapi(request: web.Request) -> web.Response:
-    """What this server says of itself, as OpenAPI 3.1."""
+    """The OpenAPI 3.1 document."""
     return web.json_response(build_document(request.app.router.routes()))
 
 

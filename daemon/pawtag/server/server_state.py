@@ -1,4 +1,4 @@
-"""What the routes know of the daemon: filled in by it as it comes up."""
+"""The daemon as the routes see it. The daemon fills it in as it starts."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -12,24 +12,22 @@ from pawtag.domain.ports import DownloadProgress, SourceState
 from pawtag.inference.tagger import Tagger
 from pawtag.metrics import Metrics
 
-MAX_BYTES_IN_FLIGHT = 512 * 1024 * 1024
-
 
 class TrackedSource(Protocol):
-    """A source that is worked off, as far as the server asks."""
+    """A source, as far as the server needs it."""
 
     @property
     def state(self) -> SourceState:
-        """How it is now."""
+        """Its state now."""
 
     @property
     def in_flight(self) -> int:
-        """How many of its photos are being worked on."""
+        """How many of its photos are in flight."""
 
 
 @dataclass(slots=True)
 class ServerState:
-    """The daemon as the server sees it. `tagger` is None while the model loads."""
+    """The state of the server. `tagger` is None while no model is loaded."""
 
     settings: Settings
     labels: Labels
@@ -41,12 +39,13 @@ class ServerState:
     download: Callable[[], DownloadProgress | None] = lambda: None
     sources: tuple[TrackedSource, ...] = ()
     accept_notification: Callable[[bytes], Awaitable[int]] | None = None
-    """Takes in what a store pushes; None where no bucket is set."""
+    """Accepts a notification of a store; None without s3.bucket."""
+    max_bytes_in_flight: int = 512 * 1024 * 1024
     in_flight: int = 0
     bytes_in_flight: int = 0
 
     def __post_init__(self) -> None:
-        """Let the metrics ask here."""
+        """Connect the metrics."""
         self.metrics.watch(
             in_flight=lambda: self.in_flight + sum(source.in_flight for source in self.sources),
             ready=lambda: self.describe_readiness()["ready"],
@@ -57,21 +56,21 @@ class ServerState:
         )
 
     def activate(self, tagger: Tagger, engine: str, *sources: TrackedSource, calibrated: bool) -> None:
-        """From now on photos are tagged by this model, which works off these sources too."""
+        """Serve this model from now on."""
         self.tagger, self.engine, self.calibrated, self.sources = tagger, engine, calibrated, sources
         self.metrics.set_model(tagger.identity.model, engine)
 
     @contextmanager
     def reserve_memory(self) -> Iterator[Callable[[int], None]]:
-        """Memory for a body; gives what is to be told of each piece, and raises OverloadedError when there is no more."""
+        """Memory for a body: call the result with the size of each piece. It raises OverloadedError when none is left."""
         taken_bytes = 0
 
         def take(size_bytes: int) -> None:
             nonlocal taken_bytes
             taken_bytes += size_bytes
             self.bytes_in_flight += size_bytes
-            if self.bytes_in_flight > MAX_BYTES_IN_FLIGHT:
-                raise OverloadedError("The photos in hand fill the memory that they may take; come again.")
+            if self.bytes_in_flight > self.max_bytes_in_flight:
+                raise OverloadedError("Photos in flight use all the memory that they may use; try again later.")
 
         try:
             yield take
@@ -80,9 +79,9 @@ class ServerState:
 
     @contextmanager
     def reserve_slot(self) -> Iterator[None]:
-        """One of the bounded places for photos that wait for the model. Raises OverloadedError when all are taken."""
+        """One of the slots for pending requests. Raises OverloadedError if none is free."""
         if self.in_flight >= self.settings.server.max_pending:
-            raise OverloadedError(f"{self.in_flight} photos wait already; come again.")
+            raise OverloadedError(f"{self.in_flight} requests are pending; try again later.")
         self.in_flight += 1
         try:
             yield
@@ -90,15 +89,15 @@ class ServerState:
             self.in_flight -= 1
 
     def describe_readiness(self) -> dict[str, Any]:
-        """The document of /readyz: not ready while the model loads, or while a source is lost.
+        """The document of /readyz: not ready while no model is loaded, or while a source is unavailable.
 
-        While the wanted model is on its way, `download` tells how far it is.
+        During a download it has the key `download`.
         """
         states = [source.state for source in self.sources]
-        lost = next((state.reason for state in states if state.state == "unavailable"), None)
+        unavailable = next((state.reason for state in states if state.state == "unavailable"), None)
         progress = self.download()
         unready_reason = f"the model is being downloaded: {progress}" if progress else self.unready_reason
-        reason = lost if self.tagger else unready_reason
+        reason = unavailable if self.tagger else unready_reason
         return {
             "ready": reason is None,
             "reason": reason,

@@ -1,4 +1,4 @@
-"""pawtag s3: brings a bucket up to date, sets it up, and checks it."""
+"""pawtag s3: sets a bucket up, checks it, and tags the photos that are there already."""
 
 import argparse
 
@@ -8,22 +8,21 @@ from pawtag.config import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `s3`: a command of its own for each action."""
+    """The arguments of `s3`: one subcommand for each action."""
     from pawtag.cli.s3 import check, enqueue, scan, setup
 
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     for module in (scan, enqueue, setup, check):
-        name, _, what = (module.__doc__ or "").partition(": ")
-        said = what.rstrip(".\n")
-        action = actions.add_parser(
-            name.rpartition(" ")[2], help=said, description=said, parents=[build_common_options()]
-        )
+        name, _, text = (module.__doc__ or "").partition(": ")
+        text = text.rstrip(".\n")
+        options = [build_common_options()]
+        action = actions.add_parser(name.rpartition(" ")[2], help=text, description=text, parents=options)
         action.set_defaults(module=module)
         module.add_arguments(action)
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Do what was asked for."""
+    """Run the action."""
     quiet = settings.log.model_copy(update={"level": "warning"}) if settings.log.level == "info" else settings.log
     log.configure_logging(quiet)
     return int(arguments.module.execute(arguments, settings))

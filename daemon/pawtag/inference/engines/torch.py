@@ -47,7 +47,7 @@ OFFSET_POSITION_FAMILIES = ("altclip_text_model",)  # RoBERTa numbers its positi
 
 
 class TorchEngine:
-    """An image-text model in memory; see ports.Model."""
+    """An image-text model in memory; see ports.Engine."""
 
     def __init__(self, checkpoint: Checkpoint, device: str, threads: int) -> None:
         """Load `checkpoint` onto `device` ("auto" takes a GPU where there is one).
@@ -86,7 +86,7 @@ class TorchEngine:
 
     @torch.inference_mode()
     def embed_text(self, prompts: Sequence[str]) -> Floats:
-        """Unit vectors (N, D) for N prompts. Raises ConfigError for one that the text tower would cut."""
+        """Unit vectors (N, D) for N prompts. Raises ConfigError for a prompt that the text tower would truncate."""
         for prompt, tokens in zip(prompts, self._tokenizer(list(prompts))["input_ids"], strict=True):
             if len(tokens) > self._max_text_tokens:
                 raise ConfigError(

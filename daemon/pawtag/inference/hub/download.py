@@ -1,6 +1,6 @@
-"""What the hub offers, brought into the hub client's own cache: resumed, verified, never half.
+"""The download of a checkpoint into the hub client's own cache: resumed, verified, never partial.
 
-The client (2.4) begins a broken download anew, so the bytes are fetched here. The cache's layout is the one that its
+The client (2.4) starts a broken download from its first byte, so the bytes are fetched here. The cache's layout is the one that its
 documentation describes: blobs by digest, snapshots that point at them, and refs.
 """
 
@@ -17,14 +17,7 @@ from huggingface_hub.utils import WeakFileLock, get_session, hf_raise_for_status
 
 from pawtag.domain.errors import TemporaryError
 from pawtag.files import write_atomically
-from pawtag.inference.hub.api import (
-    READ_TIMEOUT_S,
-    SHORT_DELAY_S,
-    HubFile,
-    RemoteCheckpoint,
-    request_headers,
-    translate_errors,
-)
+from pawtag.inference.hub.api import HubFile, HubModel, RemoteCheckpoint, request_headers
 from pawtag.inference.hub.verify import is_genuine, link_blob
 
 LOCK_TIMEOUT_S = 1.0
@@ -32,20 +25,22 @@ PARTIAL_SUFFIX = ".pawtag-incomplete"
 
 
 class Download:
-    """Brings one offer into the cache. `told(bytes)` hears of what has arrived, piece by piece, and what is there."""
+    """Downloads one checkpoint. Calls `on_bytes(count)` for each piece, and for what is there already."""
 
-    def __init__(self, offer: RemoteCheckpoint, told: Callable[[int], None]) -> None:
-        """Nothing is fetched yet."""
-        self._remote, self._on_bytes = offer, told
-        self._storage: Path = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=offer.model_id, repo_type="model")
-        self._snapshot: Path = self._storage / "snapshots" / offer.commit
+    def __init__(self, hub: HubModel, remote: RemoteCheckpoint, on_bytes: Callable[[int], None]) -> None:
+        """Nothing is fetched before `fetch`."""
+        self._hub, self._remote, self._on_bytes = hub, remote, on_bytes
+        self._storage: Path = Path(constants.HF_HUB_CACHE) / repo_folder_name(
+            repo_id=remote.model_id, repo_type="model"
+        )
+        self._snapshot: Path = self._storage / "snapshots" / remote.commit
 
     def fetch(self) -> Path:
-        """The snapshot's folder, whole.
+        """The folder of the complete snapshot.
 
-        Raises TemporaryError and ModelError; what has arrived by then is kept for the next try.
+        Raises TemporaryError and ModelError; the next attempt resumes what has arrived.
         """
-        with translate_errors(self._remote.model_id), self._lock():
+        with self._hub.translate_errors(), self._lock():
             for file in self._remote.files:
                 self._fetch(file)
             self._link()
@@ -58,7 +53,8 @@ class Download:
             with WeakFileLock(self._storage / "pawtag.lock", timeout=LOCK_TIMEOUT_S):
                 yield
         except Timeout as error:
-            raise TemporaryError(f"Another process is downloading {self._remote.model_id}.", SHORT_DELAY_S) from error
+            reason = f"Another process is downloading {self._remote.model_id}."
+            raise TemporaryError(reason, self._hub.tuning.short_delay_s) from error
 
     def _fetch(self, file: HubFile) -> None:
         blob = self._storage / "blobs" / file.digest
@@ -70,14 +66,15 @@ class Download:
         self._stream(file, partial)
         if not _is_complete(partial, file):
             _drop_unless_resumable(partial, file)
-            raise TemporaryError(f"{file.name} of {self._remote.model_id} did not arrive whole.", SHORT_DELAY_S)
+            reason = f"{file.name} of {self._remote.model_id} did not arrive completely."
+            raise TemporaryError(reason, self._hub.tuning.short_delay_s)
         os.replace(partial, blob)
 
     def _stream(self, file: HubFile, partial: Path) -> None:
-        """Append what is missing; from the beginning where the hub does not resume."""
+        """Append what is missing; begin again if the hub does not resume."""
         have = partial.stat().st_size if partial.exists() else 0
         asked = request_headers() | ({"Range": f"bytes={have}-"} if have else {})
-        with get_session().stream("GET", file.url, headers=asked, timeout=READ_TIMEOUT_S) as response:
+        with get_session().stream("GET", file.url, headers=asked, timeout=self._hub.tuning.read_timeout_s) as response:
             if response.is_error:
                 response.read()
             hf_raise_for_status(response)
@@ -86,17 +83,17 @@ class Download:
             self._write(response, partial, file, mode="ab" if is_resumed else "wb")
 
     def _write(self, response: httpx2.Response, partial: Path, file: HubFile, *, mode: str) -> None:
-        with partial.open(mode) as there:
+        with partial.open(mode) as target:
             for piece in response.iter_bytes():
-                there.write(piece)
+                target.write(piece)
                 self._on_bytes(len(piece))
-                if file.size_bytes is not None and there.tell() > file.size_bytes:
-                    break  # longer than it was said to be: it is damaged
-            there.flush()
-            os.fsync(there.fileno())
+                if file.size_bytes is not None and target.tell() > file.size_bytes:
+                    break  # longer than the hub describes: damaged
+            target.flush()
+            os.fsync(target.fileno())
 
     def _link(self) -> None:
-        """Point the snapshot at its blobs, config.json last: with it the snapshot counts as there."""
+        """Link the snapshot to its blobs, config.json last: with it the snapshot counts as complete."""
         self._snapshot.mkdir(parents=True, exist_ok=True)
         for file in reversed(self._remote.files):
             link_blob(self._snapshot / file.name, self._storage / "blobs" / file.digest)
@@ -114,6 +111,6 @@ def _is_complete(path: Path, file: HubFile) -> bool:
 
 
 def _drop_unless_resumable(partial: Path, file: HubFile) -> None:
-    """What is merely cut off is resumed; anything else is damaged."""
+    """Keep a file that is only too short, and remove any other: it is damaged."""
     if partial.exists() and (file.size_bytes is None or partial.stat().st_size >= file.size_bytes):
         partial.unlink()

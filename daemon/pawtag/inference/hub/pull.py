@@ -1,4 +1,4 @@
-"""Getting the wanted checkpoint from the hub, tried again for as long as it may help."""
+"""Pulling a checkpoint from the hub, with retries."""
 
 import logging
 import random
@@ -8,27 +8,37 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from pawtag.domain.backoff import Backoff
 from pawtag.domain.errors import ModelError, TemporaryError, UnreachableError
 from pawtag.domain.ports import MB, DownloadProgress
-from pawtag.inference.hub.api import RemoteCheckpoint, describe_model
+from pawtag.inference.hub.api import HubModel, RemoteCheckpoint
 from pawtag.inference.hub.download import Download
+from pawtag.inference.hub.tuning import HubTuning
 
 log = logging.getLogger(__name__)
 
-MAX_DELAY_S = 3600.0
+DOWNLOAD_BACKOFF = Backoff(max_s=3600.0, jitter=0.25)
 PROGRESS_INTERVAL_S = 15.0
 
 
 class Pull:
-    """One download, in the thread that calls `run`; `progress` may be read from any thread.
+    """One download, in the thread that calls `run`. `progress` may be read from any thread.
 
-    `tries`: how often in a row it may fail without getting further, once where the hub was never reached; None: for
-    as long as it takes, with growing waits.
+    `max_attempts`: failures in a row without progress, and only one if the hub was never reached. None: without
+    limit, with growing waits.
     """
 
-    def __init__(self, model_id: str, revision: str | None, *, max_attempts: int | None = None) -> None:
-        """Nothing is asked yet. `on_bytes` hears of progress."""
+    def __init__(
+        self,
+        model_id: str,
+        revision: str | None,
+        *,
+        max_attempts: int | None = None,
+        tuning: HubTuning | None = None,
+    ) -> None:
+        """Nothing is requested before `run`. It calls `on_bytes(count)` as bytes arrive."""
         self._model_id, self._revision, self._max_attempts = model_id, revision, max_attempts
+        self._hub = HubModel(model_id, tuning or HubTuning())
         self._cancelled = threading.Event()
         self._logged_at_s = time.monotonic()
         self._failures = self._furthest_bytes = 0
@@ -36,23 +46,23 @@ class Pull:
         self.on_bytes: Callable[[int], None] = lambda _: None
 
     def cancel(self) -> None:
-        """Let `run` end at its next piece or wait."""
+        """End `run` at its next piece or wait."""
         self._cancelled.set()
 
     def run(self) -> Path:
-        """The checkpoint's folder, whole. Raises ModelError where the hub refuses, or all tries are used up."""
+        """The folder of the complete checkpoint. Raises ModelError if the hub refuses, or after the last attempt."""
         while True:
             try:
-                return self._fetch(describe_model(self._model_id, self._revision))
+                return self._fetch(self._hub.describe(self._revision))
             except TemporaryError as error:
                 self._wait_after(error)
 
-    def _fetch(self, offer: RemoteCheckpoint) -> Path:
-        if self.progress.total_bytes != offer.total_bytes:
-            log.info("downloading %s, %.0f MB", self._model_id, offer.total_bytes / MB)
-        self.progress = DownloadProgress(self._model_id, 0, offer.total_bytes, self.progress.reason)
-        folder = Download(offer, self._count_bytes).fetch()
-        log.info("downloaded %s, %.0f MB", self._model_id, offer.total_bytes / MB)
+    def _fetch(self, remote: RemoteCheckpoint) -> Path:
+        if self.progress.total_bytes != remote.total_bytes:
+            log.info("downloading %s, %.0f MB", self._model_id, remote.total_bytes / MB)
+        self.progress = DownloadProgress(self._model_id, 0, remote.total_bytes, self.progress.reason)
+        folder = Download(self._hub, remote, self._count_bytes).fetch()
+        log.info("downloaded %s, %.0f MB", self._model_id, remote.total_bytes / MB)
         return folder
 
     def _count_bytes(self, count: int) -> None:
@@ -67,15 +77,17 @@ class Pull:
             log.info("downloading %s: %s", self._model_id, self.progress)
 
     def _wait_after(self, error: TemporaryError) -> None:
-        """Wait as long as was asked for, and longer each time. Raises ModelError after the last try."""
+        """Wait at least as long as the hub asks for, and longer each time. Raises ModelError after the last attempt."""
         self._failures += 1
         never_reached = isinstance(error, UnreachableError) and self.progress.total_bytes is None
         if self._max_attempts is not None and (never_reached or self._failures >= self._max_attempts):
             raise ModelError(f"{error} The model {self._model_id} cannot be downloaded.") from error
-        delay_s = min(MAX_DELAY_S, error.delay_s * 2 ** min(self._failures - 1, 10))
-        delay_s = max(error.delay_s, delay_s * random.uniform(0.75, 1.25))
+        delay_s = DOWNLOAD_BACKOFF.delay_s(error.delay_s, self._failures - 1, chance=random.random())
+        delay_s = max(error.delay_s, delay_s)
         if str(error) != self.progress.reason:
-            log.warning("%s Trying again in %.0f s.", error, delay_s)
+            log.warning(
+                "%s Retrying in %.0f s.", error, delay_s, extra={"reason": str(error), "delay_s": round(delay_s, 1)}
+            )
         self.progress = replace(self.progress, reason=str(error))
         if self._cancelled.wait(delay_s):
             raise ModelError("The download was stopped.")

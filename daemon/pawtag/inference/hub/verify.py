@@ -1,4 +1,4 @@
-"""Files of the hub client's cache: named by what they hold, pointed at by snapshots."""
+"""Files of the hub client's cache: blobs named by their digest, and snapshots that link to them."""
 
 import hashlib
 import os
@@ -13,7 +13,7 @@ SHA256, GIT_SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
 def is_genuine(path: Path, digest: str) -> bool:
     """Whether a file holds what its digest says: SHA-256 of a large one, git's SHA-1 of a small one.
 
-    A name that is neither (a mirror's own) proves nothing, and is let pass.
+    Another name (of a mirror) cannot be checked, and is accepted.
     """
     if SHA256.fullmatch(digest):
         return sha256(path) == digest
@@ -37,7 +37,7 @@ def sha256(path: Path) -> str:
 
 
 def link_blob(pointer: Path, blob: Path) -> None:
-    """Let a snapshot's file be the blob; a copy where the file system has no links."""
+    """Make a snapshot's file a link to the blob; a copy if the file system has no links."""
     if pointer.exists() and pointer.resolve() == blob.resolve():
         return
     with suppress(FileNotFoundError):

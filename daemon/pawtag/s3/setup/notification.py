@@ -1,4 +1,4 @@
-"""A bucket's notification: our rule merged into what is there, and taken out again."""
+"""A bucket's notification: our rule is merged into the existing ones, and removed again."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,86 +6,88 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from pawtag.domain.errors import ConfigError, TemporaryError
-from pawtag.s3.client import RESOURCE_NOT_FOUND, error_code, translate_errors
+from pawtag.s3.client import RESOURCE_NOT_FOUND, Client, error_code, has_code
 from pawtag.s3.setup.waiters import NOT_YET_ALLOWED
 
-EVENTS = ["s3:ObjectCreated:*", "s3:ObjectRestore:Completed"]
-# What others' rules may call the events that ours asks for.
+NOTIFIED_EVENTS = ["s3:ObjectCreated:*", "s3:ObjectRestore:Completed"]
+# Names that other rules may use for the events of ours.
 OVERLAPPING_EVENTS = ("s3:ObjectCreated:", "s3:ObjectRestore:*", "s3:ObjectRestore:Completed")
 RULE_KINDS = ("QueueConfigurations", "TopicConfigurations", "LambdaFunctionConfigurations")
 EVENTBRIDGE = "EventBridgeConfiguration"
-REFUSED_CODES = frozenset({"InvalidArgument", "MalformedXML"})
+REFUSED_RULE_CODES = frozenset({"InvalidArgument", "MalformedXML"})
 
 
 class Notification:
-    """One bucket's. Its methods block, and raise what `explained` raises."""
+    """The notification of one bucket. All methods block, and raise what `Client.translate_errors` raises."""
 
-    def __init__(self, client: Any, bucket: str) -> None:
-        """`client`: boto3's for S3."""
+    def __init__(self, client: Client, bucket: str) -> None:
+        """`client` is one of S3."""
         self._client, self._bucket = client, bucket
 
     def get(self) -> dict[str, Any]:
-        """What is configured."""
-        with translate_errors(f"The notification of {self._bucket}"):
+        """The configuration."""
+        with self._client.translate_errors(f"The notification of {self._bucket}"):
             found = self._client.get_bucket_notification_configuration(Bucket=self._bucket)
         return {name: value for name, value in found.items() if name != "ResponseMetadata"}
 
     def check_overlap(self, name: str, prefix: str) -> None:
-        """Raise ConfigError, naming it, where another rule tells of the same uploads: S3 refuses a second."""
-        if rival := next(_find_overlaps(self.get(), name, prefix), None):
+        """Raise ConfigError, with its name, if another rule covers the same uploads: S3 refuses a second."""
+        if other := next(_find_overlaps(self.get(), name, prefix), None):
             raise ConfigError(
-                f"The bucket's rule {rival!r} tells of the same uploads already, and S3 allows one alone: "
-                "use --via eventbridge, or let that rule's topic reach pawtag's queue too."
+                f"The bucket's rule {other!r} covers the same uploads, and S3 allows only one: "
+                "use --via eventbridge, or subscribe pawtag's queue to that rule's topic."
             )
 
     def put(self, name: str, queue_arn: str, prefix: str, *, kind: str = "Queue") -> None:
-        """Add our rule, or put it in the place of an older one of ours; the others stay as they are."""
+        """Add our rule, or replace our older one. The rules of others stay."""
         rule: dict[str, Any] = {
             "Id": name,
             f"{kind}Arn": queue_arn,
-            "Events": EVENTS if kind == "Queue" else EVENTS[:1],
+            "Events": NOTIFIED_EVENTS if kind == "Queue" else NOTIFIED_EVENTS[:1],
         }
         if prefix:
             rule["Filter"] = {"Key": {"FilterRules": [{"Name": "prefix", "Value": prefix}]}}
-        there, place = _remove_rule(self.get(), name), f"{kind}Configurations"
-        self._put({**there, place: [*there.get(place, []), rule]})
+        others, section = _remove_rule(self.get(), name), f"{kind}Configurations"
+        self._put({**others, section: [*others.get(section, []), rule]})
 
-    def tell_eventbridge(self, name: str) -> None:
-        """Have the bucket tell EventBridge of all that happens, in the place of our rule."""
+    def notify_eventbridge(self, name: str) -> None:
+        """Have the bucket notify EventBridge of all events, instead of our rule."""
         self._put({**_remove_rule(self.get(), name), EVENTBRIDGE: {}})
 
     def has(self, name: str) -> bool:
         """Whether our rule is there."""
-        there = self.get()
-        return there != _remove_rule(there, name)
+        configuration = self.get()
+        return configuration != _remove_rule(configuration, name)
 
     def remove(self, name: str) -> None:
-        """Take our rule out, if the bucket is still there. What EventBridge is told stays: others may listen there."""
+        """Remove our rule, if the bucket still exists. EventBridge stays notified: others may listen there."""
         try:
-            there = self.get()
+            configuration = self.get()
         except TemporaryError as error:
-            if isinstance(error.__cause__, ClientError) and error_code(error.__cause__) in RESOURCE_NOT_FOUND:
+            if has_code(error, RESOURCE_NOT_FOUND):
                 return
             raise
-        if there != (rest := _remove_rule(there, name)):
-            self._put(rest)
+        if configuration != (others := _remove_rule(configuration, name)):
+            self._put(others)
 
-    def holds(self, queue_arn: str, prefix: str) -> bool | None:
-        """Whether uploads below the prefix lead to the queue; None where EventBridge or a topic may lead there."""
-        there = self.get()
-        ours = [rule for rule in there.get(RULE_KINDS[0], []) if rule.get("QueueArn") == queue_arn]
-        if any(_covers_events(rule, OVERLAPPING_EVENTS[:1]) and prefix.startswith(_rule_prefix(rule)) for rule in ours):
+    def covers(self, queue_arn: str, prefix: str) -> bool | None:
+        """Whether uploads below the prefix reach the queue; None if they may, by EventBridge or a topic."""
+        configuration = self.get()
+        rules = [rule for rule in configuration.get(RULE_KINDS[0], []) if rule.get("QueueArn") == queue_arn]
+        if any(
+            _covers_events(rule, OVERLAPPING_EVENTS[:1]) and prefix.startswith(_rule_prefix(rule)) for rule in rules
+        ):
             return True
-        return None if EVENTBRIDGE in there or there.get(RULE_KINDS[1]) else False
+        return None if EVENTBRIDGE in configuration or configuration.get(RULE_KINDS[1]) else False
 
     def _put(self, configuration: dict[str, Any]) -> None:
-        with translate_errors(f"The notification of {self._bucket}"):
+        with self._client.translate_errors(f"The notification of {self._bucket}"):
             try:
                 self._client.put_bucket_notification_configuration(
                     Bucket=self._bucket, NotificationConfiguration=configuration
                 )
             except ClientError as error:
-                if error_code(error) in REFUSED_CODES:
+                if error_code(error) in REFUSED_RULE_CODES:
                     raise ConfigError(
                         f"The store refuses this notification: {error}.{_likely_causes(error)}"
                     ) from error
@@ -93,24 +95,28 @@ class Notification:
 
 
 def _likely_causes(error: ClientError) -> str:
-    """What most often keeps S3 from sending to a queue, where it says that it cannot."""
+    """The usual reasons why S3 cannot send to a queue, if that is what it says."""
     if NOT_YET_ALLOWED not in str(error):
         return ""
     return (
         " Is the queue encrypted by a key whose policy does not let s3.amazonaws.com use it? Does the bucket belong to "
-        "another account than the queue? Does another rule of the bucket lead to something that is gone?"
+        "another account than the queue? Does another rule of the bucket name something that does not exist any more?"
     )
 
 
-def _remove_rule(there: dict[str, Any], name: str) -> dict[str, Any]:
-    kept = {kind: [rule for rule in there[kind] if rule.get("Id") != name] for kind in RULE_KINDS if kind in there}
-    return {kind: value for kind, value in (there | kept).items() if value or kind == EVENTBRIDGE}
+def _remove_rule(configuration: dict[str, Any], name: str) -> dict[str, Any]:
+    kept = {
+        kind: [rule for rule in configuration[kind] if rule.get("Id") != name]
+        for kind in RULE_KINDS
+        if kind in configuration
+    }
+    return {kind: value for kind, value in (configuration | kept).items() if value or kind == EVENTBRIDGE}
 
 
-def _find_overlaps(there: dict[str, Any], name: str, prefix: str) -> Iterator[str]:
-    """Rules of others that tell of the same below a prefix that overlaps ours; we have no suffix, so any overlaps."""
+def _find_overlaps(configuration: dict[str, Any], name: str, prefix: str) -> Iterator[str]:
+    """The rules of others for the same events below an overlapping prefix. Ours has no suffix: any suffix overlaps."""
     for kind in RULE_KINDS:
-        for rule in there.get(kind, []):
+        for rule in configuration.get(kind, []):
             other = _rule_prefix(rule)
             if (
                 rule.get("Id") != name
@@ -120,8 +126,8 @@ def _find_overlaps(there: dict[str, Any], name: str, prefix: str) -> Iterator[st
                 yield str(rule.get("Id"))
 
 
-def _covers_events(rule: dict[str, Any], of: tuple[str, ...]) -> bool:
-    return any(event.startswith(of) for event in rule.get("Events", []))
+def _covers_events(rule: dict[str, Any], names: tuple[str, ...]) -> bool:
+    return any(event.startswith(names) for event in rule.get("Events", []))
 
 
 def _rule_prefix(rule: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Setting a bucket up: its queue and dead letters, who may send, and the bucket's notification. Can be run again."""
+"""Set-up of a bucket: queue, dead-letter queue, permission to send, notification. It can be run again."""
 
 import hashlib
 import json
@@ -11,13 +11,13 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from pawtag.domain.errors import ConfigError, PawtagError
-from pawtag.s3.client import RESOURCE_NOT_FOUND, error_code, is_missing_bucket, is_unsupported, translate_errors
-from pawtag.s3.setup.notification import EVENTS, Notification
+from pawtag.s3.client import RESOURCE_NOT_FOUND, Client, has_code, is_missing_bucket, is_unsupported
+from pawtag.s3.setup.notification import NOTIFIED_EVENTS, Notification
 from pawtag.s3.setup.policy import sender_statement, with_statement, without_statement
 from pawtag.s3.setup.waiters import wait_until_settled
 from pawtag.s3.sqs_queue import REDRIVE_POLICY
 
-# Tries lie up to five minutes apart: four hours, before a fault puts every upload among the dead letters.
+# Attempts are up to five minutes apart: a fault lasts four hours before uploads become dead letters.
 MAX_RECEIVES = 50
 RETENTION_S = 14 * 24 * 3600
 NAME_PREFIX = "pawtag-"
@@ -31,16 +31,16 @@ NO_QUEUES_ADVICE = (
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """boto3's clients; EventBridge's is made when it is needed."""
+    """The clients of S3 and SQS; EventBridge's is created when it is needed."""
 
-    s3: Any
-    sqs: Any
-    events: Callable[[], Any]
+    s3: Client
+    sqs: Client
+    events: Callable[[], Client]
 
 
 @dataclass(frozen=True, slots=True)
 class SetupRequest:
-    """What is to be set up."""
+    """What to set up."""
 
     bucket: str
     prefix: str
@@ -50,28 +50,28 @@ class SetupRequest:
 
     @property
     def name(self) -> str:
-        """Our rule's name, on the bucket, in EventBridge and in the queue's policy: its own for each prefix and queue."""
+        """The name of our rule on the bucket, in EventBridge and in the queue's policy; one for each prefix and queue."""
         mark = hashlib.sha256(f"{self.bucket}/{self.prefix} {self.queue}".encode()).hexdigest()[:8]
         return re.sub(r"[^A-Za-z0-9_-]", "-", f"{NAME_PREFIX}{self.bucket}")[:55] + f"-{mark}"
 
     @property
     def dead_queue(self) -> str:
-        """The queue of what fails for ever."""
+        """The name of the dead-letter queue."""
         return f"{self.queue}-dead"
 
 
 class Provisioner:
-    """Makes what is wanted, step by step; with `dry_run` only tells."""
+    """Creates what the request asks for, step by step. With `dry_run` it only reports."""
 
     def __init__(
         self, clients: Clients, request: SetupRequest, report: Callable[[str], None], *, dry_run: bool
     ) -> None:
-        """`say` hears of each step."""
+        """Calls `report` for each step."""
         self._clients, self._request, self._report, self._dry_run = clients, request, report, dry_run
         self._notification = Notification(clients.s3, request.bucket)
 
-    def make(self) -> tuple[str, str]:
-        """Set it all up; the queue's URL and ARN. Raises PawtagError."""
+    def create(self) -> tuple[str, str]:
+        """Create everything; returns the queue's URL and ARN. Raises PawtagError."""
         self._check_region()
         if self._request.via == "s3":
             self._notification.check_overlap(self._request.name, self._request.prefix)
@@ -86,19 +86,19 @@ class Provisioner:
             statement,
         )
         if rule_arn:
-            what = f"let {self._request.bucket} tell EventBridge"
+            what = f"let {self._request.bucket} notify EventBridge"
             self._warn_of_switch(self._notification.has(self._request.name))
-            self._do(what, self._notification.tell_eventbridge, self._request.name)
+            self._do(what, self._notification.notify_eventbridge, self._request.name)
         else:
-            what = f"let {self._request.bucket} tell {arn} of {EVENTS[0]} below {self._request.prefix!r}"
+            what = f"let {self._request.bucket} notify {arn} of {NOTIFIED_EVENTS[0]} below {self._request.prefix!r}"
             self._do(what, self._notification.put, self._request.name, arn, self._request.prefix)
             self._warn_of_switch(self._remove_rule())
         return url, arn
 
     def remove(self) -> None:
-        """Take back what `make` made; queues that it did not make, or that others use, stay. Raises PawtagError."""
+        """Remove what `create` created. Queues of others, and those that others use, stay. Raises PawtagError."""
         url, dead_url = self._url(self._request.queue), self._url(self._request.dead_queue)
-        self._do(f"take our rule off {self._request.bucket}", self._notification.remove, self._request.name)
+        self._do(f"remove our rule from {self._request.bucket}", self._notification.remove, self._request.name)
         self._remove_rule()
         if url and not self._remove_queue(url):
             return
@@ -106,45 +106,48 @@ class Provisioner:
             self._do(f"delete the queue {self._request.dead_queue}", self._clients.sqs.delete_queue, QueueUrl=dead_url)
 
     def _check_region(self) -> None:
-        with translate_errors(f"The bucket {self._request.bucket}"):
+        with self._clients.s3.translate_errors(f"The bucket {self._request.bucket}"):
             try:
                 found = self._clients.s3.head_bucket(Bucket=self._request.bucket)
             except ClientError as error:
                 if is_missing_bucket(error):
-                    raise ConfigError(f"There is no bucket {self._request.bucket}.") from error
+                    raise ConfigError(f"The bucket {self._request.bucket} does not exist.") from error
                 raise
-        lies, ours = found.get("BucketRegion"), self._clients.sqs.region
-        if lies and lies != ours:
+        region, ours = found.get("BucketRegion"), self._clients.sqs.region
+        if region and region != ours:
             raise ConfigError(
-                f"The bucket lies in {lies}, and s3.region is {ours}: a queue must lie where its bucket does."
+                f"The bucket is in {region}, and s3.region is {ours}: the queue must be in the region of the bucket."
             )
 
     def _queue(self, name: str, attributes: dict[str, str]) -> tuple[str, str]:
-        """The queue's URL and ARN, made where it is missing; one that is there keeps its own attributes."""
+        """The URL and ARN of the queue, which is created if missing. An existing one keeps its attributes."""
         url = self._url(name)
         if url is None:
             own = {"QueueName": name, "Attributes": {"MessageRetentionPeriod": str(RETENTION_S)} | attributes}
-            made = self._do(f"make the queue {name}", self._clients.sqs.create_queue, **own, tags=OWNER_TAG)
-            if made is None:  # only told of
+            created = self._do(f"create the queue {name}", self._clients.sqs.create_queue, **own, tags=OWNER_TAG)
+            if created is None:  # a dry run
                 return name, f"arn:aws:sqs:{self._clients.sqs.region}:ACCOUNT:{name}"
-            url = str(made["QueueUrl"])
-        return url, str(wait_until_settled(partial(self._attribute, url, "QueueArn"), self._report))
+            url = str(created["QueueUrl"])
+        return url, str(self._wait(partial(self._attribute, url, "QueueArn")))
 
     def _attach_dead_letters(self, url: str) -> None:
-        """Unless the queue has some."""
-        is_there = url != self._request.queue  # or only told of
-        if is_there and self._attribute(url, REDRIVE_POLICY):
+        """Give the queue a dead-letter queue, unless it has one."""
+        exists = url != self._request.queue  # not so in a dry run
+        if exists and self._attribute(url, REDRIVE_POLICY):
             return
         dead_arn = self._queue(self._request.dead_queue, {})[1]
         redrive = json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": MAX_RECEIVES})
         change = self._clients.sqs.set_queue_attributes
         self._do(
-            f"give {self._request.queue} its dead letters", change, QueueUrl=url, Attributes={REDRIVE_POLICY: redrive}
+            f"give {self._request.queue} a dead-letter queue",
+            change,
+            QueueUrl=url,
+            Attributes={REDRIVE_POLICY: redrive},
         )
 
     def _allow(self, url: str, statement: dict[str, Any]) -> None:
         policy = with_statement(json.loads(self._attribute(url, "Policy") or "{}"), statement)
-        with translate_errors(url):
+        with self._clients.sqs.translate_errors(url):
             self._clients.sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(policy)})
 
     def _rule(self, queue_arn: str) -> str:
@@ -158,49 +161,49 @@ class Provisioner:
         }
         name = self._request.name
         if self._dry_run:
-            self._report(f"would make EventBridge's rule {name}")
+            self._report(f"would create EventBridge's rule {name}")
             return f"arn:aws:events:REGION:ACCOUNT:rule/{name}"
         events = self._clients.events()
-        with translate_errors(f"EventBridge's rule {name}"):
+        with events.translate_errors(f"EventBridge's rule {name}"):
             arn = str(events.put_rule(Name=name, EventPattern=json.dumps(pattern))["RuleArn"])
             refused = events.put_targets(Rule=name, Targets=[{"Id": "pawtag", "Arn": queue_arn}]).get("FailedEntries")
         if refused:
-            raise PawtagError(f"EventBridge does not take the queue: {refused[0].get('ErrorMessage')}")
-        self._report(f"made EventBridge's rule {name}")
+            raise PawtagError(f"EventBridge refuses the queue: {refused[0].get('ErrorMessage')}")
+        self._report(f"created EventBridge's rule {name}")
         return arn
 
     def _has_rule(self) -> bool:
-        """Whether EventBridge holds our rule; who did not set up by it need not be allowed to ask."""
+        """Whether EventBridge has our rule. Without the permission to ask, it counts as absent."""
+        events = self._clients.events()
         try:
-            with translate_errors(f"EventBridge's rule {self._request.name}"):
-                self._clients.events().describe_rule(Name=self._request.name)
+            with events.translate_errors(f"EventBridge's rule {self._request.name}"):
+                events.describe_rule(Name=self._request.name)
         except PawtagError as error:
-            cause = error.__cause__
-            if not (isinstance(cause, ClientError) and error_code(cause) in RULE_NOT_FOUND):
-                self._report(f"leave EventBridge alone: {error}")
+            if not has_code(error, RULE_NOT_FOUND):
+                self._report(f"leave EventBridge unchanged: {error}")
             return False
         return True
 
     def _remove_rule(self) -> bool:
-        """Take EventBridge's rule back, if there is one; whether there was."""
+        """Remove EventBridge's rule; whether there was one."""
         if not self._has_rule():
             return False
         events, rule = self._clients.events(), self._request.name
-        self._do(f"take the queue off EventBridge's rule {rule}", events.remove_targets, Rule=rule, Ids=["pawtag"])
+        self._do(f"remove the queue from EventBridge's rule {rule}", events.remove_targets, Rule=rule, Ids=["pawtag"])
         self._do(f"delete EventBridge's rule {rule}", events.delete_rule, Name=rule)
         return True
 
-    def _warn_of_switch(self, is_one: bool) -> None:
-        if is_one:
-            self._report("AWS takes minutes over such a change: 'pawtag s3 scan' finds what is uploaded meanwhile")
+    def _warn_of_switch(self, has_changed: bool) -> None:
+        if has_changed:
+            self._report("AWS needs minutes for this change; 'pawtag s3 scan' finds what is uploaded meanwhile")
 
     @property
     def _statement_ids(self) -> tuple[str, str]:
-        """Our statements' names, S3's and EventBridge's: both stay until `remove`, for a change of the way takes time."""
+        """The ids of our statements, S3's and EventBridge's. Both stay until `remove`: a switch takes time."""
         return self._request.name, f"{self._request.name}-events"
 
     def _remove_queue(self, url: str) -> bool:
-        """Delete the queue, or take our things off one that stays; whether nobody needs its dead letters now."""
+        """Delete the queue, or remove our parts from one that stays; whether its dead-letter queue is unused now."""
         policy = json.loads(self._attribute(url, "Policy") or "{}") or None
         for sid in self._statement_ids:
             policy = without_statement(policy, sid)
@@ -211,43 +214,46 @@ class Provisioner:
         is_needed = is_ours or any(str(one.get("Sid", "")).startswith(NAME_PREFIX) for one in rest)
         change = self._clients.sqs.set_queue_attributes
         if not is_needed and f':{self._request.dead_queue}"' in (self._attribute(url, REDRIVE_POLICY) or ""):
-            self._do("take our dead letters off it", change, QueueUrl=url, Attributes={REDRIVE_POLICY: ""})
+            self._do("remove our dead-letter queue from it", change, QueueUrl=url, Attributes={REDRIVE_POLICY: ""})
         attributes = {"Policy": json.dumps(policy) if policy else ""}
-        what = f"leave the queue {self._request.queue}, which others use, and take our statement off its policy"
+        what = f"keep the queue {self._request.queue}, which others use, and remove our statement from its policy"
         self._do(what, change, QueueUrl=url, Attributes=attributes)
         return not is_needed
 
     def _is_ours(self, url: str) -> bool:
-        with translate_errors(url):
+        with self._clients.sqs.translate_errors(url):
             return bool(self._clients.sqs.list_queue_tags(QueueUrl=url).get("Tags", {}).items() >= OWNER_TAG.items())
 
     def _url(self, name: str) -> str | None:
         try:
-            with translate_errors(f"The queue {name}"):
+            with self._clients.sqs.translate_errors(f"The queue {name}"):
                 return str(self._clients.sqs.get_queue_url(QueueName=name)["QueueUrl"])
         except PawtagError as error:
             if is_unsupported(error):
                 raise ConfigError(NO_QUEUES_ADVICE) from error
-            if isinstance(error.__cause__, ClientError) and error_code(error.__cause__) in RESOURCE_NOT_FOUND:
+            if has_code(error, RESOURCE_NOT_FOUND):
                 return None
             raise
 
     def _attribute(self, url: str, name: str) -> str | None:
-        with translate_errors(url):
+        with self._clients.sqs.translate_errors(url):
             found = self._clients.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[name])
         value: str | None = found.get("Attributes", {}).get(name)
         return value
 
     def _do(self, what: str, step: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-        """Take the step, patiently, and say so; what it returned."""
+        """Take the step, wait until AWS accepts it, and report it; returns its result."""
         if self._dry_run:
             self._report(f"would {what}")
             return None
 
         def take() -> Any:
-            with translate_errors(what):
+            with self._clients.s3.translate_errors(what):
                 return step(*arguments, **named)
 
-        result = wait_until_settled(take, self._report)
+        result = self._wait(take)
         self._report(what)
         return result
+
+    def _wait(self, call: Callable[[], Any]) -> Any:
+        return wait_until_settled(call, self._report, self._clients.s3.tuning.settle_interval_s)

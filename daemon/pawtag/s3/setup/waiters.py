@@ -1,4 +1,4 @@
-"""Waiting for AWS to have heard of what was made, changed or deleted a moment ago."""
+"""Waiters: AWS needs time until all of it knows of a change."""
 
 import time
 from collections.abc import Callable
@@ -11,30 +11,32 @@ from pawtag.s3.client import RESOURCE_NOT_FOUND, error_code
 
 Result = TypeVar("Result")
 
-# SQS asks for a second after a queue is made, and for a minute after one is deleted, or its policy changed.
-RETRY_INTERVAL_S, MAX_ATTEMPTS = 5.0, 15
+# SQS needs a second after a queue is created, and a minute after one is deleted or its policy is changed.
+MAX_CALL_ATTEMPTS = 15
 DELETED_RECENTLY = frozenset({"QueueDeletedRecently", "AWS.SimpleQueueService.QueueDeletedRecently"})
 NOT_YET_ALLOWED = "validate the following destination"
 
 
-def wait_until_settled(call: Callable[[], Result], report: Callable[[str], None]) -> Result:
-    """What the call returns; where the refusal may pass, it is made again for a little over a minute.
+def wait_until_settled(call: Callable[[], Result], report: Callable[[str], None], interval_s: float) -> Result:
+    """What the call returns. A refusal that may pass is retried every `interval_s`, up to 14 times.
 
-    `say` hears, once, that somebody waits. Raises what the call raises.
+    Calls `report` once, with the longest wait. Raises what the call raises.
     """
-    for attempt in range(MAX_ATTEMPTS):
+    for attempt in range(MAX_CALL_ATTEMPTS):
         try:
             return call()
         except PawtagError as error:
-            if not _may_settle(error) or attempt + 1 == MAX_ATTEMPTS:
+            if not _may_pass(error) or attempt + 1 == MAX_CALL_ATTEMPTS:
                 raise
             if attempt == 0:
-                report(f"waiting up to {MAX_ATTEMPTS * RETRY_INTERVAL_S:.0f} s for the change to be known everywhere")
-        time.sleep(RETRY_INTERVAL_S)
-    raise AssertionError  # the last try returns or raises
+                report(
+                    f"it takes up to {MAX_CALL_ATTEMPTS * interval_s:.0f} s until the change is visible everywhere in AWS"
+                )
+        time.sleep(interval_s)
+    raise AssertionError  # the last attempt returns or raises
 
 
-def _may_settle(error: PawtagError) -> bool:
+def _may_pass(error: PawtagError) -> bool:
     cause = error.__cause__
     if not isinstance(cause, ClientError) or cause.operation_name.startswith("Delete"):
         return False

@@ -1,0 +1,1 @@
+"""Fixtures, doubles, fault proxy, real stores and processes for the tests."""

@@ -1,0 +1,22 @@
+"""Back-off: how long to wait before the next try."""
+
+import pytest
+
+from pawtag.domain.backoff import Backoff
+
+
+def test_delays_double_up_to_the_maximum():
+    """From the first delay on."""
+    backoff = Backoff(max_s=60)
+    assert [backoff.delay_s(1, attempt) for attempt in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
+
+
+def test_a_very_high_attempt_is_no_overflow():
+    """A fault of a month has been tried a million times."""
+    assert Backoff(max_s=60).delay_s(1, 10**6) == 60
+
+
+@pytest.mark.parametrize(("chance", "delay_s"), [(0, 7.5), (0.5, 10), (1, 12.5)])
+def test_jitter_spreads_the_delays(chance, delay_s):
+    """By a quarter to both sides here."""
+    assert Backoff(max_s=60, jitter=0.25).delay_s(10, 0, chance=chance) == delay_s

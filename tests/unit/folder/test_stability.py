@@ -1,0 +1,78 @@
+"""The stability tracker: when a file is finished."""
+
+from pawtag.folder.stability import StabilityTracker
+
+SETTLE_S, STABLE_S = 1.0, 5.0
+
+
+def tracker() -> StabilityTracker[int]:
+    return StabilityTracker(SETTLE_S, STABLE_S)
+
+
+def test_F01_a_closed_file_is_finished_after_settle_s():
+    """One second after the close, not before."""
+    files = tracker()
+    files.mark_closed("a", 10.0)
+    assert files.pop_due(10.9) == []
+    assert files.next_due_s() == 11.0
+    assert files.pop_due(11.0) == ["a"]
+    assert files.confirm("a", 1, 11.0)
+    assert len(files) == 0
+
+
+def test_F01_a_change_after_the_close_starts_the_wait_again():
+    """A file that is opened and appended to again waits for its last close."""
+    files = tracker()
+    files.mark_closed("a", 10.0)
+    files.mark_changed("a", 2, 10.5)
+    assert files.pop_due(11.5) == []
+    files.mark_closed("a", 12.0)
+    assert files.pop_due(13.0) == ["a"]
+    assert files.confirm("a", 3, 13.0)
+
+
+def test_F02_a_file_without_a_close_is_finished_after_stable_s():
+    """A network share sends no close event: the version must be the same for five seconds."""
+    files = tracker()
+    files.mark_changed("a", 1, 10.0)
+    assert files.pop_due(15.0) == ["a"]
+    assert not files.confirm("a", 2, 15.0)
+    assert files.pop_due(20.0) == ["a"]
+    assert files.confirm("a", 2, 20.0)
+
+
+def test_a_change_during_the_check_is_not_missed():
+    """Between due() and looked() the file was touched: it is not finished."""
+    files = tracker()
+    files.mark_closed("a", 10.0)
+    assert files.pop_due(11.0) == ["a"]
+    files.mark_changed("a", 2, 11.01)
+    assert not files.confirm("a", 1, 11.02)
+    assert "a" in files
+
+
+def test_a_forgotten_file_is_never_due():
+    """A deleted file waits no longer."""
+    files = tracker()
+    files.mark_closed("a", 10.0)
+    files.forget("a")
+    assert files.pop_due(100.0) == []
+    assert files.next_due_s() is None
+    assert not files.confirm("a", 1, 100.0)
+
+
+def test_postpone_does_not_delay_a_change():
+    """A retry in a minute leaves a change of the meantime where it is."""
+    files = tracker()
+    files.mark_closed("a", 10.0)
+    files.postpone("a", 10.0, 60.0)
+    assert files.next_due_s() == 11.0
+
+
+def test_many_changes_of_a_file_make_it_due_once():
+    """A thousand events for a file make it due once."""
+    files = tracker()
+    for step in range(1000):
+        files.mark_changed("a", step, step / 1000)
+    assert files.pop_due(100.0) == ["a"]
+    assert files.pop_due(100.0) == []

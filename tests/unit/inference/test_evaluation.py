@@ -1,0 +1,96 @@
+"""measure: how a model does on labelled photos, and what would suit it."""
+
+import numpy as np
+import pytest
+
+from pawtag.domain.errors import ConfigError
+from pawtag.domain.labels import Thresholds
+from pawtag.inference.evaluation import (
+    MIN_PHOTOS,
+    EmbeddedPhoto,
+    LabelledPhoto,
+    calibrate,
+    calibration_error,
+    predict,
+    read_labelled_photos,
+    summarise,
+)
+from pawtag.inference.scoring import embed_words, list_prompts
+from support.doubles import COLOURS, ColourModel
+
+MODEL = ColourModel()
+VOCABULARY = embed_words(COLOURS, MODEL.embed_text(list_prompts(COLOURS)))
+RED, GREEN, BLUE = np.eye(3, dtype=np.float32)
+
+
+def seen(species: str, embedding) -> EmbeddedPhoto:
+    return EmbeddedPhoto(
+        LabelledPhoto(f"{species}.jpg", species), (embedding / np.linalg.norm(embedding)).astype(np.float32)
+    )
+
+
+def evaluated(photos, thresholds=None):
+    return predict(photos, VOCABULARY, MODEL, thresholds or Thresholds())
+
+
+def test_right_and_wrong_are_counted():
+    """Pets tagged right, false pets, and the best of the pets where no tag was given."""
+    photos = evaluated([seen("red", RED), seen("green", BLUE), seen("none", BLUE), seen("none", GREEN)])
+    found = summarise(photos)
+    assert found["pets tagged right"] == "1 of 2 (50.0 %)"
+    assert found["no pet, called a pet"] == "1 of 2 (50.0 %)"
+    assert [photo.is_right for photo in photos] == [True, False, True, False]
+
+
+def test_a_calibrated_model_has_no_calibration_error():
+    """And one that is sure and wrong has all of it."""
+    assert calibration_error(evaluated([seen("red", RED)] * 10)) == pytest.approx(0, abs=0.01)
+    assert calibration_error(evaluated([seen("green", RED)] * 10)) == pytest.approx(1, abs=0.01)
+
+
+def mixed(count: int = 60):
+    """Photos whose colours lie about their species now and then, and that are surer than they should be."""
+    random = np.random.default_rng(5)
+    photos = []
+    for number in range(count):
+        truth, colour = [("red", RED), ("green", GREEN), ("none", BLUE)][number % 3]
+        photos.append(seen(truth, colour + random.random(3).astype(np.float32) * 1.3))
+    return photos
+
+
+def test_calibration_does_not_make_a_model_worse():
+    """Its scores are as true or truer; as many or more photos come out right."""
+    photos = mixed()
+    now = Thresholds(tag=0.9, secondary=0.25)
+    calibrated = calibrate(photos, VOCABULARY, MODEL, now)
+    assert sum(photo.is_right for photo in evaluated(photos, calibrated)) >= sum(
+        photo.is_right for photo in evaluated(photos, now)
+    )
+    assert calibration_error(evaluated(photos, calibrated)) <= calibration_error(evaluated(photos, now))
+
+
+@pytest.mark.parametrize("photos", [mixed(MIN_PHOTOS - 1), [seen("red", RED)] * 30, [seen("none", BLUE)] * 30])
+def test_too_few_photos_are_not_calibrated(photos):
+    """Nor do photos of pets alone, or of none."""
+    with pytest.raises(ConfigError, match="at least"):
+        calibrate(photos, VOCABULARY, MODEL, Thresholds())
+
+
+def test_labelled_photos_are_read_from_a_csv(tmp_path):
+    """Other columns are passed over; a coat may be left out."""
+    (tmp_path / "labels.csv").write_text("\ufefffile,note,species\na.jpg,hm,red\nb.jpg,,none\n", "utf-8")
+    assert read_labelled_photos(tmp_path / "labels.csv", VOCABULARY) == [
+        LabelledPhoto("a.jpg", "red"),
+        LabelledPhoto("b.jpg", "none"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("file,species\na.jpg,unicorn\n", "line 2: 'unicorn'"), ("name\nx\n", "columns"), ("", "columns")],
+)
+def test_a_wrong_csv_is_named_with_its_line(tmp_path, text, said):
+    """And what is allowed."""
+    (tmp_path / "labels.csv").write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        read_labelled_photos(tmp_path / "labels.csv", VOCABULARY)

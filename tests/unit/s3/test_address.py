@@ -1,0 +1,49 @@
+"""Addresses of objects, and which keys are photos."""
+
+import pytest
+
+from pawtag.config import S3Settings
+from pawtag.domain.errors import ConfigError
+from pawtag.domain.records import PhotoRef
+from pawtag.s3.address import format_uri, is_photo_key, list_photo_uris, parse_uri, version_params
+
+
+@pytest.mark.parametrize("key", ["a.jpg", "a b/c+d.jpg", "s3://odd", ""])
+def test_a_uri_round_trips(key):
+    """Whatever characters the key has."""
+    assert parse_uri(format_uri("pets", key)) == ("pets", key)
+
+
+@pytest.mark.parametrize("text", ["pets/a.jpg", "http://pets/a.jpg", "s3://", "s3:///a.jpg"])
+def test_a_uri_without_a_bucket_is_an_error(text):
+    """The error shows the right form."""
+    with pytest.raises(ConfigError, match="s3://BUCKET"):
+        parse_uri(text)
+
+
+def test_a_version_is_named_where_there_is_one():
+    """Buckets without versions have none."""
+    ref = PhotoRef("s3://pets/a.jpg", 1, 0)
+    assert version_params(ref) == {"Bucket": "pets", "Key": "a.jpg"}
+
+
+@pytest.mark.parametrize(
+    ("key", "is_photo"),
+    [
+        ("in/a.JPG", True),
+        ("in/IMG_0001", True),
+        ("in/a.jpg.json", False),
+        ("in/a.txt", False),
+        ("in/", False),
+        ("out/a.jpg", False),
+    ],
+)
+def test_a_key_is_a_photo_by_prefix_and_name(key, is_photo):
+    """Any case; a name without a suffix may be a photo; a sidecar and a folder marker never are."""
+    assert is_photo_key(key, S3Settings(prefix="in/")) is is_photo
+
+
+def test_keys_of_another_bucket_are_no_photos():
+    """Where s3.bucket is set, it is the only one."""
+    assert list_photo_uris("pets", ["a.jpg", None, "a.txt"], S3Settings()) == ["s3://pets/a.jpg"]
+    assert list_photo_uris("other", ["a.jpg"], S3Settings(bucket="pets")) == []

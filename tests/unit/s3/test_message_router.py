@@ -1,0 +1,51 @@
+"""The message router: what becomes of each message of a queue."""
+
+import json
+
+import pytest
+
+from pawtag.config import S3Settings
+from pawtag.s3.message_router import MAX_RECEIVES, MAX_RECEIVES_INVALID, route_message
+from pawtag.s3.sqs_queue import Message
+
+
+def upload(bucket: str = "pets", **extra: str) -> str:
+    entry = {"bucket": {"name": bucket}, "object": {"key": "a.jpg", "size": 7}}
+    return json.dumps({"Records": [{"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": entry} | extra]})
+
+
+def action(body: str, *, receives: int = 1, has_redrive: bool | None = None, **settings: str) -> str:
+    message = Message("r", body, receives)
+    return route_message(message, S3Settings(**settings), "ours", has_redrive=has_redrive).action
+
+
+def test_an_upload_is_tagged():
+    """With the size that the event names."""
+    route = route_message(Message("r", upload(), 1), S3Settings(), "ours", has_redrive=None)
+    assert route.action == "tag"
+    assert dict(route.photos) == {"s3://pets/a.jpg": 7}
+
+
+@pytest.mark.parametrize("has_redrive", [True, None])
+def test_garbage_is_left_to_the_redrive_policy(has_redrive):
+    """However often it has been received, and also where the queue does not say."""
+    assert action("garbage", receives=MAX_RECEIVES, has_redrive=has_redrive) == "leave"
+
+
+def test_garbage_without_a_redrive_policy_becomes_a_dead_letter():
+    """After a few receives."""
+    assert action("garbage", receives=MAX_RECEIVES_INVALID - 1, has_redrive=False) == "leave"
+    assert action("garbage", receives=MAX_RECEIVES_INVALID, has_redrive=False) == "dead-letter"
+
+
+def test_a_message_of_another_bucket_is_left():
+    """It is another daemon's, or the setting is wrong; the reason names both."""
+    route = route_message(Message("r", upload("other"), 1), S3Settings(bucket="pets"), "ours", has_redrive=True)
+    assert route.action == "leave"
+    assert "'other'" in route.reason
+
+
+def test_a_photo_that_fails_for_hours_becomes_a_dead_letter():
+    """Where the queue has no rule of its own."""
+    assert action(upload(), receives=MAX_RECEIVES, has_redrive=False) == "dead-letter"
+    assert action(upload(), receives=MAX_RECEIVES, has_redrive=True) == "tag"
