@@ -166,7 +166,7 @@ def test_with_download_off_the_hub_is_not_contacted(home, small):
 
 
 def test_M03_a_damaged_model_never_replaces_the_fallback(home, small, tmp_path, chelsea):
-    """A tensor is missing in what the hub serves: it is named, and the embedded model goes on."""
+    """A tensor is missing in what the hub serves: it is named, and the embedded model continues to serve."""
     from safetensors.numpy import load_file, save_file
 
     broken = shutil.copytree(small, tmp_path / "broken")
@@ -174,7 +174,7 @@ def test_M03_a_damaged_model_never_replaces_the_fallback(home, small, tmp_path, 
     del tensors["visual_projection.weight"]
     save_file(tensors, broken / "model.safetensors", {"format": "pt"})
     with fake_hub(broken) as hub, daemon(home, **online(hub, home)) as running:
-        running.wait_until_said("goes on serving")
+        running.wait_until_said("continues to serve")
         assert "visual_projection.weight" in running.said()
         assert post(running.address, chelsea.read_bytes())
         readiness = get(running.address, "/readyz")
