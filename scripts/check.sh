@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Format, lint, types, layers and the catalogue of faults; "./scripts/check.sh --fix" mends what can be mended.
+# Format, lint, types, layers and the catalogue of faults; "./scripts/check.sh --fix" repairs what it can.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/install.sh check

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trial import client, daemon, metrics, photos_in, surroundings
+from s3_trial import client, daemon, metrics, photos_in, surroundings
 
 TIMEOUT_S = 600
 STAGE = re.compile(r'pawtag_stage_seconds_sum\{stage="(\w+)"\} (\S+)')

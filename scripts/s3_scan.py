@@ -22,7 +22,7 @@ from urllib.parse import quote, urlencode
 
 from PIL import Image
 
-from trial import client, pawtag, surroundings
+from s3_trial import client, pawtag, surroundings
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
 from support.fault_proxy import Asked, FaultProxy

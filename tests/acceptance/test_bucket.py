@@ -1,4 +1,4 @@
-"""The whole daemon on a bucket, as a user runs it: nothing that happens to it loses an upload."""
+"""The whole daemon on a bucket, as a user runs it: no fault loses an upload."""
 
 import asyncio
 import signal

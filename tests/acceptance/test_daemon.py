@@ -1,4 +1,4 @@
-"""The daemon as its users meet it: started, fed, asked, stopped, killed."""
+"""The daemon process: start, photos, requests, stop, kill."""
 
 import json
 import os

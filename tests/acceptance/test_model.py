@@ -1,4 +1,4 @@
-"""The wanted model, as an operator meets it: downloaded while the daemon runs, loaded, pulled, measured."""
+"""The wanted model with the real process: download, replacement, pull, evaluation."""
 
 import json
 import os

@@ -92,15 +92,6 @@ async def test_a_retried_event_comes_again_with_its_attempt(source):
     assert (event.ref.uri, 1) in {(each.ref.uri, each.attempt) for each in again}
 
 
-async def test_a_rejected_event_does_not_come_again(source):
-    """A source takes a rejection without a fuss."""
-    async with asyncio.timeout(10), aclosing(source.events(asyncio.Event())) as events:
-        event = await anext(events)
-        await source.reject(event, "for good")
-        other = await anext(events)
-    assert other.ref.uri != event.ref.uri
-
-
 @pytest.fixture(params=["memory", "sidecars"])
 def sink(request, tmp_path):
     """An empty sink for photos below tmp_path."""

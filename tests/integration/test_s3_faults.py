@@ -1,4 +1,4 @@
-"""What a store and a queue can do to a daemon: every fault by a proxy before moto's server."""
+"""Faults of a store and a queue, each by a proxy in front of moto's server."""
 
 import asyncio
 import json

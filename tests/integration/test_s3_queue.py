@@ -1,4 +1,4 @@
-"""S3 and SQS over a socket (moto's server): what is uploaded carries its tags, and everybody else's things stay."""
+"""S3 and SQS over a socket (moto's server): each upload gets its tags, and tags of others stay."""
 
 import asyncio
 import json

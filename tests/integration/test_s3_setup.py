@@ -1,4 +1,4 @@
-"""Setting a bucket up, proving what is allowed there, and taking it all back."""
+"""Setup of a bucket, its check, and its removal."""
 
 import asyncio
 import json

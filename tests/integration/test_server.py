@@ -1,4 +1,4 @@
-"""server: real HTTP over a socket, with a tagger that sees colours."""
+"""The server: real HTTP over a socket, with a tagger that sees colours."""
 
 import asyncio
 import gzip

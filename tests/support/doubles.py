@@ -87,7 +87,6 @@ class MemorySource:
         self.pending: asyncio.Queue[Event] = asyncio.Queue()
         self.finished: list[str] = []
         self.retried: list[tuple[str, float]] = []
-        self.rejected: list[str] = []
         self.state = SourceState("memory", "running")
         for uri in photos:
             self.pending.put_nowait(Event(self.ref(uri)))
@@ -122,9 +121,6 @@ class MemorySource:
     async def retry(self, event: Event, delay_s: float) -> None:
         self.retried.append((event.ref.uri, delay_s))
         self.pending.put_nowait(Event(event.ref, attempt=event.attempt + 1))
-
-    async def reject(self, event: Event, reason: str) -> None:
-        self.rejected.append(event.ref.uri)
 
 
 class MemorySink:

@@ -1,4 +1,4 @@
-"""A model hub on loopback: the real one's routes for local checkpoints, and its bad days."""
+"""A model hub on loopback: the routes of the real one for local checkpoints, and its faults."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""An HTTP server before a store: passes requests on, counts them, and brings about what a test asks for."""
+"""An HTTP server in front of a store: it forwards requests, counts them, and causes the faults of a test."""
 
 import http.client
 import threading

@@ -1,4 +1,4 @@
-"""metrics: the numbers an operator asks for, under the names of the contract."""
+"""Metrics: the names of the contract."""
 
 from prometheus_client.parser import text_string_to_metric_families
 

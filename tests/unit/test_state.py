@@ -1,4 +1,4 @@
-"""What is owed survives a kill; what nobody could read is kept."""
+"""State: journal, dead letters and resume points survive a kill."""
 
 import json
 

@@ -79,7 +79,7 @@ async def _scan(root: Path, settings: Settings, loaded: LoadedModel, *, verify: 
                     await runner.worker.run(stop)
             except OSError as error:
                 raise PawtagError(f"The folder {root} cannot be read: {error.strerror}.") from error
-    if left := runner.source.count_hopeless(MAX_PHOTO_ATTEMPTS):
+    if left := runner.source.count_exhausted(MAX_PHOTO_ATTEMPTS):
         raise PawtagError(f"{left} photos could not be finished: {runner.worker.last_error}")
     return runner.worker.counts
 
@@ -87,7 +87,7 @@ async def _scan(root: Path, settings: Settings, loaded: LoadedModel, *, verify: 
 async def _stop_when_drained(runner: FolderRunner, stop: asyncio.Event) -> None:
     """Set `stop` when nothing is pending. A folder larger than the backlog is scanned again."""
     try:
-        while runner.source.count_hopeless(MAX_PHOTO_ATTEMPTS) is None:
+        while runner.source.count_exhausted(MAX_PHOTO_ATTEMPTS) is None:
             if runner.source.is_drained and not await runner.source.scan_rest():
                 break
             await asyncio.sleep(DRAIN_CHECK_S)

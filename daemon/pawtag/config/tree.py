@@ -43,7 +43,7 @@ class ModelSettings(Section):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where the model runs: "auto" takes a GPU where there is one."""
     engine: Literal["auto", "torch"] = "auto"
-    """What runs the model."""
+    """What runs the model; "auto" takes torch."""
     cache_dir: Path = platformdirs.user_cache_path("pawtag")
     """What can be computed again: text embeddings, self tests."""
 
@@ -118,7 +118,7 @@ class S3Settings(Section):
     region: str | None = None
     """The region; by default AWS_REGION, which boto3 does not know, else boto3's own."""
     addressing: Literal["auto", "path", "virtual"] = "auto"
-    """Where the bucket's name stands in a request."""
+    """How requests name the bucket: in the path, or in the host name (virtual)."""
     output: Literal["tags", "sidecar", "both"] = "tags"
     """Where records go: tags on the object, a sidecar object, or both."""
     tags: tuple[str, ...] | None = None
@@ -165,17 +165,17 @@ class ServerSettings(Section):
     """The embedded HTTP server."""
 
     host: str = "127.0.0.1"
-    """The address to answer on; anything but loopback should have an api_key."""
+    """The address to listen on; set an api_key for any but loopback."""
     port: Annotated[int, Field(ge=0, le=65535)] = 7860
     """The port; 0 takes a free one."""
     api_key: Annotated[SecretStr, Field(min_length=1)] | None = None
-    """Asked for as "Authorization: Bearer ..." where it is set."""
+    """The key that requests must send as "Authorization: Bearer KEY"; not set: none."""
     allowed_hosts: tuple[str, ...] = ()
-    """The Host names answered to, on loopback besides its own; empty elsewhere: any."""
+    """The Host names that are answered, on loopback in addition to its own; empty elsewhere: any."""
     max_upload_bytes: Count = 50 * MIB
-    """The largest request body."""
+    """The largest body of POST /tag; limits.max_file_bytes applies too."""
     stall_timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30.0
-    """How long a sender may pause, or fall behind 8 kB a second, before the request ends."""
+    """How long a sender may pause, or send less than 8 kB a second, before the request ends with 408."""
     max_pending: Count = 64
     """Requests that may wait for the model; one more is answered 503."""
 

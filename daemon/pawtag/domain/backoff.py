@@ -12,7 +12,7 @@ class Backoff:
     max_s: float
     jitter: float = 0.0
 
-    def delay_s(self, first_s: float, attempt: int, *, chance: float = 0.5) -> float:
-        """The wait after failed attempt number `attempt`, counted from 0; `chance` from 0 to 1 picks its place in the spread."""
+    def delay_s(self, first_s: float, attempt: int, *, random_fraction: float = 0.5) -> float:
+        """The wait after attempt `attempt`, counted from 0. `random_fraction` (0 to 1) chooses the jitter."""
         grown_s = min(self.max_s, first_s * 2.0 ** min(attempt, MAX_DOUBLINGS))
-        return grown_s * (1 + self.jitter * (2 * chance - 1))
+        return grown_s * (1 + self.jitter * (2 * random_fraction - 1))

@@ -21,7 +21,7 @@ OUR_KEYS = frozenset(field.alias or name for name, field in TagRecord.model_fiel
 
 @dataclass(frozen=True, slots=True)
 class StoredDocument:
-    """What stands under a record's name. `document` is None for a broken one of ours, and for what is not ours."""
+    """What stands under a record's name. `content` is None for a broken one of ours, and for what is not ours."""
 
     is_ours: bool
     content: dict[str, Any] | None = None

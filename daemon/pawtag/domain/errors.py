@@ -53,7 +53,7 @@ class UnfinishedError(TemporaryError):
 
 
 class GoneError(PawtagError):
-    """The photo is not there any more: nothing is owed for it."""
+    """The photo is not there any more: it needs no record."""
 
 
 class PermanentError(PawtagError):

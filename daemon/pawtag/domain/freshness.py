@@ -34,7 +34,7 @@ class FreshnessPolicy:
         return wanted is not None and is_wanted and stamp.labels == self.identity.labels
 
     def written_by_peer(self, stamp: Stamp) -> bool:
-        """Whether another daemon wrote the record since our start: replacing it would go to and fro.
+        """Whether another daemon wrote the record since our start: to replace it would never end.
 
         A fallback's record does not count where this daemon has the wanted model.
         """

@@ -51,13 +51,10 @@ class PhotoSource(Protocol):
         """The photo's bytes. Raises GoneError, TemporaryError, PermanentError."""
 
     async def ack(self, event: Event) -> None:
-        """The event has been dealt with."""
+        """The event is done."""
 
     async def retry(self, event: Event, delay_s: float) -> None:
         """Hand the event out again after `delay_s` seconds."""
-
-    async def reject(self, event: Event, reason: str) -> None:
-        """The event can never be dealt with."""
 
 
 class Sink(Protocol):

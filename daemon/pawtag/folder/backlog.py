@@ -8,14 +8,14 @@ MAX_PHOTOS = 50_000
 
 
 class Backlog:
-    """A heap of photos, newest first. Beyond `max_photos` it keeps the newest, and `is_cut` says that some are missing."""
+    """A heap of photos, newest first. Beyond `max_photos` it keeps the newest, and `is_truncated` says that some are missing."""
 
     def __init__(self, max_photos: int = MAX_PHOTOS) -> None:
         """Start empty."""
         self._max_photos = max_photos
         self._heap: list[tuple[int, str]] = []
         self._members: set[str] = set()
-        self.is_cut = False
+        self.is_truncated = False
 
     def __len__(self) -> int:
         """How many photos are pending."""
@@ -30,7 +30,7 @@ class Backlog:
         if len(self._heap) > self._max_photos + self._max_photos // 10:  # with some slack: not for each photo
             self._heap = heapq.nsmallest(self._max_photos, self._heap)
             self._members = {uri for _, uri in self._heap}
-            self.is_cut = True
+            self.is_truncated = True
 
     def take(self) -> str | None:
         """The newest photo's path; None when there is none."""

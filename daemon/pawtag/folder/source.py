@@ -62,7 +62,7 @@ class FolderSource:
         """Whether nothing known is pending, in flight or unstable."""
         return not (self.pending or self._in_flight or len(self._unstable))
 
-    def count_hopeless(self, attempts: int) -> int | None:
+    def count_exhausted(self, attempts: int) -> int | None:
         """How many photos are left, if each of them has failed so many times; else None."""
         hopeless = [path for path, count in self._attempts.items() if count >= attempts and path in self._unstable]
         is_all = not self.pending and not self._in_flight and len(hopeless) == len(self._unstable)
@@ -88,9 +88,9 @@ class FolderSource:
 
     async def scan_rest(self) -> bool:
         """Scan again if the backlog was too small for the last scan; whether it did."""
-        if not self._backlog.is_cut:
+        if not self._backlog.is_truncated:
             return False
-        self._backlog.is_cut = False
+        self._backlog.is_truncated = False
         await self.scan()
         return True
 
@@ -136,11 +136,6 @@ class FolderSource:
         self._unstable.postpone(path, time.monotonic(), delay_s)
         self._wake.set()
 
-    async def reject(self, event: Event, reason: str) -> None:
-        """Leave the photo until the next scan."""
-        log.error("%s is skipped: %s", event.ref.uri, reason)
-        await self.ack(event)
-
     def _add_found(self, photos: list[FoundPhoto]) -> None:
         new = [each for each in photos if each.ref.uri not in self._unstable and each.ref.uri not in self._in_flight]
         self._backlog.add([each.ref for each in new if self._is_stable(each)])
@@ -179,8 +174,8 @@ class FolderSource:
                 return Event(found.ref, attempt=self._attempts.get(path, 0))
             else:
                 self._forget(path)
-        if self._backlog.is_cut and not self._in_flight and self._is_watching:
-            self._backlog.is_cut = False
+        if self._backlog.is_truncated and not self._in_flight and self._is_watching:
+            self._backlog.is_truncated = False
             self._watcher.request_scan()
         return None
 

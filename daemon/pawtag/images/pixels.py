@@ -45,7 +45,7 @@ def _resized_size(size: tuple[int, int], spec: PixelSpec) -> tuple[int, int]:
 
 
 def _fit_patches(size: tuple[int, int], patches: Patches) -> tuple[int, int]:
-    """The largest (width, height) of the picture's shape, rounded up to whole patches, of no more than `most`.
+    """The largest (width, height) of the picture's shape, rounded up to whole patches, of no more than `max_count`.
 
     By bisection of the scale between the bounds that transformers takes, so that the sizes are the same.
     """

@@ -55,7 +55,7 @@ def _normalisation(processor: dict[str, Any]) -> tuple[tuple[float, float, float
 def pack_patches(batch: Sequence[Floats], patches: Patches) -> dict[str, NDArray[Any]]:
     """NaFlex's input for pictures (3, H, W) of any shapes.
 
-    `pixel_values` (N, most, side * side * 3), `pixel_attention_mask` (N, most), `spatial_shapes` (N, 2).
+    `pixel_values` (N, max_count, side_px * side_px * 3), `pixel_attention_mask` (N, max_count), `spatial_shapes` (N, 2).
     """
     values = np.zeros((len(batch), patches.max_count, patches.side_px**2 * 3), np.float32)
     mask = np.zeros((len(batch), patches.max_count), np.int64)

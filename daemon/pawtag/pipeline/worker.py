@@ -52,7 +52,7 @@ class Worker:
         self._slots = asyncio.Semaphore(concurrency)
         self._memory = MemoryLimiter(MAX_BYTES_IN_FLIGHT)
         self._metrics = tagger.metrics
-        self._peer_named = False
+        self._warned_of_peer = False
         self._warned_at_s = -WARNING_INTERVAL_S
         self.in_flight = 0
         self.counts = Counts()
@@ -115,7 +115,7 @@ class Worker:
         await self._source.ack(event)
 
     async def _retry(self, event: Event, error: TemporaryError) -> None:
-        delay_s = PHOTO_BACKOFF.delay_s(error.delay_s, event.attempt, chance=random.random())
+        delay_s = PHOTO_BACKOFF.delay_s(error.delay_s, event.attempt, random_fraction=random.random())
         is_new = str(error) != self.error and time.monotonic() - self._warned_at_s >= WARNING_INTERVAL_S
         fields = {"uri": event.ref.uri, "reason": str(error), "delay_s": round(delay_s, 1)}
         log.log(logging.WARNING if is_new else logging.DEBUG, "%s Retrying.", error, extra=fields)
@@ -129,7 +129,7 @@ class Worker:
         with self._metrics.time_stage("look"):
             stamp = await asyncio.to_thread(self._sink.read_stamp, event.ref)
         if self._policy.is_current(stamp, event.ref):
-            self._name_peer(stamp, event.ref)
+            self._warn_of_peer(stamp, event.ref)
             self._metrics.count_skipped("current")
             return
         ref, record = await self._build_record(event, stamp)
@@ -176,11 +176,11 @@ class Worker:
         log.info("%s: %s", ref.uri, summarise(record), extra=fields)
         self.on_record(ref, record)
 
-    def _name_peer(self, stamp: Stamp | None, ref: PhotoRef) -> None:
-        if stamp is None or self._peer_named or self._policy.is_from_wanted_model(stamp):
+    def _warn_of_peer(self, stamp: Stamp | None, ref: PhotoRef) -> None:
+        if stamp is None or self._warned_of_peer or self._policy.is_from_wanted_model(stamp):
             return
         if self._policy.written_by_peer(stamp):
-            self._peer_named = True
+            self._warned_of_peer = True
             log.warning(
                 "another daemon with another model or labels writes records here (%s); they are left unchanged",
                 ref.uri,

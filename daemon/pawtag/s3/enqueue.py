@@ -12,9 +12,9 @@ from pawtag.domain.freshness import FreshnessPolicy
 from pawtag.domain.records import PhotoRef
 from pawtag.s3.address import parse_uri
 from pawtag.s3.listing import Page
+from pawtag.s3.message_queue import MAX_BATCH_MESSAGES, MessageQueue
 from pawtag.s3.messages import format_message
 from pawtag.s3.objects import Objects
-from pawtag.s3.sqs_queue import MAX_BATCH_MESSAGES, SqsQueue
 from pawtag.state import ResumePoint
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class Pages(Protocol):
 class Enqueuer:
     """Sends a message for each photo that needs a record. `policy` None: for every photo, unchecked."""
 
-    queue: SqsQueue
+    queue: MessageQueue
     objects: Objects
     policy: FreshnessPolicy | None
     fingerprint: str

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pawtag.domain.records import Event, PhotoRef
-from pawtag.s3.sqs_queue import Message
+from pawtag.s3.message_queue import Message
 
 
 @dataclass(slots=True, eq=False)

@@ -6,8 +6,8 @@ from typing import Literal
 
 from pawtag.config import S3Settings
 from pawtag.s3.address import list_photo_uris
+from pawtag.s3.message_queue import Message
 from pawtag.s3.messages import MessageError, ObjectHint, parse_message
-from pawtag.s3.sqs_queue import Message
 
 # Without a redrive policy: receives until an invalid message, and one that fails for hours, is a dead letter.
 MAX_RECEIVES_INVALID, MAX_RECEIVES = 5, 50

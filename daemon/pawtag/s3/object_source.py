@@ -101,11 +101,6 @@ class ObjectSource:
         again = Event(event.ref, event.receipt, event.attempt + 1)
         heapq.heappush(self._retries, (time.monotonic() + delay_s, next(self._count), again))
 
-    async def reject(self, event: Event, reason: str) -> None:
-        """The event can never be dealt with."""
-        log.error("%s is skipped: %s", event.ref.uri, reason)
-        await self.ack(event)
-
     def report_fault(self, fault: PawtagError | None) -> None:
         """Show a fault of the feed in /readyz; None: there is none any more."""
         if fault and self.state.state == "running":

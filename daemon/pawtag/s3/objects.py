@@ -39,7 +39,7 @@ class OpenObject:
     at_s: float = field(default_factory=time.monotonic)
 
     @property
-    def is_fresh(self) -> bool:
+    def has_recent_tags(self) -> bool:
         """Whether the tags may count as the current ones."""
         return time.monotonic() - self.at_s < TAGS_FRESH_S
 
@@ -101,7 +101,7 @@ class Objects:
         if slot:
             record = slot.apply_corrections(record)
         own = self._encode(record, current)
-        known = opened.tags if opened and opened.is_fresh else own
+        known = opened.tags if opened and opened.has_recent_tags else own
         carries = self._writes_tags and self.object_tags.write(current, own, known)
         if self._settings.output != "tags" or not carries:
             is_refused = self._writes_tags and not carries  # the write has shown whether the store supports tags

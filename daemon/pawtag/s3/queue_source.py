@@ -1,4 +1,4 @@
-"""SQS as a source of photos: polled, invisible to others while in flight, deleted in batches."""
+"""A message queue as a source of photos: polled, invisible to others while in flight, deleted in batches."""
 
 import asyncio
 import logging
@@ -16,9 +16,9 @@ from pawtag.domain.errors import PawtagError
 from pawtag.domain.ports import SourceState
 from pawtag.domain.records import Event, Payload, PhotoRef, SourceInfo
 from pawtag.s3.in_flight import InFlightMessages
+from pawtag.s3.message_queue import MAX_BATCH_MESSAGES, Message, MessageQueue
 from pawtag.s3.message_router import route_message
 from pawtag.s3.objects import Objects
-from pawtag.s3.sqs_queue import MAX_BATCH_MESSAGES, Message, SqsQueue
 from pawtag.s3.tuning import S3Tuning
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class QueueSource:
 
     def __init__(
         self,
-        queue: SqsQueue,
+        queue: MessageQueue,
         objects: Objects,
         settings: S3Settings,
         fingerprint: str,
@@ -123,11 +123,6 @@ class QueueSource:
     async def retry(self, event: Event, delay_s: float) -> None:
         """Give the message back: after the delay whoever polls receives it again."""
         self._finish(event, delay_s)
-
-    async def reject(self, event: Event, reason: str) -> None:
-        """The event can never be dealt with."""
-        log.error("%s is skipped: %s", event.ref.uri, reason)
-        await self.ack(event)
 
     def _open_message(self, message: Message) -> list[Event]:
         route = route_message(message, self._settings, self._fingerprint, has_redrive=self._has_redrive)

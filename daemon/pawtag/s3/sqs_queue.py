@@ -2,17 +2,16 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from pawtag.clock import utc_timestamp
 from pawtag.config import S3Settings
 from pawtag.domain.errors import PawtagError, TemporaryError
 from pawtag.s3.client import Client
+from pawtag.s3.message_queue import MAX_BATCH_MESSAGES, Message
 from pawtag.state import DeadLetters
 
 log = logging.getLogger(__name__)
 
-MAX_BATCH_MESSAGES = 10
 MAX_VISIBILITY_S = 43_200
 STALE_RECEIPT = "ReceiptHandleIsInvalid"
 REDRIVE_POLICY = "RedrivePolicy"
@@ -23,17 +22,8 @@ DEPTH_ATTRIBUTES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A message, its receipt handle, and how often it has been received."""
-
-    receipt: str
-    body: str
-    receives: int
-
-
 class SqsQueue:
-    """A queue. Every method raises what `Client.translate_errors` raises."""
+    """A message queue. Every method raises what `Client.translate_errors` raises."""
 
     def __init__(self, client: Client, url: str, settings: S3Settings, dead_letters: DeadLetters) -> None:
         """`client` is one of SQS."""

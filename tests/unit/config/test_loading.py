@@ -1,4 +1,4 @@
-"""config: one tree, later wins, and every mistake is named."""
+"""Loading: one tree, later wins, and every wrong setting is named."""
 
 import re
 import tomllib

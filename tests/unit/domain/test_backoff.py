@@ -16,7 +16,7 @@ def test_a_very_high_attempt_is_no_overflow():
     assert Backoff(max_s=60).delay_s(1, 10**6) == 60
 
 
-@pytest.mark.parametrize(("chance", "delay_s"), [(0, 7.5), (0.5, 10), (1, 12.5)])
-def test_jitter_spreads_the_delays(chance, delay_s):
+@pytest.mark.parametrize(("random_fraction", "delay_s"), [(0, 7.5), (0.5, 10), (1, 12.5)])
+def test_jitter_spreads_the_delays(random_fraction, delay_s):
     """By a quarter to both sides here."""
-    assert Backoff(max_s=60, jitter=0.25).delay_s(10, 0, chance=chance) == delay_s
+    assert Backoff(max_s=60, jitter=0.25).delay_s(10, 0, random_fraction=random_fraction) == delay_s

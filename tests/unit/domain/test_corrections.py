@@ -1,4 +1,4 @@
-"""corrections: what a person wrote overrules the model."""
+"""Corrections: what a person wrote overrules the model."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""stamps: is what is written for a photo still right?"""
+"""The freshness policy: whether the record of a photo is current."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""folder/backlog: newest first, bounded."""
+"""The backlog: newest first, bounded."""
 
 from pawtag.domain.records import PhotoRef
 from pawtag.folder.backlog import Backlog
@@ -26,7 +26,7 @@ def test_it_keeps_the_newest_and_remembers_that_there_were_more():
     backlog = Backlog(max_photos=100)
     for first in range(0, 1000, 50):
         backlog.add(refs(*range(first, first + 50)))
-    assert backlog.is_cut
+    assert backlog.is_truncated
     assert len(backlog) <= 110
     assert backlog.take() == "999.jpg"
     backlog.add(refs(0))

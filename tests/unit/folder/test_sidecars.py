@@ -1,4 +1,4 @@
-"""folder/sidecar: the record next to the photo, and no file of others touched."""
+"""Sidecars: the record next to the photo, and no file of others touched."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def test_F22_a_file_of_another_program_is_left_unchanged(tmp_path):
 
 
 def test_F22_a_file_of_another_program_that_comes_later_is_left_unchanged(tmp_path):
-    """It may replace ours; then the photo is owed a record under the other name."""
+    """It may replace ours; then the photo needs a record under the other name."""
     ref, sink = photo(tmp_path), Sidecars(tmp_path)
     sink.write(ref, record_for(ref))
     (tmp_path / "mimi.jpg.json").write_text("[]")

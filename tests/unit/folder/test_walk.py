@@ -1,4 +1,4 @@
-"""folder/walk: which entries are photos, and reading them safely."""
+"""The walk: which entries are photos, and reading them safely."""
 
 import os
 import socket

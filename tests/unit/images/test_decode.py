@@ -1,4 +1,4 @@
-"""images: any photo upright in RGB, or one clear error; never much memory."""
+"""Decoding: any photo upright in RGB, or one clear error; never much memory."""
 
 import io
 import struct

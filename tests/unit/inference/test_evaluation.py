@@ -1,4 +1,4 @@
-"""measure: how a model does on labelled photos, and what would suit it."""
+"""Evaluation: counts on labelled photos, and calibration."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""models: a checkpoint is found, loaded whole or refused, and answers as it must."""
+"""The model loader: a checkpoint is found, and loaded or refused; the self test."""
 
 import json
 import shutil

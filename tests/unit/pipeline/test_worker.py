@@ -1,4 +1,4 @@
-"""pipeline: every photo gets what it is owed, once, whatever happens on the way."""
+"""The worker: every photo gets its record, once, whatever fails."""
 
 import asyncio
 from contextlib import asynccontextmanager

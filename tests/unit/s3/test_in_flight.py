@@ -3,7 +3,7 @@
 import pytest
 
 from pawtag.s3.in_flight import InFlightMessages
-from pawtag.s3.sqs_queue import Message
+from pawtag.s3.message_queue import Message
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from pawtag.config import S3Settings
+from pawtag.s3.message_queue import Message
 from pawtag.s3.message_router import MAX_RECEIVES, MAX_RECEIVES_INVALID, route_message
-from pawtag.s3.sqs_queue import Message
 
 
 def upload(bucket: str = "pets", **extra: str) -> str:

@@ -1,4 +1,4 @@
-"""s3/tags: a record as tags that every store takes, next to those of others."""
+"""Tag encoding: a record as tags that every store accepts, merged with those of others."""
 
 import pytest
 

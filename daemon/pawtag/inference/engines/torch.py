@@ -30,7 +30,7 @@ class Family(NamedTuple):
 
 CLIP = Family(pools_end_token=True, accepts_legacy_end=True)
 SIGLIP = Family(bias=lambda model: model.logit_bias, pads_to_max=True)
-# By config.json's model_type. Each family's logits are compared with its own forward pass in tests/unit/test_families.py.
+# By config.json's model_type. Each family's logits are compared with its own forward pass in tests/unit/inference/engines/test_torch.py.
 FAMILIES = {
     "clip": CLIP,
     "siglip": SIGLIP,

@@ -82,7 +82,7 @@ class Pull:
         never_reached = isinstance(error, UnreachableError) and self.progress.total_bytes is None
         if self._max_attempts is not None and (never_reached or self._failures >= self._max_attempts):
             raise ModelError(f"{error} The model {self._model_id} cannot be downloaded.") from error
-        delay_s = DOWNLOAD_BACKOFF.delay_s(error.delay_s, self._failures - 1, chance=random.random())
+        delay_s = DOWNLOAD_BACKOFF.delay_s(error.delay_s, self._failures - 1, random_fraction=random.random())
         delay_s = max(error.delay_s, delay_s)
         if str(error) != self.progress.reason:
             log.warning(

@@ -1,4 +1,4 @@
-"""The hub: a checkpoint is downloaded whole or not at all, whatever the hub and the line do."""
+"""The hub: a checkpoint is downloaded completely or not at all, whatever fails."""
 
 import shutil
 import threading

@@ -1,6 +1,6 @@
 """Brings a folder of many tagged photos up to date, and prints what that takes, compared with an empty folder.
 
-    .venv/bin/python scripts/uptodate.py --photos 100000
+    .venv/bin/python scripts/folder_rescan.py --photos 100000
 
 Photos and sidecars are made here: the sidecars are what the model that ships would have written. Linux.
 """

@@ -1,6 +1,6 @@
-"""Drops many small photos at once into a watched folder, and prints how the daemon takes it.
+"""Copies many small photos at once into a watched folder, and prints rate and memory of the daemon.
 
-    .venv/bin/python scripts/flood.py --photos 2000
+    .venv/bin/python scripts/folder_load.py --photos 2000
 
 Starts a daemon of its own in a temporary folder. Prints photos per second, and its memory, threads and open files
 while the photos are worked off: flat is right. Linux (it reads /proc).
