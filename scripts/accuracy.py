@@ -18,7 +18,7 @@ from pawtag.config.labels_file import load_labels
 from pawtag.domain.labels import PromptSet
 from pawtag.domain.records import Floats
 from pawtag.images import ImageLimits, decode, preprocess
-from pawtag.inference.evaluation import EmbeddedPhoto, Prediction, predict, read_labelled_photos, summarise
+from pawtag.inference.evaluation import EmbeddedPhoto, Prediction, predict, read_labelled_photos, summarise_predictions
 from pawtag.inference.model_loader import LoadedModel, load_model
 from pawtag.inference.scoring import Vocabulary
 
@@ -33,7 +33,7 @@ def main() -> int:
     parser.add_argument("--show-errors", action="store_true", help="name the photos that came out wrong")
     given = parser.parse_args()
     photos = measure(given.folder, given.half, given.model, taught=given.taught)
-    print("\n".join(f"{name}: {value}" for name, value in summarise(photos).items()))
+    print("\n".join(f"{name}: {value}" for name, value in summarise_predictions(photos).items()))
     if given.show_errors:
         wrong = [photo for photo in photos if not photo.is_right]
         print("\n".join(f"{photo.expected.file}: {photo.expected.species}, got {photo.tags}" for photo in wrong))

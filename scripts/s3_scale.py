@@ -27,7 +27,7 @@ from typing import Any
 from s3_trial import client, daemon, metrics, photos_in, surroundings
 
 TIMEOUT_S = 600
-STAGE = re.compile(r'pawtag_stage_seconds_sum\{stage="(\w+)"\} (\S+)')
+STAGE = re.compile(r'pawtag_stage_duration_seconds_sum\{stage="(\w+)"\} (\S+)')
 TAGGED = re.compile(r'pawtag_photos_total\{source="s3",status="[\w-]+"\} (\S+)')
 
 

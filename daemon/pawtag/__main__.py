@@ -9,10 +9,11 @@ from types import ModuleType
 from typing import Any
 
 from pawtag import __version__
+from pawtag.cli import INTERRUPTED
 from pawtag.domain.errors import ConfigError, PawtagError
 from pawtag.s3.tuning import S3Tuning
 
-FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
+FAILED, WRONG_USAGE = 1, 2
 
 
 def main(arguments: Sequence[str] | None = None, *, s3_tuning: S3Tuning | None = None) -> int:
@@ -86,7 +87,9 @@ def _overrides(given: argparse.Namespace, command: ModuleType) -> dict[str, dict
 
 
 def _print_error(error: Exception, code: int) -> int:
-    print(f"pawtag: {error}", file=sys.stderr)
+    from pawtag.log import escape_unprintable
+
+    print(f"pawtag: {escape_unprintable(str(error))}", file=sys.stderr)
     return code
 
 

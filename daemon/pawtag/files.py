@@ -33,7 +33,7 @@ def write_atomically(path: Path, content: bytes, *, replace: bool = True) -> Non
 
 
 def is_temporary_name(name: str) -> bool:
-    """Whether a file's name is one that `write_whole` makes."""
+    """Whether a file's name is one that `write_atomically` makes."""
     return TEMPORARY_NAME.fullmatch(name) is not None
 
 

@@ -11,7 +11,7 @@ from pawtag.config import LogSettings
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 # Passed as `extra` where a line is logged; JSON lines carry them under these names.
-FIELDS = ("uri", "status", "reason", "duration_s", "delay_s", "method", "path")
+FIELDS = ("uri", "status", "reason", "duration_s", "delay_s", "method", "path", "http_status")
 
 
 class PlainFormatter(logging.Formatter):

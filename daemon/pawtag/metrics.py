@@ -77,10 +77,10 @@ class Metrics:
         """Count a request by route and status."""
         self._requests.labels(route, str(status)).inc()
 
-    def set_model(self, name: ModelInfo, engine: str) -> None:
+    def set_model(self, model: ModelInfo, engine: str) -> None:
         """Set the model that serves from now on."""
         self._model.clear()
-        self._model.labels(name.id, name.revision or "", str(name.fallback).lower(), engine).set(1)
+        self._model.labels(model.id, model.revision or "", str(model.fallback).lower(), engine).set(1)
 
     def watch_pending(self, source: str, pending: Callable[[], float]) -> None:
         """Call `pending` for each scrape."""

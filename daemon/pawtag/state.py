@@ -42,7 +42,7 @@ class Journal:
         """Add names; they are on disk when this returns. Raises OSError if they cannot be written."""
         for name in names:
             self.names[name] = None
-            self._unwritten.append(_line(ADDED, name))
+            self._unwritten.append(_format_line(ADDED, name))
         done = asyncio.get_running_loop().create_future()
         self._writers.append(done)
         self._write_soon()
@@ -52,7 +52,7 @@ class Journal:
         """Remove a name, and soon from the disk."""
         if name in self.names:
             del self.names[name]
-            self._unwritten.append(_line(REMOVED, name))
+            self._unwritten.append(_format_line(REMOVED, name))
             self._write_soon()
 
     async def close(self) -> None:
@@ -90,7 +90,7 @@ class Journal:
         self._lines += len(lines)
 
     def _compact(self) -> None:
-        write_atomically(self._path, "".join(_line(ADDED, name) for name in self.names).encode())
+        write_atomically(self._path, "".join(_format_line(ADDED, name) for name in self.names).encode())
         if self._file:
             self._file.close()
         self._file = self._path.open("ab")
@@ -125,7 +125,7 @@ def _resolve(writers: list[asyncio.Future[None]], error: OSError | None) -> None
             done.set_result(None)
 
 
-def _line(sign: str, name: str) -> str:
+def _format_line(sign: str, name: str) -> str:
     return f"{sign}{json.dumps(name)}\n"
 
 

@@ -126,8 +126,8 @@ def test_P01_a_stop_during_the_start_is_quick_and_clean(tmp_path):
 
 def test_H10_a_request_in_flight_is_answered_at_sigterm(tmp_path, chelsea):
     """As many requests are answered as are in flight; one that comes later is refused."""
-    with daemon(tmp_path) as running, ThreadPoolExecutor(16) as threads:
-        requests = [threads.submit(post, running.address, chelsea.read_bytes()) for _ in range(16)]
+    with daemon(tmp_path) as running, ThreadPoolExecutor(4) as threads:
+        requests = [threads.submit(post, running.address, chelsea.read_bytes()) for _ in range(4)]
         in_flight = wait_until_in_flight(running.address)
         assert running.stop() == 0
         assert sum(is_answered(request) for request in requests) >= in_flight

@@ -16,7 +16,7 @@ from pawtag.inference.checkpoint import Checkpoint
 from pawtag.state import ResumePoint
 from support.buckets import put, wire
 from support.checkpoints import tiny_clip
-from support.doubles import ColourModel, MemorySink, MemorySource, colour_tagger
+from support.doubles import ColourEngine, MemorySink, MemorySource, colour_tagger
 from support.pictures import BLUE, plain
 from support.records import record_for
 
@@ -127,7 +127,7 @@ def test_writing_a_record_twice_leaves_one(sink, ref):
 def model(request, tmp_path_factory):
     """Each engine and double, loaded."""
     if request.param == "colours":
-        return ColourModel()
+        return ColourEngine()
     if request.param == "embedded":
         return request.getfixturevalue("embedded")
     from pawtag.inference.engines.torch import TorchEngine

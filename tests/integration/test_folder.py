@@ -17,7 +17,7 @@ from pawtag.cli.scan import _stop_when_drained
 from pawtag.config import Settings
 from pawtag.folder.source import FolderSource
 from pawtag.folder.tuning import FolderTuning
-from support.doubles import ColourModel, colour_tagger
+from support.doubles import ColourEngine, colour_tagger
 from support.pictures import BLUE, GREEN, RED, plain
 
 TIMEOUT_S = 10
@@ -27,7 +27,7 @@ SMALL_BACKLOG = FolderTuning(stable_age_s=-1, max_backlog=10)
 
 
 @asynccontextmanager
-async def watching(root: Path, model: ColourModel | None = None, tuning: FolderTuning | None = None, **folder):
+async def watching(root: Path, model: ColourEngine | None = None, tuning: FolderTuning | None = None, **folder):
     """The folder's part of the daemon at work on `root`."""
     settings = Settings(folder={"settle_s": 0.2, "stable_s": 0.6, "rescan_s": 60, **folder})
     async with colour_tagger(model).run() as tagger:
@@ -116,7 +116,7 @@ async def test_F03_whole_trees_are_tagged(tmp_path):
 
 async def test_F01_a_slow_writer_gets_one_record_of_the_whole_file(tmp_path):
     """Written in pieces with pauses longer than settle_s, while it holds the file open."""
-    model, data = ColourModel(), plain(size=(300, 200), kind="BMP")
+    model, data = ColourEngine(), plain(size=(300, 200), kind="BMP")
     async with watching(tmp_path, model):
         with (tmp_path / "a.bmp").open("wb") as file:
             for first in range(0, len(data), len(data) // 5):
@@ -283,7 +283,7 @@ async def test_photos_from_before_the_start_are_tagged_once(tmp_path):
     """The scan at the start finds old photos, and a second start has nothing to do."""
     for number in range(5):
         old(tmp_path / f"{number}.png", plain())
-    first, second = ColourModel(), ColourModel()
+    first, second = ColourEngine(), ColourEngine()
     async with watching(tmp_path, first):
         for number in range(5):
             await tagged(tmp_path / f"{number}.png")

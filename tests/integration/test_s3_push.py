@@ -14,7 +14,7 @@ from pawtag.s3.object_source import ObjectSource
 from pawtag.s3.tuning import S3Tuning
 from pawtag.state import ResumePoint
 from support.buckets import BUCKET, accepting, behind, event, put, tags, until, wire
-from support.doubles import ColourModel, colour_tagger
+from support.doubles import ColourEngine, colour_tagger
 from support.fault_proxy import FaultProxy, denied
 from support.pictures import RED, plain
 
@@ -36,7 +36,7 @@ async def test_pushed_events_are_tagged(store, tmp_path):
 async def test_an_accepted_event_survives_a_kill(store, tmp_path):
     """The journal is replayed at the start; done is done."""
     put(store, "a.png", plain(RED))
-    model = ColourModel()
+    model = ColourEngine()
     async with colour_tagger(model).run() as tagger:
         (work,) = wire(store, state=tmp_path, bucket=BUCKET).build_push_runners(tagger)
         async with work.inbox.open():
@@ -118,7 +118,7 @@ async def test_an_unexpected_error_of_a_resync_is_logged_and_retried(store, tmp_
 
 async def test_a_second_event_for_a_photo_in_flight_stays_in_the_journal(store, tmp_path):
     """Also where it is finished while the disk is written."""
-    model = ColourModel()
+    model = ColourEngine()
     async with colour_tagger(model).run() as tagger:
         (work,) = wire(store, state=tmp_path, bucket=BUCKET).build_push_runners(tagger)
         async with work.inbox.open():

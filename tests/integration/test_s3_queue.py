@@ -21,7 +21,7 @@ from support.buckets import (
     wire,
     working,
 )
-from support.doubles import ColourModel, SlowModel, colour_tagger
+from support.doubles import ColourEngine, SlowEngine, colour_tagger
 from support.fault_proxy import FaultProxy
 from support.pictures import BLUE, GREEN, RED, plain
 
@@ -178,7 +178,7 @@ async def test_a_new_photo_costs_one_get_and_one_put(store):
 
 async def test_S04_two_daemons_with_one_photo_agree(store):
     """Whoever is second finds the stamp: at most one needless model call."""
-    model = ColourModel()
+    model = ColourEngine()
     keys = [f"{number}.png" for number in range(5)]
     for key in keys:
         put(store, key, plain(RED))
@@ -208,7 +208,7 @@ async def test_S05_objects_that_pawtag_writes_cause_no_work(store, write):
 
 async def test_S16_four_daemons_share_a_queue(store):
     """Each photo is tagged once."""
-    model = ColourModel()
+    model = ColourEngine()
     keys = [f"{number}.png" for number in range(60)]
     for key in keys:
         put(store, key, plain(RED))
@@ -241,7 +241,7 @@ async def test_a_long_message_does_not_delay_the_stop(store):
         put(store, key, plain(RED))
     store.sqs.purge_queue(QueueUrl=store.url)
     store.sqs.send_message(QueueUrl=store.url, MessageBody=json.dumps({"Records": [event(key) for key in keys]}))
-    model = SlowModel(0.3)
+    model = SlowEngine(0.3)
     async with working(store, model, concurrency=2):
         await until(lambda: model.batches)
     assert sum(model.batches) < len(keys) / 2

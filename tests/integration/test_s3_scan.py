@@ -18,7 +18,7 @@ from pawtag.s3.enqueue import Enqueuer
 from pawtag.s3.tuning import S3Tuning
 from pawtag.state import ResumePoint
 from support.buckets import BUCKET, behind, count_messages, put, scan, tags, until, wire
-from support.doubles import SlowModel, colour_tagger
+from support.doubles import SlowEngine, colour_tagger
 from support.fault_proxy import Answer, FaultProxy, denied, once
 from support.pictures import GREEN, RED, plain
 
@@ -193,7 +193,7 @@ def test_S15_enqueue_resumes_after_what_it_sent(cli_store, monkeypatch, capsys):
         assert count_messages(cli_store) == 2
         assert main(command, s3_tuning=tuning) == 0
     said = capsys.readouterr().out
-    assert "resuming behind '1.png'" in said
+    assert "resuming after '1.png'" in said
     assert "4 messages were sent" in said
     assert count_messages(cli_store) == 6
 
@@ -224,7 +224,7 @@ async def test_S15_an_interrupted_scan_resumes_after_what_is_done(store, tmp_pat
     tuning = S3Tuning(page_keys=5, save_interval_s=0.0)
     for number in range(40):
         put(store, f"{number:02}.png", plain(RED))
-    ended = asyncio.create_task(scan(store, tmp_path, model=SlowModel(0.1), tuning=tuning, concurrency=2))
+    ended = asyncio.create_task(scan(store, tmp_path, model=SlowEngine(0.1), tuning=tuning, concurrency=2))
     await until(lambda: "pawtag:fingerprint" in tags(store, "11.png"))
     ended.cancel()
     await asyncio.gather(ended, return_exceptions=True)
@@ -271,7 +271,7 @@ def test_an_interrupted_scan_resumes_unless_restart_is_given(cli_store, monkeypa
         monkeypatch.setenv("PAWTAG_S3__ENDPOINT_URL", proxy.address)
         assert main(command, s3_tuning=tuning) == 1
         assert main(command, s3_tuning=tuning) == 1
-        assert "resuming behind 'a.png', saved at 20" in capsys.readouterr().out
+        assert "resuming after 'a.png', saved at 20" in capsys.readouterr().out
         proxy.fault = lambda _: None
         assert main(command, s3_tuning=tuning) == 0
         assert "1 photos:" in capsys.readouterr().out

@@ -14,7 +14,7 @@ from pawtag.config import Settings
 from pawtag.domain.errors import PawtagError
 from pawtag.domain.ports import DownloadProgress, SourceState
 from pawtag.server import ServerState, serve_http
-from support.doubles import COLOURS, ColourModel, SlowModel, colour_tagger
+from support.doubles import COLOURS, ColourEngine, SlowEngine, colour_tagger
 from support.pictures import BLUE, GREEN, RED, plain
 
 BOUNDARY = "frontier"
@@ -349,7 +349,7 @@ async def test_H03_slow_senders_take_no_place():
 
 async def test_H05_a_flood_gets_503_and_is_served_afterwards():
     """More requests than may wait get 503; /healthz answers throughout; afterwards all is well."""
-    model = ColourModel()
+    model = ColourEngine()
     embed, model.embed = model.embed, lambda batch: (time.sleep(0.05), embed(batch))[1]
     async with server(model, max_pending=4) as (session, _):
 
@@ -399,7 +399,7 @@ async def test_H09_a_port_in_use_is_named():
 
 async def test_H10_a_request_in_flight_is_answered_before_the_stop():
     """Closing waits for what is in flight."""
-    model = ColourModel()
+    model = ColourEngine()
     embed, model.embed = model.embed, lambda batch: (time.sleep(0.5), embed(batch))[1]
     state = ServerState(Settings(server={"port": 0}), COLOURS)
     async with colour_tagger(model).run() as tagger, aiohttp.ClientSession() as session:
@@ -470,7 +470,7 @@ async def test_the_references_of_the_openapi_description_resolve():
 
 async def test_a_replacement_of_the_model_loses_no_request():
     """The old one answers those in flight, the new one those that come later."""
-    old, new = colour_tagger(SlowModel(0.1)), colour_tagger()
+    old, new = colour_tagger(SlowEngine(0.1)), colour_tagger()
     state = ServerState(Settings(server={"port": 0}), COLOURS)
     async with serve_http(state) as running, aiohttp.ClientSession(running.address) as session:
 

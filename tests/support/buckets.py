@@ -15,7 +15,7 @@ from moto.server import ThreadedMotoServer
 from pawtag.app.s3_wiring import S3Wiring
 from pawtag.config import Settings
 from pawtag.s3.tuning import S3Tuning
-from support.doubles import ColourModel, colour_tagger
+from support.doubles import ColourEngine, colour_tagger
 
 BUCKET, REGION = "pets", "us-east-1"
 ODD_KEYS = ["a b+c.png", "100%.png", "grün/猫 1.png", "quo'te\".png", "plus++%2B.png", "?#&=:@,;.png", "1/2/3"]
@@ -124,7 +124,7 @@ def wire(store, *, tuning: S3Tuning = FAST, **own) -> S3Wiring:
 @asynccontextmanager
 async def working(store, model=None, name=None, tuning: S3Tuning = FAST, **settings):
     """The queue's runner at work; gives the runner and the model."""
-    model = model or ColourModel()
+    model = model or ColourEngine()
     async with colour_tagger(model, name=name).run() as tagger:
         (runner,) = wire(store, tuning=tuning, queue_url=store.url, **settings).build_queue_runners(tagger)
         stop = asyncio.Event()
@@ -141,7 +141,7 @@ async def scan(store, state, proxy=None, model=None, tuning: S3Tuning = FAST, **
     at = SimpleNamespace(**vars(store) | {"address": proxy.address if proxy else store.address})
     wiring = wire(at, tuning=tuning, state=state, bucket=store.bucket, **own)
     resume_point = wiring.build_resume_point("scan", store.bucket)
-    async with colour_tagger(model or ColourModel()).run() as tagger:
+    async with colour_tagger(model or ColourEngine()).run() as tagger:
         runner = wiring.build_listing_runner(tagger, (store.bucket, ""), (), resume_point)
         await runner.worker.run(asyncio.Event())
     resume_point.save()
@@ -151,7 +151,7 @@ async def scan(store, state, proxy=None, model=None, tuning: S3Tuning = FAST, **
 @asynccontextmanager
 async def accepting(store, state, tuning: S3Tuning = FAST, **own):
     """The bucket's runner at work: it accepts notifications and resyncs."""
-    model = ColourModel()
+    model = ColourEngine()
     async with colour_tagger(model).run() as tagger:
         (runner,) = wire(store, tuning=tuning, state=state, bucket=store.bucket, **own).build_push_runners(tagger)
         stop = asyncio.Event()

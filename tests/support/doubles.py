@@ -36,7 +36,7 @@ COLOURS = Labels.model_validate(
 VECTORS = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1)}
 
 
-class ColourModel:
+class ColourEngine:
     """Embeds a picture as its mean colour, and a prompt as the colour that it names."""
 
     digest = weights_digest = hashlib.sha256(b"colours").hexdigest()
@@ -57,7 +57,7 @@ class ColourModel:
         return np.array([VECTORS[prompt.split()[-1]] for prompt in prompts], np.float32)
 
 
-class SlowModel(ColourModel):
+class SlowEngine(ColourEngine):
     """A model that photos wait for."""
 
     def __init__(self, pause_s: float = 1.5) -> None:
@@ -70,10 +70,10 @@ class SlowModel(ColourModel):
 
 
 def colour_tagger(
-    model: ColourModel | None = None, *, fingerprint: str = "colours", name: ModelInfo | None = None, **limits
+    model: ColourEngine | None = None, *, fingerprint: str = "colours", name: ModelInfo | None = None, **limits
 ) -> Tagger:
     """A real tagger around the double."""
-    model = model or ColourModel()
+    model = model or ColourEngine()
     names = TaggerIdentity(name or ModelInfo(id="colours"), COLOURS.fingerprint, fingerprint)
     vocabulary = embed_words(COLOURS, model.embed_text(list_prompts(COLOURS)))
     return Tagger(model, vocabulary, Thresholds(), identity=names, limits=LimitSettings(**limits))

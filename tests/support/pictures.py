@@ -11,7 +11,7 @@ LIMITS = ImageLimits(max_bytes=10_000_000, max_pixels=1_000_000)
 RED, GREEN, BLUE = (250, 5, 5), (5, 250, 5), (5, 5, 250)
 
 
-def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
+def encode_picture(image: Image.Image, kind: str = "PNG", **options) -> bytes:
     """A picture's file."""
     file = io.BytesIO()
     image.save(file, kind, **options)
@@ -20,7 +20,7 @@ def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
 
 def plain(colour=RED, size=(40, 30), kind: str = "PNG", **options) -> bytes:
     """A picture of one colour."""
-    return encoded(Image.new("RGB", size, colour), kind, **options)
+    return encode_picture(Image.new("RGB", size, colour), kind, **options)
 
 
 def corner(size=(60, 40)) -> Image.Image:
@@ -30,6 +30,6 @@ def corner(size=(60, 40)) -> Image.Image:
     return image
 
 
-def decoded(data: bytes, shorter_side: int = 16) -> DecodedImage:
+def decode_picture(data: bytes, shorter_side: int = 16) -> DecodedImage:
     """The picture, decoded within LIMITS."""
     return decode(data, LIMITS, shorter_side)

@@ -16,11 +16,11 @@ from botocore.exceptions import ClientError
 
 from support.buckets import REGION
 
-MOTO, MINISTACK, SEAWEEDFS, CEPH = STORES = ("moto", "ministack", "seaweedfs", "ceph")
+MOTO, MINISTACK, SEAWEEDFS, CEPH = STORE_NAMES = ("moto", "ministack", "seaweedfs", "ceph")
 QUEUED = (MOTO, MINISTACK)
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=STORE_NAMES)
 def any_store(request, monkeypatch):
     """An empty bucket of a store, and clients of it."""
     name = request.param

@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 def log_startup(loaded: LoadedModel, address: str, *, may_download: bool) -> None:
     """Log the model and the address."""
-    model = loaded.checkpoint.name
+    model = loaded.checkpoint.model
     if model.fallback:
         until = "until it is downloaded" if may_download else "(model.download or HF_HUB_OFFLINE forbids the download)"
         log.warning("the model %s is not on this machine; the embedded model serves %s", model.wanted, until)

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
+
 
 def build_common_options() -> argparse.ArgumentParser:
     """The options that hold for every command, as a parent of its parser."""

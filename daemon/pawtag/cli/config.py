@@ -44,10 +44,10 @@ def format_toml(settings: Settings) -> str:
     """The settings as TOML; those without a value as comments, secrets as stars."""
     lines = []
     for section, values in settings.model_dump(mode="json").items():
-        lines += ["", f"[{section}]", *(_line(name, value) for name, value in values.items())]
+        lines += ["", f"[{section}]", *(_format_line(name, value) for name, value in values.items())]
     return "\n".join(lines[1:])
 
 
-def _line(name: str, value: Any) -> str:
+def _format_line(name: str, value: Any) -> str:
     # Strings, numbers, booleans and lists of strings are written in JSON as they are in TOML.
     return f"# {name} =" if value is None else f"{name} = {json.dumps(value, ensure_ascii=False)}"

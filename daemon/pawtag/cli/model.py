@@ -14,10 +14,11 @@ from pawtag.domain.labels import Thresholds
 from pawtag.folder.walk import read_photo
 from pawtag.images import ImageLimits, decode, preprocess
 from pawtag.inference import evaluation
-from pawtag.inference.checkpoint import find_checkpoint, wanted_revision
+from pawtag.inference.checkpoint import find_checkpoint, find_wanted_revision
 from pawtag.inference.hub.api import is_offline
 from pawtag.inference.hub.pull import Pull
 from pawtag.inference.model_loader import LoadedModel, load_model
+from pawtag.log import escape_unprintable
 
 MODEL_ACTIONS = {
     "show": "load the model and print what it is",
@@ -55,7 +56,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.action == "show":
         _show(loaded, as_json=arguments.json)
     elif arguments.action == "check":
-        print(f"The model {loaded.checkpoint.name.id} is complete and passes its self test.")
+        print(f"The model {loaded.checkpoint.model.id} is complete and passes its self test.")
     else:
         _evaluate(arguments, settings, loaded)
     return 0
@@ -74,8 +75,10 @@ def _pull(settings: Settings) -> int:
     local = find_checkpoint(model)
     if local is None:
         if not model.download or is_offline():
-            raise PawtagError(f"{model.id} is not on this machine, and model.download forbids to download it.")
-        pull = Pull(model.id, wanted_revision(model), max_attempts=MAX_PULL_ATTEMPTS)
+            raise PawtagError(
+                f"{model.id} is not on this machine, and model.download or HF_HUB_OFFLINE forbids the download."
+            )
+        pull = Pull(model.id, find_wanted_revision(model), max_attempts=MAX_PULL_ATTEMPTS)
         with tqdm(unit="B", unit_scale=True, disable=None, desc=model.id, dynamic_ncols=True) as bar:
             pull.on_bytes = lambda count: _advance(bar, pull, count)
             pull.run()
@@ -112,7 +115,7 @@ def _evaluate(arguments: argparse.Namespace, settings: Settings, loaded: LoadedM
     """Print how the model does on the photos, and which threshold and temperature suit it; write them if asked."""
     photos = _embed_photos(arguments.labelled, settings, loaded)
     vocabulary, current = loaded.tagger.vocabulary, loaded.tagger.thresholds
-    _print_summary(f"{len(photos)} photos, {loaded.checkpoint.name.id}", photos, loaded, current)
+    _print_summary(f"{len(photos)} photos, {loaded.checkpoint.model.id}", photos, loaded, current)
     if arguments.show_errors:
         _print_errors(evaluation.predict(photos, vocabulary, loaded.engine, current))
     calibrated = evaluation.calibrate(photos, vocabulary, loaded.engine, current)
@@ -137,18 +140,18 @@ def _print_summary(
 ) -> None:
     print(f"{title} threshold {thresholds.tag:g}, temperature {thresholds.temperature:g}")
     predictions = evaluation.predict(photos, loaded.tagger.vocabulary, loaded.engine, thresholds)
-    print("\n".join(f"  {name}: {value}" for name, value in evaluation.summarise(predictions).items()))
+    print("\n".join(f"  {name}: {value}" for name, value in evaluation.summarise_predictions(predictions).items()))
 
 
 def _print_errors(predictions: list[evaluation.Prediction]) -> None:
     for prediction in predictions:
         if not prediction.is_right:
             got = "/".join(prediction.tags) or "no tag"
-            print(f"  {prediction.expected.file}: {prediction.expected.species}, got {got}")
+            print(f"  {escape_unprintable(prediction.expected.file)}: {prediction.expected.species}, got {got}")
 
 
 def _write(arguments: argparse.Namespace, loaded: LoadedModel, calibrated: Thresholds) -> None:
-    if loaded.checkpoint.name.fallback:
+    if loaded.checkpoint.model.fallback:
         raise ConfigError("These are the fallback's numbers, not the wanted model's: run 'pawtag model pull' first.")
     values = {"threshold": calibrated.tag, "temperature": calibrated.temperature}
     print(f"written to {config.write_model_settings(getattr(arguments, 'config', None), values)}")

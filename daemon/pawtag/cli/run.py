@@ -9,16 +9,15 @@ from typing import Any
 
 from pawtag import log
 from pawtag.app.daemon import serve
+from pawtag.cli import INTERRUPTED
 from pawtag.config import Settings
-
-INTERRUPTED = 130
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `run`."""
     parser.add_argument("--watch", type=Path, metavar="DIR", help="the folder to watch (default: ./photos)")
-    parser.add_argument("--host", help="the address to answer on (default: 127.0.0.1)")
-    parser.add_argument("--port", type=int, help="the port to answer on (default: 7860)")
+    parser.add_argument("--host", help="the address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="the port to listen on (default: 7860)")
 
 
 def overrides(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:

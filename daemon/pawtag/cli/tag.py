@@ -15,6 +15,7 @@ from pawtag.domain.records import PhotoInfo, SourceInfo, TagRecord, describe_byt
 from pawtag.folder.walk import read_photo
 from pawtag.inference.model_loader import load_model
 from pawtag.inference.tagger import Tagger
+from pawtag.log import escape_unprintable
 from pawtag.pipeline.recording import build_failed_record, build_record, summarise
 
 STDIN = "-"
@@ -43,13 +44,14 @@ async def _tag_all(names: list[str], settings: Settings, tagger: Tagger, *, as_j
         for name, task in zip(names, tasks, strict=True):
             record = await task
             code = max(code, int(record.status == "failed"))
-            print(_line(name, record, as_json=as_json), flush=True)
+            print(_format_line(name, record, as_json=as_json), flush=True)
     return code
 
 
-def _line(name: str, record: TagRecord, *, as_json: bool) -> str:
-    shown = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return json.dumps(record.to_document(), ensure_ascii=False) if as_json else f"{shown}: {summarise(record)}"
+def _format_line(name: str, record: TagRecord, *, as_json: bool) -> str:
+    if as_json:
+        return json.dumps(record.to_document(), ensure_ascii=False)
+    return f"{escape_unprintable(name)}: {summarise(record)}"
 
 
 async def _build_record(name: str, settings: Settings, tagger: Tagger, ahead: asyncio.Semaphore) -> TagRecord:
@@ -57,7 +59,7 @@ async def _build_record(name: str, settings: Settings, tagger: Tagger, ahead: as
     photo, source = PhotoInfo(name=base), SourceInfo(kind="request")
     async with ahead:
         try:
-            data = await asyncio.to_thread(_bytes, name, settings.limits.max_file_bytes)
+            data = await asyncio.to_thread(_read_bytes, name, settings.limits.max_file_bytes)
             photo = describe_bytes(data, base)
             return build_record(await tagger.tag(data), base, tagger.identity, source)
         except PermanentError as error:
@@ -66,7 +68,7 @@ async def _build_record(name: str, settings: Settings, tagger: Tagger, ahead: as
             return build_failed_record(PermanentError("unreadable", str(error)), photo, tagger.identity, source)
 
 
-def _bytes(name: str, limit: int) -> bytes:
+def _read_bytes(name: str, limit: int) -> bytes:
     if name == STDIN:
         return sys.stdin.buffer.read(limit + 1)
     return read_photo(os.path.realpath(name), limit).data

@@ -27,9 +27,7 @@ def load_labels(path: Path | None) -> Labels:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"The labels file {path} cannot be read: {error}.") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"The labels file {path} is wrong at '{place}': {first['msg']}.") from error
+        raise ConfigError(f"The labels file {path} is wrong at {_describe(error)}.") from error
     _check(labels, path)
     return labels
 
@@ -45,6 +43,15 @@ def _read_word_files(document: dict[str, Any], folder: Path) -> None:
                 labels[label] = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
 
+def _describe(error: ValidationError) -> str:
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] != "extra_forbidden":
+        return f"'{place}': {first['msg']}"
+    allowed = (Labels if len(first["loc"]) == 1 else Group).model_fields
+    return f"'{place}': there is no such key; allowed are {', '.join(sorted(allowed))}"
+
+
 def _check(labels: Labels, path: Path) -> None:
     for name, group in labels.groups.items():
         place = f"The labels file {path} is wrong at 'groups.{name}"
@@ -54,14 +61,14 @@ def _check(labels: Labels, path: Path) -> None:
             if "{}" not in template:
                 raise ConfigError(f"{place}': the template {template!r} has no {{}} for the word.")
         if group.parent_group:
-            _check_subjects(labels, name, group, place)
+            _check_parent_labels(labels, name, group, place)
 
 
-def _check_subjects(labels: Labels, name: str, group: Group, place: str) -> None:
+def _check_parent_labels(labels: Labels, name: str, group: Group, place: str) -> None:
     earlier = list(labels.groups)[: list(labels.groups).index(name)]
     if group.parent_group not in earlier:
         raise ConfigError(f"{place}.applies_to': {group.parent_group!r} is no group that stands above this one.")
     known = labels.groups[group.parent_group].labels
-    for subject in group.parent_labels:
-        if subject not in known or subject == NONE:
-            raise ConfigError(f"{place}.applies_to': {subject!r} is no label of {group.parent_group!r}.")
+    for parent_label in group.parent_labels:
+        if parent_label not in known or parent_label == NONE:
+            raise ConfigError(f"{place}.applies_to': {parent_label!r} is no label of {group.parent_group!r}.")

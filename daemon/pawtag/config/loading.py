@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsError
 
-from pawtag.config.tree import NESTING, PREFIX, Settings
+from pawtag.config.tree import ENVIRONMENT_PREFIX, NESTING, Settings
 from pawtag.domain.errors import ConfigError
 
 SETTINGS_FILE_VARIABLE = "PAWTAG_CONFIG"
@@ -36,7 +36,7 @@ def load_settings(file: Path | None = None, overrides: Mapping[str, Mapping[str,
             dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - no .env is read
             file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            others = (InitSettingsSource(settings_cls, values) for values in (document, _of_aws()))
+            others = (InitSettingsSource(settings_cls, values) for values in (document, _read_aws_environment()))
             return init_settings, env_settings, *others
 
     given: dict[str, Any] = {name: dict(values) for name, values in (overrides or {}).items()}
@@ -57,7 +57,7 @@ def find_settings_file(given: Path | None) -> Path | None:
     return DEFAULT_SETTINGS_FILE if DEFAULT_SETTINGS_FILE.is_file() else None
 
 
-def _of_aws() -> dict[str, Any]:
+def _read_aws_environment() -> dict[str, Any]:
     """What AWS's other tools take from the environment, and boto3 does not."""
     region = os.environ.get("AWS_REGION")
     return {"s3": {"region": region}} if region else {}
@@ -98,9 +98,9 @@ def _check_environment() -> None:
     """A misspelt variable is an error: pydantic-settings passes over sections that it does not know."""
     for variable in os.environ:
         upper = variable.upper()
-        if not upper.startswith(PREFIX) or NESTING not in upper:
+        if not upper.startswith(ENVIRONMENT_PREFIX) or NESTING not in upper:
             continue
-        section = upper.removeprefix(PREFIX).split(NESTING)[0].lower()
+        section = upper.removeprefix(ENVIRONMENT_PREFIX).split(NESTING)[0].lower()
         if section not in Settings.model_fields:
             allowed = ", ".join(sorted(Settings.model_fields))
             raise ConfigError(

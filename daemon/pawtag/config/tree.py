@@ -8,7 +8,7 @@ import platformdirs
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-PREFIX, NESTING = "PAWTAG_", "__"
+ENVIRONMENT_PREFIX, NESTING = "PAWTAG_", "__"
 EMBEDDED = "embedded"
 MIB = 1024 * 1024
 
@@ -175,7 +175,7 @@ class ServerSettings(Section):
     max_upload_bytes: Count = 50 * MIB
     """The largest body of POST /tag; limits.max_file_bytes applies too."""
     stall_timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30.0
-    """How long a sender may pause, or send less than 8 kB a second, before the request ends with 408."""
+    """How long a sender may pause, or send less than 8 kB a second, before it gets 408; a notification must arrive within it."""
     max_pending: Count = 64
     """Requests that may wait for the model; one more is answered 503."""
 
@@ -208,7 +208,7 @@ class Settings(BaseSettings):
     """All settings; made by `load_settings`."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
+        env_prefix=ENVIRONMENT_PREFIX,
         env_nested_delimiter=NESTING,
         extra="forbid",
         frozen=True,

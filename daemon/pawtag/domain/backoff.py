@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-MAX_DOUBLINGS = 10
+MAX_DOUBLINGS = 60  # a float holds it, whatever the first delay
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ def apply_corrections(record: TagRecord, corrections: object) -> TagRecord:
     if by_group is None:
         return record
     groups = list(dict.fromkeys([*record.scores, *by_group]))
-    tags = tuple(tag for group in groups for tag in _tags(record, group, by_group))
+    tags = tuple(tag for group in groups for tag in _build_tags(record, group, by_group))
     status = record.status
     if status != "failed" and PET_GROUP in by_group:
         status = "tagged" if by_group[PET_GROUP] else "no-pet"
@@ -32,7 +32,7 @@ def parse_corrections(corrections: object) -> Corrections | None:
         return None
 
 
-def _tags(record: TagRecord, group: str, by_group: Corrections) -> list[Tag]:
+def _build_tags(record: TagRecord, group: str, by_group: Corrections) -> list[Tag]:
     if group in by_group:
         return [Tag(label=label, group=group, score=1.0) for label in by_group[group]]
     return [tag for tag in record.tags if tag.group == group]

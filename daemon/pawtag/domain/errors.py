@@ -24,11 +24,11 @@ class ConfigError(PawtagError):
 
 
 class ModelError(PawtagError):
-    """A model cannot be had, is damaged, or does not answer as it must."""
+    """A model is absent or damaged, or fails its self test."""
 
 
 class OverloadedError(PawtagError):
-    """As much work waits as may wait; the caller should come again."""
+    """The queue of requests is full: the caller should try again later."""
 
 
 class TemporaryError(PawtagError):

@@ -56,13 +56,13 @@ class Labels(BaseModel):
     def prompt_sets(self) -> Iterator[tuple[PromptSet, list[list[str]]]]:
         """Each prompt set with its prompts: a list for each word, in the order of labels and words."""
         for name, group in self.groups.items():
-            for subject in group.parent_labels:
+            for parent_label in group.parent_labels:
                 words = [word for words in group.labels.values() for word in words]
-                yield (name, subject), [self._prompts(group, word, subject) for word in words]
+                yield (name, parent_label), [self._prompts(group, word, parent_label) for word in words]
 
-    def _prompts(self, group: Group, word: str, subject: str | None) -> list[str]:
+    def _prompts(self, group: Group, word: str, parent_label: str | None) -> list[str]:
         templates = group.templates or self.templates
-        marks = {f"{{{group.parent_group}}}": subject} if subject else {}
+        marks = {f"{{{group.parent_group}}}": parent_label} if parent_label else {}
         return [_fill_template(template, {"{}": word, **marks}) for template in templates]
 
 

@@ -76,7 +76,7 @@ def _classify(path: Path, names: frozenset[str], settings: FolderSettings) -> Wr
         return None
     document = found.content or {}
     is_sidecar = _is_for_a_photo(path.name, settings) or SHORTENED_NAME.search(path.name)
-    if not is_sidecar and path.name not in _recorded_names(document):
+    if not is_sidecar and path.name not in _list_recorded_names(document):
         return None  # a record that somebody saved under another name
     return WrittenFile(path, path.name not in names, found.has_user_content)
 
@@ -86,7 +86,7 @@ def _is_for_a_photo(name: str, settings: FolderSettings) -> bool:
     return any(is_photo_name(base, settings.patterns) for base in bases)
 
 
-def _recorded_names(document: dict[str, Any]) -> tuple[str, ...]:
+def _list_recorded_names(document: dict[str, Any]) -> tuple[str, ...]:
     photo = document.get("photo")
     name = photo.get("name") if isinstance(photo, dict) else None
     return tuple(truncate_name(name, suffix) for suffix in SUFFIXES) if isinstance(name, str) else ()

@@ -138,14 +138,11 @@ class FolderSource:
 
     def _add_found(self, photos: list[FoundPhoto]) -> None:
         new = [each for each in photos if each.ref.uri not in self._unstable and each.ref.uri not in self._in_flight]
-        self._backlog.add([each.ref for each in new if self._is_stable(each)])
+        self._backlog.add([each.ref for each in new if each.is_stable(self._tuning.stable_age_s)])
         for each in new:
-            if not self._is_stable(each):
+            if not each.is_stable(self._tuning.stable_age_s):
                 self._add_event(each.ref.uri, each.ref)
         self._wake.set()
-
-    def _is_stable(self, photo: FoundPhoto) -> bool:
-        return photo.age_s > self._tuning.stable_age_s
 
     def _add_event(self, path: str, version: PhotoRef | None) -> None:
         now_s = time.monotonic()

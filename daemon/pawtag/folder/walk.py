@@ -31,6 +31,10 @@ class FoundPhoto:
     ref: PhotoRef
     age_s: float
 
+    def is_stable(self, stable_age_s: float) -> bool:
+        """Whether the file is finished by its age alone."""
+        return self.age_s > stable_age_s
+
 
 @dataclass(slots=True)
 class Walk:
@@ -125,7 +129,7 @@ def find_photo(path: str) -> FoundPhoto | None:
         return None
     if not stat.S_ISREG(status.st_mode):
         return None
-    return FoundPhoto(_ref(path, status), age_s=time.time() - max(status.st_mtime, status.st_ctime))
+    return FoundPhoto(_build_ref(path, status), age_s=time.time() - max(status.st_mtime, status.st_ctime))
 
 
 def read_photo(path: str, max_bytes: int) -> Payload:
@@ -140,9 +144,9 @@ def read_photo(path: str, max_bytes: int) -> Payload:
             raise PermanentError("too-many-bytes", f"The file has {before.st_size} bytes; the limit is {max_bytes}.")
         data = _read_all(file, path, max_bytes)
         after = os.fstat(file.fileno())
-    if _ref(path, before) != _ref(path, after) or len(data) != after.st_size:
+    if _build_ref(path, before) != _build_ref(path, after) or len(data) != after.st_size:
         raise UnfinishedError(f"{path} changed while it was read.")
-    return Payload(_ref(path, after), data)
+    return Payload(_build_ref(path, after), data)
 
 
 def _open(path: str, _: int) -> int:
@@ -168,5 +172,5 @@ def _read_all(file: BinaryIO, path: str, max_bytes: int) -> bytes:
         raise TemporaryError(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def _ref(path: str, status: os.stat_result) -> PhotoRef:
+def _build_ref(path: str, status: os.stat_result) -> PhotoRef:
     return PhotoRef(path, status.st_size, status.st_mtime_ns)

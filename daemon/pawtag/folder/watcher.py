@@ -103,7 +103,9 @@ class FolderWatcher:
             self._ended.set()  # the thread must end, too
             raise
         for unreadable in walk.unreadable:
-            log.warning("the folder %s cannot be read: grant pawtag's user read access", unreadable)
+            log.warning(
+                "the folder %s cannot be read: grant pawtag's user read access", unreadable, extra={"uri": unreadable}
+            )
         if folder is None:
             self._count_skipped_once(walk)
             self._set_available(
@@ -161,7 +163,7 @@ class FolderWatcher:
                 f"{self.root} is polled, for the system grants no file events ({error.strerror or error}): "
                 + WATCH_LIMIT_ADVICE
             )
-            log.warning("%s", self._polling_reason)
+            log.warning("%s", self._polling_reason, extra={"uri": str(self.root)})
             return None
         self._polling_reason = None
         return observer

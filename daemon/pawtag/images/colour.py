@@ -14,29 +14,29 @@ SRGB = ImageCms.createProfile("sRGB")
 def convert_to_rgb(image: pillow.Image) -> pillow.Image:
     """A new picture in mode RGB."""
     if image.mode in SIXTEEN_BIT_MODES:
-        return _from_wide(np.asarray(image, np.float32) / 256)
+        return _narrow(np.asarray(image, np.float32) / 256)
     if image.mode == "F":
         values = np.nan_to_num(np.asarray(image, np.float32))
-        return _from_wide(values * (255 / max(float(values.max()), 1e-9)))
+        return _narrow(values * (255 / max(float(values.max()), 1e-9)))
     if image.mode in ("P", "PA", "LA", "La", "RGBa", "RGBA") or "transparency" in image.info:
-        return _over_white(image)
-    converted = _by_profile(image) or image.convert("RGB")
+        return _compose_over_white(image)
+    converted = _convert_by_profile(image) or image.convert("RGB")
     return converted if converted is not image else image.copy()
 
 
-def _from_wide(values: np.ndarray) -> pillow.Image:
+def _narrow(values: np.ndarray) -> pillow.Image:
     return pillow.fromarray(values.clip(0, 255).astype(np.uint8)).convert("RGB")
 
 
-def _over_white(image: pillow.Image) -> pillow.Image:
+def _compose_over_white(image: pillow.Image) -> pillow.Image:
     with_alpha = image.convert("RGBA")
     ground = pillow.new("RGBA", image.size, "white")
     flat = pillow.alpha_composite(ground, with_alpha).convert("RGB")
     flat.info["icc_profile"] = image.info.get("icc_profile") if image.mode in ("RGBA", "RGBa") else None
-    return _by_profile(flat) or flat
+    return _convert_by_profile(flat) or flat
 
 
-def _by_profile(image: pillow.Image) -> pillow.Image | None:
+def _convert_by_profile(image: pillow.Image) -> pillow.Image | None:
     """The picture by its own profile in sRGB; None without one, with sRGB itself, or with a broken one."""
     profile = image.info.get("icc_profile")
     if not profile or len(profile) > MAX_PROFILE_BYTES or image.mode not in ("RGB", "CMYK", "L"):

@@ -14,7 +14,7 @@ SCALE_STEP, MAX_SCALE = 1e-5, 100.0
 def preprocess(image: Image, spec: PixelSpec) -> Floats:
     """The input (3, H, W) float32 for `spec`: resized, cropped to the middle, normalised."""
     picture = _trim_strip(pillow.fromarray(image.rgb), spec)
-    picture = picture.resize(_resized_size(picture.size, spec), pillow.Resampling(spec.resample))
+    picture = picture.resize(_compute_size(picture.size, spec), pillow.Resampling(spec.resample))
     if spec.crop:
         picture = _crop_centre(picture, spec.crop)
     values = np.asarray(picture, np.float32) / 255
@@ -32,7 +32,7 @@ def _trim_strip(picture: pillow.Image, spec: PixelSpec) -> pillow.Image:
     )
 
 
-def _resized_size(size: tuple[int, int], spec: PixelSpec) -> tuple[int, int]:
+def _compute_size(size: tuple[int, int], spec: PixelSpec) -> tuple[int, int]:
     """(width, height) after resizing; the longer side is cut down to a whole pixel, as transformers does."""
     if isinstance(spec.resize, Patches):
         return _fit_patches(size, spec.resize)

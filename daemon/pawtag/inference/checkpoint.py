@@ -14,7 +14,7 @@ from pawtag.config import EMBEDDED, ModelSettings
 from pawtag.domain.errors import ConfigError, ModelError
 from pawtag.domain.labels import Thresholds
 from pawtag.domain.records import ModelInfo
-from pawtag.inference.hub.verify import is_genuine, named_digest, sha256
+from pawtag.inference.hub.verify import compute_sha256, find_digest, is_genuine
 
 EMBEDDED_FOLDER = Path(__file__).parent / EMBEDDED
 CALIBRATION, SELF_TEST = "calibration.json", "self_test.json"
@@ -48,10 +48,10 @@ PINNED_PICKLES = {
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A folder that transformers can load, and the name that its records carry."""
+    """A folder that transformers can load, and the model that records name."""
 
     folder: Path
-    name: ModelInfo
+    model: ModelInfo
 
     @property
     def weights(self) -> tuple[str, ...]:
@@ -68,7 +68,7 @@ class Checkpoint:
         """Whether it is in the hub client's cache: then a download can repair it."""
         return self.folder.is_relative_to(constants.HF_HUB_CACHE)
 
-    def digests(self) -> dict[str, str]:
+    def read_digests(self) -> dict[str, str]:
         """SHA-256 of each file that decides the embeddings: weights, configuration, tokenizer, preprocessing.
 
         Raises ModelError for one that differs from what the hub describes, and for pickled weights that are not pinned.
@@ -78,14 +78,14 @@ class Checkpoint:
 
     def _digest(self, name: str) -> str:
         path = self.folder / name
-        promised, found = named_digest(path), sha256(path)
+        promised, found = find_digest(path), compute_sha256(path)
         if promised is not None and promised != found and not is_genuine(path, promised):
             raise ModelError(f"The file {path} is damaged: it is not what the hub serves.")
-        if name == PICKLE and not is_pinned(self.name.id, self.name.revision, found):
+        if name == PICKLE and not is_pinned(self.model.id, self.model.revision, found):
             raise ModelError(f"The weights {path} are pickled and not pinned by their digest; they are not loaded.")
         return found
 
-    def calibration(self) -> Thresholds | None:
+    def read_calibration(self) -> Thresholds | None:
         """The thresholds and temperature that ship with the checkpoint; None if there are none."""
         try:
             document = json.loads((self.folder / CALIBRATION).read_text("utf-8"))
@@ -113,16 +113,16 @@ def find_checkpoint(settings: ModelSettings) -> Checkpoint | None:
         return Checkpoint(_require_complete(folder), ModelInfo(id=settings.id, revision=settings.revision))
     if settings.id.startswith((".", "~", "/")):
         raise ConfigError(f"The model folder {settings.id} does not exist.")
-    cached = _find_cached(settings.id, wanted_revision(settings))
+    cached = _find_cached(settings.id, find_wanted_revision(settings))
     return Checkpoint(cached, ModelInfo(id=settings.id, revision=cached.name)) if cached else None
 
 
-def fallback_checkpoint(settings: ModelSettings) -> Checkpoint:
+def find_fallback_checkpoint(settings: ModelSettings) -> Checkpoint:
     """The embedded checkpoint, as the fallback of the wanted one."""
     return Checkpoint(EMBEDDED_FOLDER, ModelInfo(id=EMBEDDED, fallback=True, wanted=settings.id))
 
 
-def wanted_revision(settings: ModelSettings) -> str | None:
+def find_wanted_revision(settings: ModelSettings) -> str | None:
     """The revision to ask for; None for the hub's newest."""
     return settings.revision or PINNED_REVISIONS.get(settings.id)
 

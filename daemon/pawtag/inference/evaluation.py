@@ -97,7 +97,7 @@ def predict(
     ]
 
 
-def summarise(photos: Sequence[Prediction]) -> dict[str, str]:
+def summarise_predictions(photos: Sequence[Prediction]) -> dict[str, str]:
     """The figures by name, as text for people."""
     pets = [photo for photo in photos if photo.expected.species != NONE]
     others = [photo for photo in photos if photo.expected.species == NONE]
@@ -115,11 +115,11 @@ def summarise(photos: Sequence[Prediction]) -> dict[str, str]:
         "medium coats called medium": _format_share(
             sum(_best_label(photo.coat) == photo.expected.coat for photo in medium), len(medium)
         ),
-        "expected calibration error": f"{calibration_error(photos):.3f}",
+        "expected calibration error": f"{compute_calibration_error(photos):.3f}",
     }
 
 
-def calibration_error(photos: Sequence[Prediction]) -> float:
+def compute_calibration_error(photos: Sequence[Prediction]) -> float:
     """Expected calibration error of the best label's score, in bins of equal mass (Nixon et al. 2019)."""
     scores = np.array([max(photo.scored.scores[PET_GROUP].values()) for photo in photos])
     hits = np.array([photo.best == photo.expected.species for photo in photos])
@@ -130,7 +130,7 @@ def calibration_error(photos: Sequence[Prediction]) -> float:
 def calibrate(
     photos: Sequence[EmbeddedPhoto], vocabulary: Vocabulary, engine: Engine, current: Thresholds
 ) -> Thresholds:
-    """The temperature of the least negative log-likelihood (Guo et al. 2017), and the threshold of the most right.
+    """The temperature with the lowest negative log-likelihood (Guo et al. 2017), and the threshold with most photos right.
 
     Of equally good thresholds the middle one. Raises ConfigError for fewer than 20 photos, or only pets, or none.
     """

@@ -9,7 +9,7 @@ from pawtag.domain.labels import Labels, Thresholds, digest_json
 from pawtag.domain.ports import Engine
 from pawtag.domain.records import TaggerIdentity
 from pawtag.inference import self_test, text_cache
-from pawtag.inference.checkpoint import Checkpoint, fallback_checkpoint, find_checkpoint
+from pawtag.inference.checkpoint import Checkpoint, find_checkpoint, find_fallback_checkpoint
 from pawtag.inference.scoring import embed_words, list_prompts
 from pawtag.inference.tagger import Tagger
 from pawtag.metrics import Metrics
@@ -45,7 +45,7 @@ def load_model(settings: Settings, labels: Labels, metrics: Metrics | None = Non
         if not checkpoint.is_from_hub or settings.model.fallback == "none":
             raise
         log.error("%s The embedded model serves instead.", error)  # noqa: TRY400 - the sentence says it all
-        return load_checkpoint(settings, labels, fallback_checkpoint(settings.model), metrics)
+        return load_checkpoint(settings, labels, find_fallback_checkpoint(settings.model), metrics)
 
 
 def load_checkpoint(
@@ -54,23 +54,23 @@ def load_checkpoint(
     """Load and verify one checkpoint, and embed the labels' prompts. Raises ModelError, ConfigError."""
     from pawtag.inference.engines.torch import TorchEngine
 
-    model = TorchEngine(checkpoint, settings.model.device, settings.limits.threads)
-    self_test.run_self_test(model, checkpoint, settings.model.cache_dir)
-    vocabulary = embed_words(labels, text_cache.embed_prompts(model, list_prompts(labels), settings.model.cache_dir))
+    engine = TorchEngine(checkpoint, settings.model.device, settings.limits.threads)
+    self_test.run_self_test(engine, checkpoint, settings.model.cache_dir)
+    vocabulary = embed_words(labels, text_cache.embed_prompts(engine, list_prompts(labels), settings.model.cache_dir))
     calibration = _find_calibration(settings, checkpoint)
     thresholds = _apply_settings(settings, calibration)
-    identity = _identify(checkpoint, model.digest, labels, thresholds)
-    tagger = Tagger(model, vocabulary, thresholds, identity=identity, limits=settings.limits, metrics=metrics)
-    return LoadedModel(tagger, checkpoint, model, calibrated=calibration is not None)
+    identity = _build_identity(checkpoint, engine.digest, labels, thresholds)
+    tagger = Tagger(engine, vocabulary, thresholds, identity=identity, limits=settings.limits, metrics=metrics)
+    return LoadedModel(tagger, checkpoint, engine, calibrated=calibration is not None)
 
 
-def _identify(checkpoint: Checkpoint, digest: str, labels: Labels, thresholds: Thresholds) -> TaggerIdentity:
+def _build_identity(checkpoint: Checkpoint, digest: str, labels: Labels, thresholds: Thresholds) -> TaggerIdentity:
     """The identity: its fingerprint covers everything that makes a record stale."""
-    name = checkpoint.name
+    model = checkpoint.model
     fingerprint = digest_json(
-        [name.id, name.revision, digest, labels.fingerprint, asdict(thresholds), PREPROCESSING_VERSION]
+        [model.id, model.revision, digest, labels.fingerprint, asdict(thresholds), PREPROCESSING_VERSION]
     )
-    return TaggerIdentity(name, labels.fingerprint, fingerprint)
+    return TaggerIdentity(model, labels.fingerprint, fingerprint)
 
 
 def _choose_fallback(settings: Settings) -> Checkpoint:
@@ -79,13 +79,13 @@ def _choose_fallback(settings: Settings) -> Checkpoint:
             f"The model {settings.model.id} is not on this machine, and model.fallback is 'none'; "
             "'pawtag model pull' downloads it."
         )
-    return fallback_checkpoint(settings.model)
+    return find_fallback_checkpoint(settings.model)
 
 
 def _find_calibration(settings: Settings, checkpoint: Checkpoint) -> Thresholds | None:
     """The calibration: that of the settings, else the one that ships with the checkpoint; None without any."""
-    shipped, configured = checkpoint.calibration(), settings.model
-    if checkpoint.name.fallback or configured.threshold is None or configured.temperature is None:
+    shipped, configured = checkpoint.read_calibration(), settings.model
+    if checkpoint.model.fallback or configured.threshold is None or configured.temperature is None:
         return shipped
     base = shipped or Thresholds()
     return replace(

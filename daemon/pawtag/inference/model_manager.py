@@ -12,7 +12,7 @@ from pawtag.config import Settings
 from pawtag.domain.errors import ModelError, PawtagError
 from pawtag.domain.labels import Labels
 from pawtag.domain.ports import DownloadProgress
-from pawtag.inference.checkpoint import find_checkpoint, wanted_revision
+from pawtag.inference.checkpoint import find_checkpoint, find_wanted_revision
 from pawtag.inference.hub.api import is_offline
 from pawtag.inference.hub.pull import Pull
 from pawtag.inference.model_loader import LoadedModel, load_checkpoint, load_model
@@ -61,7 +61,7 @@ class ModelManager:
 
     async def load_replacement(self, serving: LoadedModel) -> LoadedModel | None:
         """The wanted model, downloaded and verified while its fallback serves; None if that fails."""
-        if not serving.checkpoint.name.fallback or not self.may_download:
+        if not serving.checkpoint.model.fallback or not self.may_download:
             return None
         try:
             await self._download(None)
@@ -72,10 +72,9 @@ class ModelManager:
             log.error("%s The embedded model continues to serve.", error, exc_info=trace)  # noqa: TRY400
             return None
         if replacement is not None:
-            name = replacement.checkpoint.name
             log.info(
                 "model %s (%s) replaces the embedded one; the photos that it tagged are tagged again",
-                name.id,
+                replacement.checkpoint.model.id,
                 replacement.engine.description,
             )
         self._pull = None
@@ -89,7 +88,7 @@ class ModelManager:
     async def _download(self, max_attempts: int | None) -> bool:
         """Whether the model is downloaded; False if `stop` was set first."""
         model = self._settings.model
-        self._pull = pull = Pull(model.id, wanted_revision(model), max_attempts=max_attempts)
+        self._pull = pull = Pull(model.id, find_wanted_revision(model), max_attempts=max_attempts)
         try:
             return await run_unless_stopped(self._stop, pull.run) is not None
         finally:

@@ -54,10 +54,10 @@ def score_labels(embedding: Floats, vocabulary: Vocabulary, engine: Engine, thre
     tags: list[Tag] = []
     scores: Scores = {}
     for name, group in vocabulary.labels.groups.items():
-        subject = _find_parent_label(group, tags)
-        if subject is None and group.parent_group:
+        parent_label = _find_parent_label(group, tags)
+        if parent_label is None and group.parent_group:
             continue
-        logits = engine.scale * (vocabulary.vectors[name, subject] @ embedding) + engine.bias
+        logits = engine.scale * (vocabulary.vectors[name, parent_label] @ embedding) + engine.bias
         values = softmax_labels(logits, [len(words) for words in group.labels.values()], thresholds.temperature)
         if not np.isfinite(values).all():
             raise PermanentError("bad-score", "The model's scores for this photo are not numbers.")

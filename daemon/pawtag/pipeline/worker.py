@@ -56,7 +56,7 @@ class Worker:
         self._warned_at_s = -WARNING_INTERVAL_S
         self.in_flight = 0
         self.counts = Counts()
-        self.error: str | None = None
+        self.current_error: str | None = None
         """The fault of the photos now; None once one succeeds."""
         self.last_error: str | None = None
         self.on_record: Callable[[PhotoRef, TagRecord], None] = lambda _ref, _record: None
@@ -65,8 +65,8 @@ class Worker:
     def state(self) -> SourceState:
         """The state of the source. It is degraded, too, while photos cannot be tagged or records not be written."""
         state = self._source.state
-        if self.error and state.state == "running":
-            return replace(state, state="degraded", reason=self.error)
+        if self.current_error and state.state == "running":
+            return replace(state, state="degraded", reason=self.current_error)
         return state
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -91,7 +91,7 @@ class Worker:
         try:
             with self._metrics.time_stage("photo"):
                 await self._reconcile(event)
-            self.error = None
+            self.current_error = None
         except GoneError as error:
             log.debug("%s", error)
             self._metrics.count_skipped("gone")
@@ -116,12 +116,12 @@ class Worker:
 
     async def _retry(self, event: Event, error: TemporaryError) -> None:
         delay_s = PHOTO_BACKOFF.delay_s(error.delay_s, event.attempt, random_fraction=random.random())
-        is_new = str(error) != self.error and time.monotonic() - self._warned_at_s >= WARNING_INTERVAL_S
+        is_new = str(error) != self.current_error and time.monotonic() - self._warned_at_s >= WARNING_INTERVAL_S
         fields = {"uri": event.ref.uri, "reason": str(error), "delay_s": round(delay_s, 1)}
         log.log(logging.WARNING if is_new else logging.DEBUG, "%s Retrying.", error, extra=fields)
         if is_new:
             self._warned_at_s = time.monotonic()
-        self.error = self.last_error = str(error)
+        self.current_error = self.last_error = str(error)
         await self._source.retry(event, delay_s)
 
     async def _reconcile(self, event: Event) -> None:
@@ -192,7 +192,7 @@ async def _drain(handling: set[asyncio.Task[None]]) -> None:
     """Wait for photos in flight, but not longer than container runtimes wait for a process."""
     _, late = await asyncio.wait(handling, timeout=DRAIN_TIMEOUT_S)
     for task in late:
-        log.warning("%s is not done %.0f s after the stop; it is given back", task.get_name(), DRAIN_TIMEOUT_S)
+        log.warning("%s is not done %.0f s after the stop; it is released", task.get_name(), DRAIN_TIMEOUT_S)
         task.cancel()
 
 

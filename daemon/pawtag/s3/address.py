@@ -25,15 +25,15 @@ def parse_uri(uri: str) -> tuple[str, str]:
     return bucket, key
 
 
-def object_params(uri: str) -> dict[str, Any]:
+def build_object_params(uri: str) -> dict[str, Any]:
     """The object as boto3's parameters."""
     bucket, _, key = uri.removeprefix(SCHEME).partition("/")
     return {"Bucket": bucket, "Key": key}
 
 
-def version_params(ref: PhotoRef) -> dict[str, Any]:
+def build_version_params(ref: PhotoRef) -> dict[str, Any]:
     """That version of the object as boto3's parameters."""
-    return object_params(ref.uri) | ({"VersionId": ref.version_id} if ref.version_id else {})
+    return build_object_params(ref.uri) | ({"VersionId": ref.version_id} if ref.version_id else {})
 
 
 def list_photo_uris(bucket: str, keys: Iterable[str | None], settings: S3Settings) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Literal
 from pawtag.domain.document import SUFFIXES
 from pawtag.domain.errors import GoneError, PermanentError, TemporaryError
 from pawtag.domain.records import PhotoRef
-from pawtag.s3.address import object_params
+from pawtag.s3.address import build_object_params
 from pawtag.s3.client import Client
 from pawtag.s3.listing import Listing, parse_entry
 from pawtag.s3.object_sidecars import ObjectSidecars
@@ -31,7 +31,7 @@ class WrittenObject:
 
 
 def find_written_objects(
-    listing: Listing, tagging: ObjectTags, sidecars: ObjectSidecars, photo_prefix: str = ""
+    listing: Listing, object_tags: ObjectTags, sidecars: ObjectSidecars, photo_prefix: str = ""
 ) -> Iterator[WrittenObject]:
     """Everything of ours below the listing's prefix, as a stream. One request for each object. Raises what they raise.
 
@@ -44,19 +44,19 @@ def find_written_objects(
                 found = sidecars.look(ref.uri).found
                 if found and found.is_ours and (found.source_uri or "").startswith(photo_prefix):
                     yield WrittenObject(ref, "record", found.has_user_content)
-            elif any(is_ours(name) for name in tagging.read(ref)):
+            elif any(is_ours(name) for name in object_tags.read(ref)):
                 yield WrittenObject(ref, "tags")
         except GoneError:
             continue
         except (PermanentError, TemporaryError) as error:
-            log.warning("%s", error)
+            log.warning("%s", error, extra={"uri": ref.uri, "reason": str(error)})
             yield WrittenObject(ref, "unread")
 
 
-def remove_object(written: WrittenObject, client: Client, tagging: ObjectTags) -> bool:
+def remove_object(written: WrittenObject, client: Client, object_tags: ObjectTags) -> bool:
     """Remove it; False if the store refuses. One object at a time: Ceph 16's gateway crashes on batches."""
     if written.kind == "tags":
-        return tagging.remove(written.ref)
+        return object_tags.remove(written.ref)
     with client.translate_errors(written.ref.uri):
-        client.delete_object(**object_params(written.ref.uri))
+        client.delete_object(**build_object_params(written.ref.uri))
     return True

@@ -109,7 +109,7 @@ class Client:
             raise TemporaryError(f"{what}: {error}.", self.tuning.transient_delay_s) from error
 
     def _translate(self, error: ClientError, what: str) -> PawtagError:
-        code, operation = error_code(error), error.operation_name
+        code, operation = read_error_code(error), error.operation_name
         if code in OBJECT_NOT_FOUND:
             return GoneError(f"{what} is gone ({code}).")
         if code == ARCHIVED:
@@ -124,7 +124,7 @@ class Client:
         try:
             return getattr(self._client, operation)(**arguments)
         except ClientError as error:
-            if error_code(error) in EXPIRED_CREDENTIALS | INVALID_CREDENTIALS:
+            if read_error_code(error) in EXPIRED_CREDENTIALS | INVALID_CREDENTIALS:
                 self._renew()
             raise
 
@@ -156,7 +156,7 @@ class Client:
             self._session = boto3.Session(botocore_session=session)
             return self._session.client(self._service, config=config, **address)
         except (BotoCoreError, ValueError) as error:
-            raise ConfigError(f"boto3 accepts no client with the settings of s3: {error}.") from error
+            raise ConfigError(f"boto3 refuses the settings of [s3]: {error}.") from error
 
 
 @cache
@@ -169,12 +169,18 @@ def _load_service_descriptions() -> Any:
 
 def _describe_misconfiguration(error: ClientError, what: str) -> str | None:
     """What is wrong, and what to do, where a person must fix it; None for any other fault."""
-    code, operation = error_code(error), error.operation_name
+    code, operation = read_error_code(error), error.operation_name
     kms_action = "kms:GenerateDataKey" if operation.startswith(("Put", "Send")) else "kms:Decrypt"
     for applies, advice in (
-        (code in RESOURCE_NOT_FOUND or is_missing_bucket(error), f"{what} does not exist ({code})."),
-        (code in ACCESS_DENIED_CODES, f"{what}: access is denied; grant {required_permission(error)}."),
-        (code.startswith(KMS_PREFIXES), f"{what}: its key cannot be used ({code}); grant {kms_action} or enable it."),
+        (
+            code in RESOURCE_NOT_FOUND or is_missing_bucket(error),
+            f"{what}: the bucket or queue does not exist ({code}).",
+        ),
+        (code in ACCESS_DENIED_CODES, f"{what}: access is denied; grant {find_required_permission(error)}."),
+        (
+            code.startswith(KMS_PREFIXES),
+            f"{what}: its key cannot be used ({code}); grant {kms_action} or enable the key.",
+        ),
         (
             code in EXPIRED_CREDENTIALS,
             f"The AWS credentials have expired ({code}); renew them, pawtag reads them again.",
@@ -189,22 +195,22 @@ def _describe_misconfiguration(error: ClientError, what: str) -> str | None:
 
 def is_missing_bucket(error: ClientError) -> bool:
     """Whether a HeadBucket found no bucket."""
-    return error.operation_name == "HeadBucket" and error_code(error) == HEAD_NOT_FOUND
+    return error.operation_name == "HeadBucket" and read_error_code(error) == HEAD_NOT_FOUND
 
 
 def is_unsupported(error: PawtagError) -> bool:
     """Whether the store does not offer that service: a store without queues, or without topics."""
     cause = error.__cause__
-    is_refusal = isinstance(cause, ClientError) and error_code(cause) in NOT_SUPPORTED
+    is_refusal = isinstance(cause, ClientError) and read_error_code(cause) in NOT_SUPPORTED
     return is_refusal or isinstance(cause, ResponseParserError)
 
 
 def has_code(error: PawtagError, codes: frozenset[str]) -> bool:
     """Whether the store's answer behind the error has one of these codes."""
-    return isinstance(error.__cause__, ClientError) and error_code(error.__cause__) in codes
+    return isinstance(error.__cause__, ClientError) and read_error_code(error.__cause__) in codes
 
 
-def required_permission(error: ClientError) -> str:
+def find_required_permission(error: ClientError) -> str:
     """The IAM permission that a denied call needs."""
     operation = error.operation_name
     service = next((service for part, service in SERVICES.items() if part in operation), "s3")
@@ -215,6 +221,6 @@ def required_permission(error: ClientError) -> str:
     return f"{name}, and kms:Decrypt where a key of yours encrypts the bucket" if may_be_kms else name
 
 
-def error_code(error: ClientError) -> str:
+def read_error_code(error: ClientError) -> str:
     """S3's code for what went wrong."""
     return str(error.response.get("Error", {}).get("Code", ""))

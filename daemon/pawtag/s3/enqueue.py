@@ -27,7 +27,7 @@ class Pages(Protocol):
     """A listing, or an inventory."""
 
     def pages(self, after: str = "") -> Iterator[Page]:
-        """The pages behind a position."""
+        """The pages after a position."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Enqueuer:
     fingerprint: str
 
     def enqueue(self, pages: Pages, resume_point: ResumePoint, progress: Callable[[int], object]) -> Counter[str]:
-        """Send messages for all pages behind the resume point; returns counts of `sent`, `current` and what is skipped.
+        """Send messages for all pages after the resume point; returns counts of `sent`, `current` and what is skipped.
 
         Photos that could not be checked are sent, and counted as `unchecked` besides. Calls `progress(count)` for
         each page. Raises TemporaryError if the store or the queue fails; the resume point then names what is sent.

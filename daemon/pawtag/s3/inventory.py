@@ -47,7 +47,7 @@ class Inventory:
             raise ConfigError(f"The inventory is {self._format}; pawtag reads CSV and Parquet.")
 
     def pages(self, after: str = "") -> Iterator[Page]:
-        """A thousand rows a page, behind the position `after` ("file:row")."""
+        """A thousand rows a page, after the position `after` ("file:row")."""
         first, _, row = after.partition(":")
         begin, done = int(first or 0), int(row or 0)
         for number in range(begin, len(self._files)):

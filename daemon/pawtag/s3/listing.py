@@ -42,7 +42,7 @@ class Listing:
         self.bucket, self.prefix = uri
 
     def pages(self, after: str = "") -> Iterator[Page]:
-        """The listing in the store's order, behind the key `after`. One request a page.
+        """The listing in the store's order, after the key `after`. One request a page.
 
         Raises what `Client.translate_errors` raises.
         """

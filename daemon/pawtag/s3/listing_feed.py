@@ -21,7 +21,7 @@ class ListingFeed:
     """The photos of a listing, a page at a time; see object_source.PhotoFeed."""
 
     def __init__(self, listing: Listing, resume_point: ResumePoint) -> None:
-        """Begins behind the resume point."""
+        """Begins after the resume point."""
         self._listing, self._resume_point = listing, resume_point
         self._pages = listing.pages(resume_point.position)
         self._last_key = resume_point.position

@@ -20,8 +20,8 @@ from pawtag.domain.document import (
 )
 from pawtag.domain.errors import GoneError, TemporaryError
 from pawtag.domain.records import PhotoRef, Stamp, TagRecord
-from pawtag.s3.address import format_uri, object_params
-from pawtag.s3.client import OBJECT_NOT_FOUND, Client, error_code
+from pawtag.s3.address import build_object_params, format_uri
+from pawtag.s3.client import OBJECT_NOT_FOUND, Client, read_error_code
 
 MAX_KEY_BYTES = 1024
 PRECONDITION_FAILED = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412"})
@@ -58,7 +58,7 @@ class ObjectSidecars:
 
     def find(self, ref: PhotoRef) -> Slot:
         """The slot of the photo's record, or the first free one. Raises TemporaryError if others have taken all."""
-        for uri in self.names(ref.uri):
+        for uri in self.list_names(ref.uri):
             slot = self.look(uri)
             if slot.found is None or (slot.found.is_ours and self._is_of(slot.found, ref)):
                 return slot
@@ -70,7 +70,7 @@ class ObjectSidecars:
         """The slot of that name."""
         try:
             with self._client.translate_errors(uri):
-                answer = self._client.get_object(**object_params(uri))
+                answer = self._client.get_object(**build_object_params(uri))
         except GoneError:
             return Slot(uri)
         return Slot(uri, parse_document(_read_body(answer, uri)), answer["ETag"])
@@ -82,9 +82,9 @@ class ObjectSidecars:
         if not any(self._put(slot.uri, content, condition) for condition in conditions):
             raise TemporaryError(f"Another program wrote {slot.uri} at the same moment.")
 
-    def names(self, uri: str) -> tuple[str, ...]:
+    def list_names(self, uri: str) -> tuple[str, ...]:
         """The two URIs that the record of a photo may have."""
-        photo = object_params(uri)
+        photo = build_object_params(uri)
         bucket, key = self._settings.sidecar_bucket or photo["Bucket"], self._settings.sidecar_prefix + photo["Key"]
         return tuple(format_uri(bucket, truncate_name(key, suffix, MAX_KEY_BYTES)) for suffix in SUFFIXES)
 
@@ -95,10 +95,12 @@ class ObjectSidecars:
     def _put(self, uri: str, content: bytes, condition: dict[str, str]) -> bool:
         with self._client.translate_errors(uri):
             try:
-                self._client.put_object(**object_params(uri), Body=content, ContentType="application/json", **condition)
+                self._client.put_object(
+                    **build_object_params(uri), Body=content, ContentType="application/json", **condition
+                )
             except ClientError as error:
                 # Not found, with If-Match: somebody removed the record, and the photo is still there.
-                if error_code(error) in PRECONDITION_FAILED | OBJECT_NOT_FOUND:
+                if read_error_code(error) in PRECONDITION_FAILED | OBJECT_NOT_FOUND:
                     return False
                 raise
         return True

@@ -104,7 +104,7 @@ class ObjectSource:
     def report_fault(self, fault: PawtagError | None) -> None:
         """Show a fault of the feed in /readyz; None: there is none any more."""
         if fault and self.state.state == "running":
-            log.error("%s", fault)
+            log.error("%s", fault, extra={"uri": self.state.name, "reason": str(fault)})
         self.state = SourceState(self.state.name, "degraded" if fault else "running", str(fault) if fault else None)
 
     async def _take(self) -> Sequence[PhotoRef] | None:

@@ -8,8 +8,8 @@ from botocore.exceptions import ClientError
 
 from pawtag.domain.errors import GoneError, PermanentError, TemporaryError
 from pawtag.domain.records import PhotoRef
-from pawtag.s3.address import format_uri, object_params, version_params
-from pawtag.s3.client import Client, error_code
+from pawtag.s3.address import build_object_params, build_version_params, format_uri
+from pawtag.s3.client import Client, read_error_code
 from pawtag.s3.tag_encoding import is_ours, merge_tags
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class ObjectTags:
         if others:
             return self._put(ref, others)
         with self._client.translate_errors(ref.uri):
-            self._client.delete_object_tagging(**version_params(ref))
+            self._client.delete_object_tagging(**build_version_params(ref))
         return True
 
     def _remove_our_tags(self, ref: PhotoRef, current: Mapping[str, str]) -> None:
@@ -95,7 +95,7 @@ class ObjectTags:
     def _read_tags(self, ref: PhotoRef, unsupported_codes: frozenset[str]) -> dict[str, str]:
         with self._client.translate_errors(ref.uri):
             try:
-                found = self._client.get_object_tagging(**version_params(ref))
+                found = self._client.get_object_tagging(**build_version_params(ref))
             except ClientError as error:
                 if self._is_unsupported(error, ref, unsupported_codes):
                     return {}
@@ -106,9 +106,9 @@ class ObjectTags:
         tag_set = [{"Key": name, "Value": value} for name, value in tags.items()]
         with self._client.translate_errors(ref.uri):
             try:
-                self._client.put_object_tagging(**version_params(ref), Tagging={"TagSet": tag_set})
+                self._client.put_object_tagging(**build_version_params(ref), Tagging={"TagSet": tag_set})
             except ClientError as error:
-                if self._is_unsupported(error, ref) or error_code(error) in REFUSED_TAGS_CODES:
+                if self._is_unsupported(error, ref) or read_error_code(error) in REFUSED_TAGS_CODES:
                     return False
                 raise
         return True
@@ -125,7 +125,7 @@ class ObjectTags:
         """
         try:
             with self._client.translate_errors(ref.uri):
-                found = self._client.get_object(**object_params(ref.uri))
+                found = self._client.get_object(**build_object_params(ref.uri))
         except PermanentError:
             return  # another object will show
         found["Body"].close()
@@ -135,12 +135,12 @@ class ObjectTags:
         self, error: ClientError, ref: PhotoRef, unsupported_codes: frozenset[str] = TAGGING_NOT_IMPLEMENTED
     ) -> bool:
         """Whether the error says that the store has no tags; the log names that once."""
-        if error_code(error) not in unsupported_codes:
-            if error_code(error) in AMBIGUOUS_CODES and self.is_supported:
+        if read_error_code(error) not in unsupported_codes:
+            if read_error_code(error) in AMBIGUOUS_CODES and self.is_supported:
                 self.probe(
-                    _bucket_of(ref), object_params(ref.uri)["Key"]
+                    _bucket_of(ref), build_object_params(ref.uri)["Key"]
                 )  # next to the object: a policy may end at a prefix
-            return error_code(error) in AMBIGUOUS_CODES and not self.is_supported
+            return read_error_code(error) in AMBIGUOUS_CODES and not self.is_supported
         if self.is_supported:
             log.warning("This store supports no object tags; records become sidecar objects (see s3.output).")
         self.is_supported = False
@@ -148,4 +148,4 @@ class ObjectTags:
 
 
 def _bucket_of(ref: PhotoRef) -> str:
-    return str(object_params(ref.uri)["Bucket"])
+    return str(build_object_params(ref.uri)["Bucket"])

@@ -16,7 +16,7 @@ from pawtag.config import S3Settings
 from pawtag.domain.errors import PermanentError, TemporaryError
 from pawtag.domain.records import Payload, PhotoRef, SourceInfo, Stamp, TagRecord
 from pawtag.images import ImageLimits, check_header
-from pawtag.s3.address import object_params
+from pawtag.s3.address import build_object_params
 from pawtag.s3.client import Client
 from pawtag.s3.object_sidecars import ObjectSidecars, Slot
 from pawtag.s3.object_tags import ObjectTags
@@ -161,7 +161,7 @@ class Objects:
     def _open_object(self, ref: PhotoRef) -> OpenObject:
         self.close(ref)
         with self._client.translate_errors(ref.uri):
-            found = self._client.get_object(**object_params(ref.uri))
+            found = self._client.get_object(**build_object_params(ref.uri))
         version_id = found.get("VersionId")
         current = replace(
             ref,

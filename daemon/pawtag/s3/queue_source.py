@@ -144,7 +144,7 @@ class QueueSource:
     def _warn_once(self, text: str) -> None:
         if text not in self._warned and len(self._warned) < MAX_WARNINGS:
             self._warned.add(text)
-            log.warning("%s", text)
+            log.warning("%s", text, extra={"uri": self._queue.url})
 
     def _give_back(self, receipt: str, delay_s: float) -> None:
         self._call_in_background(self._queue.set_visibility, receipt, delay_s)
@@ -208,7 +208,7 @@ class QueueSource:
 
     def _set_unavailable(self, error: Exception) -> None:
         if self.state.state != "unavailable":
-            log.error("%s", error, extra={"uri": self._queue.url})
+            log.error("%s", error, extra={"uri": self._queue.url, "reason": str(error)})
         self.state = SourceState(self.state.name, "unavailable", str(error))
 
     def _set_running(self) -> None:

@@ -99,5 +99,11 @@ class SqsQueue:
             fault = f"{path} cannot be written ({error.strerror})"
             log.error("%s: a message stays in the queue %s", fault, self.url)  # noqa: TRY400 - no bug of ours
             return
-        log.error("moved a message of the queue %s to %s: %s", self.url, path, reason, extra={"reason": reason})
+        log.error(
+            "moved a message of the queue %s to %s: %s",
+            self.url,
+            path,
+            reason,
+            extra={"uri": self.url, "reason": reason},
+        )
         self.delete([message.receipt])

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 from pawtag.domain.records import PET_GROUP, Tag, TagRecord
 
-PREFIX = "pawtag:"
-SCORE, FINGERPRINT, ERROR = PREFIX + "score", PREFIX + "fingerprint", PREFIX + "error"
+TAG_PREFIX = "pawtag:"
+SCORE, FINGERPRINT, ERROR = TAG_PREFIX + "score", TAG_PREFIX + "fingerprint", TAG_PREFIX + "error"
 NO_PET = "none"
 MAX_TAGS, MAX_KEY_CHARS, MAX_VALUE_CHARS = 10, 128, 256
 ETAG_CHARS = 8
@@ -22,10 +22,10 @@ def encode_tags(record: TagRecord, etag: str, chosen: frozenset[str] | None = No
     mark = {FINGERPRINT: format_stamp(record.fingerprint, etag)}
     if record.error:
         return {ERROR: record.error.code, **mark}
-    values = {PREFIX + group: _encode_labels(record, group) for group in _list_groups(record)}
+    values = {TAG_PREFIX + group: _encode_labels(record, group) for group in _list_groups(record)}
     if best := _find_best_species(record):
         values[SCORE] = f"{best.score:.3f}"
-    kept = {name: value for name, value in values.items() if chosen is None or name.removeprefix(PREFIX) in chosen}
+    kept = {name: value for name, value in values.items() if chosen is None or name.removeprefix(TAG_PREFIX) in chosen}
     return {_truncate(name, MAX_KEY_CHARS): _truncate(value, MAX_VALUE_CHARS) for name, value in kept.items()} | mark
 
 
@@ -49,7 +49,7 @@ def merge_tags(own: Mapping[str, str], current: Mapping[str, str]) -> dict[str, 
 
 def is_ours(name: str) -> bool:
     """Whether a tag of that name is pawtag's."""
-    return name.startswith(PREFIX)
+    return name.startswith(TAG_PREFIX)
 
 
 def _list_groups(record: TagRecord) -> list[str]:

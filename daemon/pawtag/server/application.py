@@ -35,7 +35,7 @@ LISTEN_ERRORS = {
 
 def build_application(state: ServerState) -> web.Application:
     """The application with its middlewares and routes."""
-    app = web.Application(middlewares=[_identify, handle_problems, build_guard(state.settings.server)])
+    app = web.Application(middlewares=[_assign_request_id, handle_problems, build_guard(state.settings.server)])
     app[SERVER_STATE] = state
     app.add_routes(routes)
     return app
@@ -83,7 +83,7 @@ async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
 
 
 @web.middleware
-async def _identify(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _assign_request_id(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give each request an id, for the response and the log."""
     identifier = secrets.token_hex(4)
     request_id.set(identifier)
@@ -94,7 +94,7 @@ async def _identify(request: web.Request, handler: Handler) -> web.StreamRespons
     request.app[SERVER_STATE].metrics.count_request(_route(request), response.status)
     level = logging.DEBUG if request.path in UNLOGGED_ROUTES else logging.INFO
     duration_s = time.monotonic() - started_s
-    fields = {"method": request.method, "path": request.path, "status": response.status}
+    fields = {"method": request.method, "path": request.path, "http_status": response.status}
     text = ("%s %s: %d in %.0f ms", request.method, request.path, response.status, 1000 * duration_s)
     log.log(level, *text, extra=fields | {"duration_s": round(duration_s, 4)})
     return response

@@ -97,10 +97,13 @@ def _operation(path: str, summary: str) -> dict[str, Any]:
 
 def _responses(path: str) -> dict[str, Any]:
     problems = PROBLEMS.get(path, {}) | ({} if path in OPEN_ROUTES else GUARDED)
-    found = {status: _content(what, PROBLEM, _ref("Problem")) for status, what in problems.items()}
+    found = {status: _content(what, PROBLEM, _build_ref("Problem")) for status, what in problems.items()}
     if path == "/tag":
-        labels = {"type": "array", "items": _ref("Label")}
-        return {"200": _content("labels by score, or the record", JSON, {"oneOf": [labels, _ref("Record")]}), **found}
+        labels = {"type": "array", "items": _build_ref("Label")}
+        return {
+            "200": _content("labels by score, or the record", JSON, {"oneOf": [labels, _build_ref("Record")]}),
+            **found,
+        }
     for status, (what, schema) in ANSWERS.get(path, {}).items():
         found[status] = _content(what, JSON, schema) if schema else _content(what, "text/plain", {"type": "string"})
     return found
@@ -110,7 +113,7 @@ def _content(what: str, kind: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"description": what, "content": {kind: {"schema": schema}}}
 
 
-def _ref(name: str) -> dict[str, str]:
+def _build_ref(name: str) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 

@@ -13,7 +13,7 @@ from pawtag.server.auth import NOTIFICATIONS_ROUTE
 from pawtag.server.openapi import build_document
 from pawtag.server.problems import RETRY_AFTER_S, Problem
 from pawtag.server.server_state import ServerState
-from pawtag.server.uploads import read_photo
+from pawtag.server.uploads import read_upload
 
 SERVER_STATE = web.AppKey("server_state", ServerState)
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
@@ -30,7 +30,7 @@ async def tag(request: web.Request) -> web.Response:
         raise Problem(400, f"There is no detail {detail!r}; there are {', '.join(DETAIL_LEVELS)}.")
     _require_tagger(state)
     with state.reserve_memory() as take:
-        data = await read_photo(request, state.settings.server, take)
+        data = await read_upload(request, state.settings.server, take)
         tagger = _require_tagger(state)  # the model may have been replaced while the photo arrived
         with state.reserve_slot():
             tagging = await _tag_interactively(tagger, data)

@@ -17,7 +17,7 @@ MIN_BYTES_PER_S = 8_000  # a phone on a poor mobile network sends more
 FORM = "multipart/form-data"
 
 
-async def read_photo(request: web.Request, settings: ServerSettings, take: Callable[[int], None]) -> bytes:
+async def read_upload(request: web.Request, settings: ServerSettings, take: Callable[[int], None]) -> bytes:
     """The photo's bytes: the form's field `file`, or the body itself, whatever its Content-Type says.
 
     Calls `take(bytes)` for each piece that arrives; it may raise. Raises Problem: 400 for a form that is broken,
@@ -25,10 +25,10 @@ async def read_photo(request: web.Request, settings: ServerSettings, take: Calla
     """
     limit = settings.max_upload_bytes
     if (request.content_length or 0) > limit:
-        raise _too_large(limit)
+        raise _build_too_large(limit)
     try:
         async with asyncio.timeout(settings.stall_timeout_s) as deadline:
-            observers = (_Extension(deadline, settings.stall_timeout_s), take)
+            observers = (_StallDeadline(deadline, settings.stall_timeout_s), take)
             return await _Reading(request, limit, observers).photo()
     except TimeoutError as error:
         pace = f"within {settings.stall_timeout_s:g} s, or came slower than {MIN_BYTES_PER_S} bytes a second"
@@ -45,7 +45,7 @@ async def read_photo(request: web.Request, settings: ServerSettings, take: Calla
         raise Problem(400, f"The request's body is malformed: {error}.", Connection="close") from error
 
 
-class _Extension:
+class _StallDeadline:
     """Moves the deadline as bytes arrive: a pause ends the request, and so does a pace below the minimum."""
 
     def __init__(self, deadline: asyncio.Timeout, stall_timeout_s: float) -> None:
@@ -106,7 +106,7 @@ class _Reading:
         for observe in self._observers:
             observe(len(chunk))
         if self._taken > self._limit:
-            raise _too_large(self._limit)
+            raise _build_too_large(self._limit)
 
 
 def _require_one(photos: list[bytes]) -> bytes:
@@ -116,5 +116,5 @@ def _require_one(photos: list[bytes]) -> bytes:
     return photos[0]
 
 
-def _too_large(limit: int) -> Problem:
+def _build_too_large(limit: int) -> Problem:
     return Problem(413, f"The body is larger than {limit} bytes.", code="too-many-bytes", Connection="close")

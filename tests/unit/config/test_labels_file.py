@@ -66,7 +66,7 @@ def test_a_word_changes_the_fingerprint_and_a_comment_does_not(tmp_path):
         ("templates = 1 1\n", "line 1"),
         (MINIMAL.replace('["cat"]', "[]"), "groups.species.labels.cat"),
         (MINIMAL.replace("{}", "pet"), "has no {}"),
-        (MINIMAL + "surprise = 1\n", "surprise"),
+        (MINIMAL + "many = true\n", "allowed are applies_to, labels, multi_label, templates, thresholds"),
         (MINIMAL + "thresholds.cow = 0.5\n", "'cow' is no label"),
         (MINIMAL + "thresholds.cat = 1.5\n", "thresholds.cat"),
         (MINIMAL + 'labels.none = "absent.txt"\n', "absent.txt does not exist"),

@@ -8,7 +8,9 @@ import pytest
 
 from pawtag.config import FolderSettings
 from pawtag.domain.errors import GoneError, PermanentError
-from pawtag.folder.walk import Walk, find_photo, is_within, read_photo
+from pawtag.domain.records import PhotoRef
+from pawtag.folder.tuning import FolderTuning
+from pawtag.folder.walk import FoundPhoto, Walk, find_photo, is_within, read_photo
 from support.pictures import plain
 
 SETTINGS = FolderSettings()
@@ -83,6 +85,13 @@ def test_F14_the_age_of_a_file_counts_from_the_later_of_its_times(tmp_path):
     assert find_photo(str(path)).age_s < 60
     os.utime(path, (time.time() + 9999, time.time() + 9999))
     assert find_photo(str(path)).age_s < 0
+
+
+@pytest.mark.parametrize(("age_s", "is_stable"), [(59, False), (61, True), (-5, False)])
+def test_F14_a_file_older_than_a_minute_is_finished_at_once(age_s, is_stable):
+    """A fresh one is not, nor one from the future."""
+    found_photo = FoundPhoto(PhotoRef("/p/a.jpg", 1, 0), age_s)
+    assert found_photo.is_stable(FolderTuning().stable_age_s) is is_stable
 
 
 def test_W03_old_temporary_files_of_ours_are_removed_and_no_others(tmp_path):

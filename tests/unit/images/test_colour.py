@@ -5,7 +5,7 @@ import pytest
 from PIL import Image as Pillow
 from PIL import ImageCms
 
-from support.pictures import BLUE, RED, decoded, encoded
+from support.pictures import BLUE, RED, decode_picture, encode_picture
 
 
 def swapped_profile() -> bytes:
@@ -34,27 +34,27 @@ def swapped_profile() -> bytes:
 )
 def test_I06_every_mode_becomes_rgb(picture, colour):
     """Grey, bilevel, palette, 16 bits; transparency lies over white."""
-    assert np.abs(decoded(encoded(picture)).rgb.astype(int) - colour).max() <= 1
+    assert np.abs(decode_picture(encode_picture(picture)).rgb.astype(int) - colour).max() <= 1
 
 
 def test_I06_cmyk_is_converted_to_rgb():
     """A CMYK JPEG without ink is white, and with cyan and yellow green."""
-    green = decoded(encoded(Pillow.new("CMYK", (32, 32), (255, 0, 255, 0)), "JPEG")).rgb[16, 16]
+    green = decode_picture(encode_picture(Pillow.new("CMYK", (32, 32), (255, 0, 255, 0)), "JPEG")).rgb[16, 16]
     assert green[1] > 200 > 60 > max(green[0], green[2])
-    assert decoded(encoded(Pillow.new("CMYK", (32, 32), (0, 0, 0, 0)), "JPEG")).rgb.min() > 250
+    assert decode_picture(encode_picture(Pillow.new("CMYK", (32, 32), (0, 0, 0, 0)), "JPEG")).rgb.min() > 250
 
 
 def test_I06_a_floating_point_tiff_is_scaled_to_its_maximum():
     """Mode F has no fixed white."""
-    assert decoded(encoded(Pillow.new("F", (20, 20), 0.25), "TIFF")).rgb.min() == 255
+    assert decode_picture(encode_picture(Pillow.new("F", (20, 20), 0.25), "TIFF")).rgb.min() == 255
 
 
 def test_I06_a_colour_profile_is_applied():
     """By a profile whose red is blue, a red picture is blue; sRGB itself and a broken profile change nothing."""
     picture = Pillow.new("RGB", (20, 20), RED)
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    swapped = decoded(encoded(picture, icc_profile=swapped_profile())).rgb[0, 0]
+    swapped = decode_picture(encode_picture(picture, icc_profile=swapped_profile())).rgb[0, 0]
     assert swapped[2] > 200
     assert swapped[0] < 60
     for profile in (srgb, b"broken"):
-        assert tuple(decoded(encoded(picture, icc_profile=profile)).rgb[0, 0]) == RED
+        assert tuple(decode_picture(encode_picture(picture, icc_profile=profile)).rgb[0, 0]) == RED

@@ -13,7 +13,7 @@ from pawtag.domain.errors import PermanentError
 from pawtag.domain.records import PixelSpec
 from pawtag.images import ImageLimits, decode
 from pawtag.images.decode import TRANSPOSES
-from support.pictures import BLUE, LIMITS, RED, corner, decoded, encoded, plain
+from support.pictures import BLUE, LIMITS, RED, corner, decode_picture, encode_picture, plain
 
 SPEC = PixelSpec(resize=256, crop=(224, 224), resample=3, mean=(0.48, 0.46, 0.41), std=(0.27, 0.26, 0.28))
 CATALOGUED = "jpg jpeg png webp gif bmp tif tiff heic heif avif mpo".split()
@@ -48,7 +48,7 @@ def test_I05_a_photo_is_turned_upright_once(orientation):
         Pillow.Transpose.ROTATE_270: Pillow.Transpose.ROTATE_90,
     }
     stored = corner().transpose(backwards[TRANSPOSES[orientation]]) if orientation in TRANSPOSES else corner()
-    image = decoded(encoded(stored, "PNG", exif=exif))
+    image = decode_picture(encode_picture(stored, "PNG", exif=exif))
     assert (image.width, image.height) == (60, 40)
     assert np.array_equal(image.rgb, np.asarray(corner()))
 
@@ -56,14 +56,14 @@ def test_I05_a_photo_is_turned_upright_once(orientation):
 def test_I06_only_the_first_frame_is_read():
     """An animation is its first frame."""
     frames = [Pillow.new("RGB", (20, 20), colour) for colour in (RED, BLUE)]
-    image = decoded(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]))
+    image = decode_picture(encode_picture(frames[0], "GIF", save_all=True, append_images=frames[1:]))
     assert np.abs(image.rgb[0, 0].astype(int) - RED).max() < 10
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
 def test_I01_each_format_is_recognised_by_its_content(kind):
     """What a file is called plays no part. (HEIC, which nothing here can write, is read in the tests on real photos.)"""
-    image = decoded(plain(kind=kind))
+    image = decode_picture(plain(kind=kind))
     assert image.format == kind
     assert np.abs(image.rgb.reshape(-1, 3).mean(0) - RED).max() < 8
 
@@ -71,7 +71,7 @@ def test_I01_each_format_is_recognised_by_its_content(kind):
 def test_a_large_jpeg_is_decoded_reduced():
     """draft() brings a baseline JPEG to no less than twice the model's size; it counts as that."""
     data = plain(size=(3200, 2400), kind="JPEG")
-    image = decoded(data, shorter_side=100)
+    image = decode_picture(data, shorter_side=100)
     assert (image.width, image.height) == (3200, 2400)
     assert 200 <= min(image.rgb.shape[:2]) <= 400
 
@@ -113,7 +113,7 @@ def test_I02_every_truncation_of_every_format_is_an_error_or_a_picture():
         whole = plain(kind=kind)
         for length in range(1, len(whole), max(1, len(whole) // 40)):
             try:
-                decoded(whole[:length])
+                decode_picture(whole[:length])
             except PermanentError:
                 continue
 

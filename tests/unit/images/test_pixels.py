@@ -6,7 +6,7 @@ from PIL import Image as Pillow
 
 from pawtag.domain.records import Image, PixelSpec
 from pawtag.images import preprocess
-from support.pictures import decoded, plain
+from support.pictures import decode_picture, plain
 
 SPEC = PixelSpec(resize=256, crop=(224, 224), resample=3, mean=(0.48, 0.46, 0.41), std=(0.27, 0.26, 0.28))
 
@@ -14,7 +14,7 @@ SPEC = PixelSpec(resize=256, crop=(224, 224), resample=3, mean=(0.48, 0.46, 0.41
 @pytest.mark.parametrize("size", [(1, 1), (1, 30_000), (30_000, 1)])
 def test_I10_extreme_shapes_take_bounded_memory(size):
     """A strip is cropped before it is enlarged."""
-    pixels = preprocess(decoded(plain(size=size)), SPEC)
+    pixels = preprocess(decode_picture(plain(size=size)), SPEC)
     assert pixels.shape == (3, 224, 224)
     assert np.isfinite(pixels).all()
 

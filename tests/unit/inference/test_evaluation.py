@@ -10,15 +10,15 @@ from pawtag.inference.evaluation import (
     EmbeddedPhoto,
     LabelledPhoto,
     calibrate,
-    calibration_error,
+    compute_calibration_error,
     predict,
     read_labelled_photos,
-    summarise,
+    summarise_predictions,
 )
 from pawtag.inference.scoring import embed_words, list_prompts
-from support.doubles import COLOURS, ColourModel
+from support.doubles import COLOURS, ColourEngine
 
-MODEL = ColourModel()
+MODEL = ColourEngine()
 VOCABULARY = embed_words(COLOURS, MODEL.embed_text(list_prompts(COLOURS)))
 RED, GREEN, BLUE = np.eye(3, dtype=np.float32)
 
@@ -36,7 +36,7 @@ def evaluated(photos, thresholds=None):
 def test_right_and_wrong_are_counted():
     """Pets tagged right, false pets, and the best of the pets where no tag was given."""
     photos = evaluated([seen("red", RED), seen("green", BLUE), seen("none", BLUE), seen("none", GREEN)])
-    found = summarise(photos)
+    found = summarise_predictions(photos)
     assert found["pets tagged right"] == "1 of 2 (50.0 %)"
     assert found["no pet, called a pet"] == "1 of 2 (50.0 %)"
     assert [photo.is_right for photo in photos] == [True, False, True, False]
@@ -44,8 +44,8 @@ def test_right_and_wrong_are_counted():
 
 def test_a_calibrated_model_has_no_calibration_error():
     """And one that is sure and wrong has all of it."""
-    assert calibration_error(evaluated([seen("red", RED)] * 10)) == pytest.approx(0, abs=0.01)
-    assert calibration_error(evaluated([seen("green", RED)] * 10)) == pytest.approx(1, abs=0.01)
+    assert compute_calibration_error(evaluated([seen("red", RED)] * 10)) == pytest.approx(0, abs=0.01)
+    assert compute_calibration_error(evaluated([seen("green", RED)] * 10)) == pytest.approx(1, abs=0.01)
 
 
 def mixed(count: int = 60):
@@ -66,7 +66,7 @@ def test_calibration_does_not_make_a_model_worse():
     assert sum(photo.is_right for photo in evaluated(photos, calibrated)) >= sum(
         photo.is_right for photo in evaluated(photos, now)
     )
-    assert calibration_error(evaluated(photos, calibrated)) <= calibration_error(evaluated(photos, now))
+    assert compute_calibration_error(evaluated(photos, calibrated)) <= compute_calibration_error(evaluated(photos, now))
 
 
 @pytest.mark.parametrize("photos", [mixed(MIN_PHOTOS - 1), [seen("red", RED)] * 30, [seen("none", BLUE)] * 30])

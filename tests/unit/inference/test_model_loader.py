@@ -16,8 +16,8 @@ from pawtag.inference.checkpoint import (
     EMBEDDED_FOLDER,
     PINNED_REVISIONS,
     Checkpoint,
-    fallback_checkpoint,
     find_checkpoint,
+    find_fallback_checkpoint,
 )
 from pawtag.inference.engines.torch import TorchEngine
 from pawtag.inference.model_loader import load_model
@@ -56,13 +56,13 @@ def test_M01_without_the_wanted_model_the_embedded_one_serves(monkeypatch, tmp_p
     """And its name says so: it is a fallback, for the wanted one."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     assert find_checkpoint(ModelSettings()) is None
-    assert fallback_checkpoint(ModelSettings()).folder == EMBEDDED_FOLDER
-    assert fallback_checkpoint(ModelSettings()).name == ModelInfo(id="embedded", fallback=True, wanted=DEFAULT_ID)
+    assert find_fallback_checkpoint(ModelSettings()).folder == EMBEDDED_FOLDER
+    assert find_fallback_checkpoint(ModelSettings()).model == ModelInfo(id="embedded", fallback=True, wanted=DEFAULT_ID)
 
 
 def test_the_embedded_model_can_be_chosen_outright():
     """Then it is no fallback."""
-    assert find_checkpoint(ModelSettings(id="embedded")).name == ModelInfo(id="embedded")
+    assert find_checkpoint(ModelSettings(id="embedded")).model == ModelInfo(id="embedded")
 
 
 def test_without_a_fallback_an_absent_model_is_an_error(monkeypatch, tmp_path, labels):
@@ -79,7 +79,7 @@ def test_M01_a_checkpoint_in_the_hub_cache_is_found_without_the_network(monkeypa
     shutil.copytree(folder, snapshot)
     found = find_checkpoint(ModelSettings())
     assert found.folder == snapshot
-    assert found.name == ModelInfo(id=DEFAULT_ID, revision=PINNED_REVISIONS[DEFAULT_ID])
+    assert found.model == ModelInfo(id=DEFAULT_ID, revision=PINNED_REVISIONS[DEFAULT_ID])
 
 
 @pytest.mark.parametrize("wrong", ["./absent", "/absent/folder", "no/such/model/id", "with spaces in it"])

@@ -13,10 +13,9 @@ PLAIN = {"size": {"height": 8, "width": 8}, "image_mean": [0.5] * 3, "image_std"
 @pytest.mark.parametrize("odd", [{"do_pad": True}, {"do_resize": False}])
 def test_an_unknown_preprocessing_step_is_refused(odd):
     """Leaving it out in silence would give wrong tags."""
-    usual = {"size": {"height": 8, "width": 8}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
-    assert parse_pixel_spec(usual).resize == (8, 8)
+    assert parse_pixel_spec(PLAIN).resize == (8, 8)
     with pytest.raises(ModelError, match="does not know"):
-        parse_pixel_spec(usual | odd)
+        parse_pixel_spec(PLAIN | odd)
 
 
 def test_the_offset_of_a_rescaling_is_part_of_the_mean():

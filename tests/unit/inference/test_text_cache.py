@@ -3,14 +3,14 @@
 import numpy as np
 
 from pawtag.inference import text_cache
-from support.doubles import ColourModel
+from support.doubles import ColourEngine
 
 
 def test_text_embeddings_are_computed_once(tmp_path):
     """The second time they come from the disk; a broken file is thrown away and made again."""
     calls = []
 
-    class Counting(ColourModel):
+    class Counting(ColourEngine):
         def embed_text(self, prompts):
             calls.append(list(prompts))
             return super().embed_text(prompts)
@@ -28,5 +28,5 @@ def test_text_embeddings_are_computed_once(tmp_path):
 def test_P04_a_text_cache_that_cannot_be_written_is_no_error(tmp_path, caplog):
     """It is said once, with the setting that mends it."""
     (tmp_path / "file").write_text("")
-    text_cache.embed_prompts(ColourModel(), ["a red"], tmp_path / "file")
+    text_cache.embed_prompts(ColourEngine(), ["a red"], tmp_path / "file")
     assert "model.cache_dir" in caplog.text

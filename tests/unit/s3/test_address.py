@@ -5,7 +5,7 @@ import pytest
 from pawtag.config import S3Settings
 from pawtag.domain.errors import ConfigError
 from pawtag.domain.records import PhotoRef
-from pawtag.s3.address import format_uri, is_photo_key, list_photo_uris, parse_uri, version_params
+from pawtag.s3.address import build_version_params, format_uri, is_photo_key, list_photo_uris, parse_uri
 
 
 @pytest.mark.parametrize("key", ["a.jpg", "a b/c+d.jpg", "s3://odd", ""])
@@ -24,7 +24,7 @@ def test_a_uri_without_a_bucket_is_an_error(text):
 def test_a_version_is_named_where_there_is_one():
     """Buckets without versions have none."""
     ref = PhotoRef("s3://pets/a.jpg", 1, 0)
-    assert version_params(ref) == {"Bucket": "pets", "Key": "a.jpg"}
+    assert build_version_params(ref) == {"Bucket": "pets", "Key": "a.jpg"}
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pawtag.config import Settings
 from pawtag.config.labels_file import load_labels
 from pawtag.domain.errors import ConfigError
 from pawtag.inference.model_loader import LoadedModel, load_model
+from pawtag.s3.listing import ARCHIVE_CLASSES
 from pawtag.state import ResumePoint
 
 NO_STORAGE_CLASSES = frozenset({"not-a-photo", "not-the-newest", "sent", "current", "unchecked"})
@@ -45,11 +46,15 @@ def announce_resume(resume_point: ResumePoint, *, restart: bool) -> None:
     if restart:
         resume_point.forget()
     if resume_point.position:
-        print(f"resuming behind {resume_point.position!r}, saved at {resume_point.saved_at} (--restart: begin again)")
+        print(f"resuming after {resume_point.position!r}, saved at {resume_point.saved_at} (--restart: begin again)")
 
 
 def summarise_skipped(skipped: Counter[str]) -> str:
     """The counts of what is skipped, for people; empty if there is nothing."""
     classes = sorted(set(skipped) - NO_STORAGE_CLASSES)
     parts = [f"{skipped['not-a-photo']} objects are no photos"] if skipped["not-a-photo"] else []
-    return ", ".join(parts + [f"{skipped[name]} are in {name} (--storage-class reads them)" for name in classes])
+    return ", ".join(parts + [f"{skipped[name]} are in {name}{_describe_access(name)}" for name in classes])
+
+
+def _describe_access(storage_class: str) -> str:
+    return "" if storage_class in ARCHIVE_CLASSES else " (--storage-class reads them)"

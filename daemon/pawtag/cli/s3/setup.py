@@ -9,7 +9,7 @@ from pawtag.app.s3_wiring import S3Wiring
 from pawtag.config import Settings
 from pawtag.domain.errors import ConfigError
 from pawtag.s3.address import parse_uri
-from pawtag.s3.setup.policy import PhotoLocations, daemon_policy
+from pawtag.s3.setup.policy import PhotoLocations, build_daemon_policy
 from pawtag.s3.setup.provisioner import Clients, Provisioner, SetupRequest
 from pawtag.s3.setup.topic import PushTopic
 
@@ -47,7 +47,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
         return 0
     url, arn = provisioner.create()
     locations = PhotoLocations(bucket, prefix, settings.s3.sidecar_bucket, settings.s3.sidecar_prefix)
-    print(f"\nThe minimal IAM policy of the daemon:\n{json.dumps(daemon_policy(locations, arn), indent=2)}")
+    print(f"\nThe minimal IAM policy of the daemon:\n{json.dumps(build_daemon_policy(locations, arn), indent=2)}")
     own = {"QUEUE_URL": url, "BUCKET": bucket, "PREFIX": prefix}
     settings_lines = [f"export PAWTAG_S3__{name}={shlex.quote(value)}" for name, value in own.items() if value]
     commands = [

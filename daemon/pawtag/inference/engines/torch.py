@@ -56,7 +56,7 @@ class TorchEngine:
         """
         torch.set_num_threads(threads)
         _silence_transformers()
-        digests = checkpoint.digests()
+        digests = checkpoint.read_digests()
         self.digest = combine_digests(digests)
         self.weights_digest = combine_digests({name: digests[name] for name in checkpoint.weights})
         try:

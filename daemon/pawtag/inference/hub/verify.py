@@ -16,7 +16,7 @@ def is_genuine(path: Path, digest: str) -> bool:
     Another name (of a mirror) cannot be checked, and is accepted.
     """
     if SHA256.fullmatch(digest):
-        return sha256(path) == digest
+        return compute_sha256(path) == digest
     if GIT_SHA1.fullmatch(digest):
         content = path.read_bytes()
         header = f"blob {len(content)}\0".encode()
@@ -24,13 +24,13 @@ def is_genuine(path: Path, digest: str) -> bool:
     return True
 
 
-def named_digest(path: Path) -> str | None:
+def find_digest(path: Path) -> str | None:
     """The digest that the cache gives a snapshot's file; None for any other file."""
     target = path.readlink() if path.is_symlink() else path
     return target.name if target.parent.name == "blobs" else None
 
 
-def sha256(path: Path) -> str:
+def compute_sha256(path: Path) -> str:
     """A file's SHA-256, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

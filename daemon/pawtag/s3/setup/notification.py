@@ -6,7 +6,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from pawtag.domain.errors import ConfigError, TemporaryError
-from pawtag.s3.client import RESOURCE_NOT_FOUND, Client, error_code, has_code
+from pawtag.s3.client import RESOURCE_NOT_FOUND, Client, has_code, read_error_code
 from pawtag.s3.setup.waiters import NOT_YET_ALLOWED
 
 NOTIFIED_EVENTS = ["s3:ObjectCreated:*", "s3:ObjectRestore:Completed"]
@@ -87,7 +87,7 @@ class Notification:
                     Bucket=self._bucket, NotificationConfiguration=configuration
                 )
             except ClientError as error:
-                if error_code(error) in REFUSED_RULE_CODES:
+                if read_error_code(error) in REFUSED_RULE_CODES:
                     raise ConfigError(
                         f"The store refuses this notification: {error}.{_likely_causes(error)}"
                     ) from error

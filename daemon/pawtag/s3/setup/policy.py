@@ -17,7 +17,7 @@ class PhotoLocations:
     records_prefix: str = ""
 
 
-def daemon_policy(places: PhotoLocations, queue_arn: str) -> Document:
+def build_daemon_policy(places: PhotoLocations, queue_arn: str) -> Document:
     """The least that a daemon needs. PutObject for records alone: a photo cannot be overwritten."""
     start = f"arn:{queue_arn.split(':')[1]}:s3:::"
     buckets = dict.fromkeys((places.bucket, places.records_bucket or places.bucket))
@@ -37,7 +37,7 @@ def daemon_policy(places: PhotoLocations, queue_arn: str) -> Document:
     }
 
 
-def sender_statement(name: str, bucket: str, queue_arn: str, rule_arn: str | None) -> Document:
+def build_sender_statement(name: str, bucket: str, queue_arn: str, rule_arn: str | None) -> Document:
     """What lets the bucket, or the EventBridge rule, send to the queue: that one, of that account alone.
 
     A rule's ARN names its account; a bucket's does not.
@@ -55,13 +55,13 @@ def sender_statement(name: str, bucket: str, queue_arn: str, rule_arn: str | Non
     }
 
 
-def with_statement(policy: Document | None, statement: Document) -> Document:
+def add_statement(policy: Document | None, statement: Document) -> Document:
     """The policy with that statement, in the place of an older one of ours."""
-    document = without_statement(policy, statement["Sid"]) or {"Version": VERSION, "Statement": []}
+    document = remove_statement(policy, statement["Sid"]) or {"Version": VERSION, "Statement": []}
     return document | {"Statement": [*document["Statement"], statement]}
 
 
-def without_statement(policy: Document | None, sid: str) -> Document | None:
+def remove_statement(policy: Document | None, sid: str) -> Document | None:
     """The policy without that statement; None where nothing else is left."""
     statements = policy.get("Statement", []) if policy else []
     others = [one for one in ([statements] if isinstance(statements, dict) else statements) if one.get("Sid") != sid]

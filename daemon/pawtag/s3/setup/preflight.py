@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pawtag.config import S3Settings
 from pawtag.domain.errors import PawtagError
 from pawtag.domain.records import PhotoRef
-from pawtag.s3.address import object_params
+from pawtag.s3.address import build_object_params
 from pawtag.s3.client import ARCHIVED, OBJECT_NOT_FOUND, Client, has_code
 from pawtag.s3.listing import Listing
 from pawtag.s3.object_sidecars import PRECONDITION_FAILED
@@ -120,7 +120,7 @@ def _check_reading(s3: Client, sample: tuple[PhotoRef, ...], version: dict[str, 
     if not sample:
         yield CheckResult("read a photo", is_right=None, advice="The bucket has none: upload one and check again.")
         return
-    first = object_params(sample[0].uri)
+    first = build_object_params(sample[0].uri)
     codes = OBJECT_NOT_FOUND | UNREADABLE_CODES
     yield check_call(s3, "read a photo", lambda: version.update(_read_version(s3, first)), codes)
     yield check_call(s3, "read its tags", lambda: s3.get_object_tagging(**first, **version), OBJECT_NOT_FOUND)

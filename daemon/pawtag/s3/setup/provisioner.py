@@ -13,12 +13,12 @@ from botocore.exceptions import ClientError
 from pawtag.domain.errors import ConfigError, PawtagError
 from pawtag.s3.client import RESOURCE_NOT_FOUND, Client, has_code, is_missing_bucket, is_unsupported
 from pawtag.s3.setup.notification import NOTIFIED_EVENTS, Notification
-from pawtag.s3.setup.policy import sender_statement, with_statement, without_statement
+from pawtag.s3.setup.policy import add_statement, build_sender_statement, remove_statement
 from pawtag.s3.setup.waiters import wait_until_settled
 from pawtag.s3.sqs_queue import REDRIVE_POLICY
 
 # Attempts are up to five minutes apart: a fault lasts four hours before uploads become dead letters.
-MAX_RECEIVES = 50
+REDRIVE_RECEIVES = 50
 RETENTION_S = 14 * 24 * 3600
 NAME_PREFIX = "pawtag-"
 OWNER_TAG = {"made-by": "pawtag"}
@@ -75,10 +75,14 @@ class Provisioner:
         self._check_region()
         if self._request.via == "s3":
             self._notification.check_overlap(self._request.name, self._request.prefix)
-        url, arn = self._queue(self._request.queue, {"VisibilityTimeout": str(self._request.visibility_timeout_s)})
+        url, arn = self._find_or_create_queue(
+            self._request.queue, {"VisibilityTimeout": str(self._request.visibility_timeout_s)}
+        )
         self._attach_dead_letters(url)
-        rule_arn = self._rule(arn) if self._request.via == "eventbridge" else None
-        statement = sender_statement(self._statement_ids[rule_arn is not None], self._request.bucket, arn, rule_arn)
+        rule_arn = self._create_rule(arn) if self._request.via == "eventbridge" else None
+        statement = build_sender_statement(
+            self._statement_ids[rule_arn is not None], self._request.bucket, arn, rule_arn
+        )
         self._do(
             f"let {statement['Principal']['Service']} send to it for {self._request.bucket} alone",
             self._allow,
@@ -97,7 +101,7 @@ class Provisioner:
 
     def remove(self) -> None:
         """Remove what `create` created. Queues of others, and those that others use, stay. Raises PawtagError."""
-        url, dead_url = self._url(self._request.queue), self._url(self._request.dead_queue)
+        url, dead_url = self._find_queue_url(self._request.queue), self._find_queue_url(self._request.dead_queue)
         self._do(f"remove our rule from {self._request.bucket}", self._notification.remove, self._request.name)
         self._remove_rule()
         if url and not self._remove_queue(url):
@@ -119,9 +123,9 @@ class Provisioner:
                 f"The bucket is in {region}, and s3.region is {ours}: the queue must be in the region of the bucket."
             )
 
-    def _queue(self, name: str, attributes: dict[str, str]) -> tuple[str, str]:
+    def _find_or_create_queue(self, name: str, attributes: dict[str, str]) -> tuple[str, str]:
         """The URL and ARN of the queue, which is created if missing. An existing one keeps its attributes."""
-        url = self._url(name)
+        url = self._find_queue_url(name)
         if url is None:
             own = {"QueueName": name, "Attributes": {"MessageRetentionPeriod": str(RETENTION_S)} | attributes}
             created = self._do(f"create the queue {name}", self._clients.sqs.create_queue, **own, tags=OWNER_TAG)
@@ -135,8 +139,8 @@ class Provisioner:
         exists = url != self._request.queue  # not so in a dry run
         if exists and self._attribute(url, REDRIVE_POLICY):
             return
-        dead_arn = self._queue(self._request.dead_queue, {})[1]
-        redrive = json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": MAX_RECEIVES})
+        dead_arn = self._find_or_create_queue(self._request.dead_queue, {})[1]
+        redrive = json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": REDRIVE_RECEIVES})
         change = self._clients.sqs.set_queue_attributes
         self._do(
             f"give {self._request.queue} a dead-letter queue",
@@ -146,11 +150,11 @@ class Provisioner:
         )
 
     def _allow(self, url: str, statement: dict[str, Any]) -> None:
-        policy = with_statement(json.loads(self._attribute(url, "Policy") or "{}"), statement)
+        policy = add_statement(json.loads(self._attribute(url, "Policy") or "{}"), statement)
         with self._clients.sqs.translate_errors(url):
             self._clients.sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(policy)})
 
-    def _rule(self, queue_arn: str) -> str:
+    def _create_rule(self, queue_arn: str) -> str:
         detail: dict[str, Any] = {"bucket": {"name": [self._request.bucket]}}
         if self._request.prefix:
             detail["object"] = {"key": [{"prefix": self._request.prefix}]}
@@ -206,7 +210,7 @@ class Provisioner:
         """Delete the queue, or remove our parts from one that stays; whether its dead-letter queue is unused now."""
         policy = json.loads(self._attribute(url, "Policy") or "{}") or None
         for sid in self._statement_ids:
-            policy = without_statement(policy, sid)
+            policy = remove_statement(policy, sid)
         rest, is_ours = (policy or {}).get("Statement", []), self._is_ours(url)
         if is_ours and not rest:
             self._do(f"delete the queue {self._request.queue}", self._clients.sqs.delete_queue, QueueUrl=url)
@@ -224,7 +228,7 @@ class Provisioner:
         with self._clients.sqs.translate_errors(url):
             return bool(self._clients.sqs.list_queue_tags(QueueUrl=url).get("Tags", {}).items() >= OWNER_TAG.items())
 
-    def _url(self, name: str) -> str | None:
+    def _find_queue_url(self, name: str) -> str | None:
         try:
             with self._clients.sqs.translate_errors(f"The queue {name}"):
                 return str(self._clients.sqs.get_queue_url(QueueName=name)["QueueUrl"])

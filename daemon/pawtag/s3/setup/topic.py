@@ -33,10 +33,10 @@ class PushTopic:
         self._report(f"{'would let' if self._dry_run else 'let'} {self._request.bucket} notify it of uploads")
         if self._dry_run:
             return
-        arn = self._topic({"push-endpoint": url, "persistent": "true", "verify-ssl": "true"})
+        arn = self._create_topic({"push-endpoint": url, "persistent": "true", "verify-ssl": "true"})
         Notification(self._s3, self._request.bucket).put(self._request.name, arn, self._request.prefix, kind="Topic")
 
-    def _topic(self, attributes: dict[str, str]) -> str:
+    def _create_topic(self, attributes: dict[str, str]) -> str:
         try:
             with self._sns.translate_errors(f"The topic {self._request.name}"):
                 return str(self._sns.create_topic(Name=self._request.name, Attributes=attributes)["TopicArn"])

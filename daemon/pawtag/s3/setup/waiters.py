@@ -7,7 +7,7 @@ from typing import TypeVar
 from botocore.exceptions import ClientError
 
 from pawtag.domain.errors import PawtagError
-from pawtag.s3.client import RESOURCE_NOT_FOUND, error_code
+from pawtag.s3.client import RESOURCE_NOT_FOUND, read_error_code
 
 Result = TypeVar("Result")
 
@@ -40,4 +40,4 @@ def _may_pass(error: PawtagError) -> bool:
     cause = error.__cause__
     if not isinstance(cause, ClientError) or cause.operation_name.startswith("Delete"):
         return False
-    return error_code(cause) in DELETED_RECENTLY | RESOURCE_NOT_FOUND or NOT_YET_ALLOWED in str(cause)
+    return read_error_code(cause) in DELETED_RECENTLY | RESOURCE_NOT_FOUND or NOT_YET_ALLOWED in str(cause)

@@ -76,7 +76,7 @@ def test_without_a_revision_the_newest_is_taken_and_remembered(served):
     """As `main`, with the commit as the record's revision."""
     served.model_id = "some/model"
     Pull("some/model", None).run()
-    assert find_checkpoint(ModelSettings(id="some/model")).name.revision == COMMIT
+    assert find_checkpoint(ModelSettings(id="some/model")).model.revision == COMMIT
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def pickled(served, monkeypatch):
 
     torch.save(load_file(served.folder / WEIGHTS), served.folder / "pytorch_model.bin")
     (served.folder / WEIGHTS).unlink()
-    digest = checkpoint.sha256(served.folder / "pytorch_model.bin")
+    digest = checkpoint.compute_sha256(served.folder / "pytorch_model.bin")
     monkeypatch.setitem(checkpoint.PINNED_PICKLES, (DEFAULT_ID, COMMIT), digest)
     return served
 
@@ -220,7 +220,7 @@ def test_M05_pickled_weights_with_another_digest_are_refused_at_every_start(pick
     (folder / "pytorch_model.bin").unlink()
     (folder / "pytorch_model.bin").write_bytes(blob.read_bytes()[:-1] + b"x")
     with pytest.raises(ModelError, match="pinned"):
-        find_checkpoint(ModelSettings()).digests()
+        find_checkpoint(ModelSettings()).read_digests()
 
 
 @pytest.mark.parametrize("name", [WEIGHTS, "vocab.json"])
@@ -230,7 +230,7 @@ def test_M03_a_damaged_file_in_the_cache_is_refused_and_replaced(served, name):
     blob = (folder / name).resolve()
     blob.write_bytes(blob.read_bytes()[:-2] + b"xx")
     with pytest.raises(ModelError, match="damaged"):
-        find_checkpoint(ModelSettings()).digests()
+        find_checkpoint(ModelSettings()).read_digests()
     assert is_whole(pulled())
 
 
@@ -246,7 +246,7 @@ def test_M04_an_incomplete_snapshot_is_no_checkpoint(served):
 
 def test_sharded_weights_are_downloaded_by_their_index(served):
     """All shards, or it is no checkpoint."""
-    model = TorchEngine(Checkpoint(served.folder, find_checkpoint(ModelSettings(id="embedded")).name), "cpu", 1)
+    model = TorchEngine(Checkpoint(served.folder, find_checkpoint(ModelSettings(id="embedded")).model), "cpu", 1)
     model._model.save_pretrained(served.folder, max_shard_size="100KB")
     (served.folder / WEIGHTS).unlink(missing_ok=True)
     assert len(list(served.folder.glob("model-*.safetensors"))) > 1
