@@ -1,11 +1,18 @@
 """Small random checkpoints in the hub's layout, made here with a fixed seed."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
+from safetensors.numpy import load_file, save_file
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+from pawtag.domain.records import ModelInfo
+from pawtag.inference.checkpoint import Checkpoint
+from pawtag.inference.engines.torch import TorchEngine
 
 WORDS = ["a", "photo", "of", "red", "green", "blue", "cat", "dog", "pet", "my", "close-up", "something", "that", "is"]
 
@@ -43,3 +50,16 @@ def clip_tokenizer(folder: Path) -> CLIPTokenizer:
     tokenizer = CLIPTokenizer.from_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return tokenizer
+
+
+def load_engine(folder: Path) -> TorchEngine:
+    """The checkpoint's engine, on one thread of the CPU."""
+    return TorchEngine(Checkpoint(folder, ModelInfo(id="tiny")), "cpu", 1)
+
+
+def change_tensors(folder: Path, change: Callable[[dict[str, np.ndarray]], object]) -> None:
+    """Apply `change` to the checkpoint's tensors, by name."""
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path, {"format": "pt"})

@@ -7,9 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pawtag.domain.document import truncate_name
 from pawtag.domain.errors import GoneError, TemporaryError
-from pawtag.files import is_temporary_name, write_atomically
 from pawtag.folder.sidecars import Sidecars
 from support.records import photo, record_for
 
@@ -75,15 +73,6 @@ def test_F21_corrections_and_unknown_fields_stay(tmp_path):
     assert sink.read_stamp(ref).describes(ref)
 
 
-def test_F15_a_name_that_is_too_long_is_truncated_with_a_digest():
-    """255 bytes is all that a name may have; two long names do not meet."""
-    first, second = truncate_name("ü" * 125 + "a.jpg", ".json"), truncate_name("ü" * 125 + "b.jpg", ".json")
-    assert first != second
-    assert len(first.encode()) <= 255
-    assert first.endswith(".json")
-    assert truncate_name("short.jpg", ".json") == "short.jpg.json"
-
-
 def test_F15_a_photo_with_the_longest_name_gets_its_record(tmp_path):
     """The file system takes the shortened name, and the stamp is found again."""
     ref, sink = photo(tmp_path, "x" * 251 + ".jpg"), Sidecars(tmp_path)
@@ -146,15 +135,6 @@ def test_W01_a_failed_write_leaves_no_file(tmp_path, monkeypatch):
     with pytest.raises(TemporaryError, match="No space is left"):
         Sidecars(tmp_path).write(ref, record_for(ref))
     assert os.listdir(tmp_path) == ["mimi.jpg"]
-
-
-def test_creating_never_replaces(tmp_path):
-    """A file that appears at the last moment is not overwritten."""
-    (tmp_path / "a").write_text("theirs")
-    with pytest.raises(FileExistsError):
-        write_atomically(tmp_path / "a", b"ours", replace=False)
-    assert (tmp_path / "a").read_text() == "theirs"
-    assert not [name for name in os.listdir(tmp_path) if is_temporary_name(name)]
 
 
 def test_F22_our_sidecar_keeps_its_name_when_the_other_file_goes(tmp_path):

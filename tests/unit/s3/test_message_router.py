@@ -7,6 +7,7 @@ import pytest
 from pawtag.config import S3Settings
 from pawtag.s3.message_queue import Message
 from pawtag.s3.message_router import MAX_RECEIVES, MAX_RECEIVES_INVALID, route_message
+from pawtag.s3.messages import format_message
 
 
 def upload(bucket: str = "pets", **extra: str) -> str:
@@ -49,3 +50,10 @@ def test_a_photo_that_fails_for_hours_becomes_a_dead_letter():
     """Where the queue has no rule of its own."""
     assert action(upload(), receives=MAX_RECEIVES, has_redrive=False) == "dead-letter"
     assert action(upload(), receives=MAX_RECEIVES, has_redrive=True) == "tag"
+
+
+def test_a_message_for_another_fingerprint_is_released():
+    """Another daemon can tag its photo; one for this daemon is tagged, however often it was received."""
+    theirs, ours = (format_message("pets", "a.jpg", "e", 7, name) for name in ("theirs", "ours"))
+    assert action(theirs) == "release"
+    assert action(ours, receives=MAX_RECEIVES, has_redrive=False) == "tag"

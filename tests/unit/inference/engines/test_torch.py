@@ -10,12 +10,10 @@ from transformers import AutoImageProcessor, AutoModelForZeroShotImageClassifica
 
 from pawtag.domain.errors import ConfigError, ModelError
 from pawtag.domain.labels import Labels, Thresholds
-from pawtag.domain.records import ModelInfo
 from pawtag.images import ImageLimits, decode, preprocess
-from pawtag.inference.checkpoint import Checkpoint
 from pawtag.inference.engines import torch as torch_engine
-from pawtag.inference.engines.torch import TorchEngine
 from pawtag.inference.scoring import embed_words, list_prompts, score_labels
+from support.checkpoints import load_engine
 from support.families import FAMILIES, character_tokenizer, checkpoint_of
 
 TEXTS = ["a photo of a cat", "a dog", "some other thing"]
@@ -27,10 +25,6 @@ PADDED_TO_FULL = {"siglip", "siglip2"}
 def family(request, tmp_path_factory):
     """The family's name and a small random checkpoint of it."""
     return request.param, checkpoint_of(request.param, tmp_path_factory.mktemp(request.param))
-
-
-def loaded(folder) -> TorchEngine:
-    return TorchEngine(Checkpoint(folder, ModelInfo(id="tiny")), "cpu", 1)
 
 
 def reference(name, folder, pictures, texts):
@@ -52,7 +46,7 @@ def test_logits_are_those_of_the_familys_own_forward_pass(family, chelsea):
     """From a real photo and prompts, to 1e-4: preprocessing, padding, scale, bias."""
     name, folder = family
     data = chelsea.read_bytes()
-    model = loaded(folder)
+    model = load_engine(folder)
     image = decode(data, ImageLimits(10**7, 10**7), 10**4)
     turned = image.rgb.transpose(1, 0, 2).copy()
     embeddings = model.embed([preprocess(image, model.spec), preprocess(image.__class__(turned, 0, 0, ""), model.spec)])
@@ -65,7 +59,7 @@ def test_logits_are_those_of_the_familys_own_forward_pass(family, chelsea):
 def test_scores_follow_the_labels_for_every_family(family):
     """Each group's scores add up to 1, whatever scale and bias are."""
     _, folder = family
-    model = loaded(folder)
+    model = load_engine(folder)
     labels = Labels.model_validate(
         {"templates": ["a {}"], "groups": {"species": {"labels": {"cat": ["cat", "kitten"], "none": ["sea"]}}}}
     )
@@ -77,7 +71,7 @@ def test_scores_follow_the_labels_for_every_family(family):
 def test_M09_a_prompt_longer_than_the_text_tower_is_an_error(family):
     """Never cut in silence."""
     with pytest.raises(ConfigError, match="this model reads"):
-        loaded(family[1]).embed_text(["x" * 60])
+        load_engine(family[1]).embed_text(["x" * 60])
 
 
 def test_M02_a_missing_tensor_is_refused_in_every_family(family, tmp_path):
@@ -90,7 +84,7 @@ def test_M02_a_missing_tensor_is_refused_in_every_family(family, tmp_path):
     del tensors[name]
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     with pytest.raises(ModelError, match="lacks the tensors"):
-        loaded(folder)
+        load_engine(folder)
 
 
 @pytest.mark.parametrize("family_of_text", ["clip", "clipseg", "metaclip_2"])
@@ -99,7 +93,7 @@ def test_a_swapped_tokenizer_is_refused(family_of_text, tmp_path):
     folder = checkpoint_of(family_of_text, tmp_path)
     character_tokenizer(folder, ends=False)
     with pytest.raises(ModelError, match="tokenizer is not the one"):
-        loaded(folder).embed_text(["a cat"])
+        load_engine(folder).embed_text(["a cat"])
 
 
 def test_a_tokenizer_with_unknown_tokens_is_refused(tmp_path):
@@ -107,4 +101,4 @@ def test_a_tokenizer_with_unknown_tokens_is_refused(tmp_path):
     folder = checkpoint_of("siglip", tmp_path)
     character_tokenizer(folder, more=1000)
     with pytest.raises(ModelError, match="tokenizer is not the one"):
-        loaded(folder).embed_text(["a cat"])
+        load_engine(folder).embed_text(["a cat"])

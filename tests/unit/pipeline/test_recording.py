@@ -1,0 +1,35 @@
+"""Recording: the record of a tagging, and of a failure."""
+
+import jsonschema
+
+from pawtag.cli.config import build_record_schema
+from pawtag.domain.errors import PermanentError
+from pawtag.domain.records import ModelInfo, PhotoInfo, SourceInfo, Tag, TaggerIdentity, Tagging
+from pawtag.pipeline.recording import build_failed_record, build_record, summarise
+
+OURS = TaggerIdentity(ModelInfo(id="m"), "0123456789ab", "ba9876543210")
+KEYS = "schema status photo tags scores model labels fingerprint source corrected error tagged_at pawtag".split()
+
+
+def test_the_document_of_a_tagged_photo_has_the_keys_of_the_contract_in_order():
+    """And it fits the schema."""
+    photo = PhotoInfo(name=None, bytes=1, sha256="0", width=1, height=1, format="PNG")
+    tagging = Tagging((Tag(label="cat", group="species", score=0.9),), {"species": {"cat": 0.9}}, photo, has_pet=True)
+    document = build_record(tagging, "a.png", OURS, SourceInfo(kind="folder", mtime_ns=5)).to_document()
+    assert list(document) == KEYS
+    assert document["source"] == {"kind": "folder", "mtime_ns": 5}
+    assert document["photo"]["name"] == "a.png"
+    jsonschema.validate(document, build_record_schema())
+
+
+def test_the_document_of_a_failed_photo_has_its_error():
+    """What it does not tell is null; there are no tags and no scores."""
+    record = build_failed_record(
+        PermanentError("truncated", "Cut."), PhotoInfo(name="a.png"), OURS, SourceInfo(kind="request")
+    )
+    document = record.to_document()
+    assert (document["status"], document["tags"], document["scores"]) == ("failed", [], {})
+    assert document["error"] == {"code": "truncated", "message": "Cut."}
+    assert document["photo"]["width"] is None
+    assert summarise(record) == "failed, truncated: Cut."
+    jsonschema.validate(document, build_record_schema())
