@@ -15,15 +15,15 @@ from pawtag.s3.address import format_uri
 from support.buckets import (
     ODD_KEYS,
     REGION,
-    accepting,
     count_messages,
     put,
+    run_push_worker,
+    run_queue_worker,
     scan,
     sidecar,
     tags,
     until,
     wire,
-    working,
 )
 from support.pictures import GREEN, RED, plain
 from support.process import daemon
@@ -221,13 +221,13 @@ def queue(request, any_store, command):
     assert command("s3", "setup", uri, "--via", "s3" if is_sns else request.param) == 0
     any_store.url = any_store.sqs.get_queue_url(QueueName=f"pawtag-{any_store.bucket}")["QueueUrl"]
     if is_sns:
-        tell_by_topic(any_store, is_raw="raw" in request.param)
+        notify_by_topic(any_store, is_raw="raw" in request.param)
     yield any_store
     assert command("s3", "setup", uri, "--remove") == 0
     assert queues(any_store, f"pawtag-{any_store.bucket}") == []
 
 
-def tell_by_topic(store, *, is_raw: bool) -> None:
+def notify_by_topic(store, *, is_raw: bool) -> None:
     """The bucket tells a topic, and that the queue."""
     sns, asked = client("sns", store.address), {"QueueUrl": store.url, "AttributeNames": ["QueueArn"]}
     arn = store.sqs.get_queue_attributes(**asked)["Attributes"]["QueueArn"]
@@ -240,7 +240,7 @@ def tell_by_topic(store, *, is_raw: bool) -> None:
 
 async def test_S01_a_queue_delivers_every_upload(queue):
     """Whoever tells it, and in whose words; nothing is left in it."""
-    async with working(queue, bucket=queue.bucket):
+    async with run_queue_worker(queue, bucket=queue.bucket):
         for key in ODD_KEYS:
             put(queue, key, plain(RED), **OTHERS)
         await until(lambda: all("pawtag:fingerprint" in tags(queue, key) for key in ODD_KEYS))
@@ -264,7 +264,7 @@ async def test_S09_an_expired_receipt_is_no_error(any_store):
 
 async def test_S15_a_resync_finds_every_upload(any_store, tmp_path):
     """Where nobody tells of them."""
-    async with accepting(any_store, tmp_path) as at_work:
+    async with run_push_worker(any_store, tmp_path) as at_work:
         for key in ODD_KEYS:
             put(any_store, key, plain(RED), **OTHERS)
         await at_work.runner.resync.run_once()

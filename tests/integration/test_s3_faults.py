@@ -13,7 +13,7 @@ from support.doubles import SlowEngine
 from support.fault_proxy import Answer, FaultProxy, is_read, is_tagging, once
 from support.pictures import GREEN, RED, plain
 
-working = partial(buckets.working, tuning=SHORT_WAITS)
+run_queue_worker = partial(buckets.run_queue_worker, tuning=SHORT_WAITS)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ async def test_S11_a_temporary_fault_costs_time_only(store, matches, answer):
     """The photo carries its tags, the message is gone."""
     with FaultProxy(store.address, once(matches, answer, 2)) as proxy:
         put(store, "a.png", plain(RED))
-        async with working(behind(store, proxy)):
+        async with run_queue_worker(behind(store, proxy)):
             await until(lambda: "pawtag:fingerprint" in tags(store, "a.png"), 50)
             await until(lambda: count_messages(store) == 0, 50)
 
@@ -53,7 +53,7 @@ async def test_S12_a_denial_names_the_missing_permission(store, matches, code, n
     """In the state that /readyz shows."""
     with FaultProxy(store.address, lambda asked: Answer(403, code) if matches(asked) else None) as proxy:
         put(store, "a.png", plain(RED))
-        async with working(behind(store, proxy)) as at_work:
+        async with run_queue_worker(behind(store, proxy)) as at_work:
             await until(lambda: named in (at_work.runner.worker.state.reason or ""))
 
 
@@ -71,7 +71,7 @@ async def test_S12_renewed_credentials_are_used(store, tmp_path, monkeypatch):
     expired = lambda asked: Answer(400, "ExpiredToken") if is_read(asked) and "OLD" in asked.credentials else None  # noqa: E731
     with FaultProxy(store.address, expired) as proxy:
         put(store, "a.png", plain(RED))
-        async with working(behind(store, proxy), tuning=tuning) as at_work:
+        async with run_queue_worker(behind(store, proxy), tuning=tuning) as at_work:
             await until(lambda: "expired" in (at_work.runner.worker.state.reason or ""))
             write("NEW")
             await until(lambda: "pawtag:fingerprint" in tags(store, "a.png"))
@@ -81,7 +81,7 @@ async def test_S12_renewed_credentials_are_used(store, tmp_path, monkeypatch):
 async def test_S07_a_store_without_tags_is_recognised_at_the_start(store, caplog, status, code):
     """It is named once, and records are sidecar objects."""
     with FaultProxy(store.address, lambda asked: Answer(status, code) if asked.tagging else None) as proxy:
-        async with working(behind(store, proxy), bucket=BUCKET):
+        async with run_queue_worker(behind(store, proxy), bucket=BUCKET):
             await until(lambda: "no object tags" in caplog.text)
             put(store, "a.png", plain(RED))
             put(store, "b.png", plain(GREEN))
@@ -96,7 +96,7 @@ async def test_S07_a_refused_set_of_tags_leaves_them_as_they_were(store, code):
     put(store, "a.png", plain(RED), album="summer")
     refused = lambda asked: Answer(400, code) if is_tagging(asked) else None  # noqa: E731
     with FaultProxy(store.address, refused) as proxy:
-        async with working(behind(store, proxy)):
+        async with run_queue_worker(behind(store, proxy)):
             await until(lambda: count_messages(store) == 0)
     assert tags(store, "a.png") == {"album": "summer"}
     assert sidecar(store, "a.png")["status"] == "tagged"
@@ -108,7 +108,7 @@ async def test_S13_a_large_object_is_not_downloaded(store):
     put(store, "asleep.png", plain(RED))
     asleep = lambda asked: Answer(403, "InvalidObjectState") if asked.path.endswith("asleep.png") else None  # noqa: E731
     with FaultProxy(store.address, asleep) as proxy:
-        async with working(behind(store, proxy), max_bytes=1_000_000):
+        async with run_queue_worker(behind(store, proxy), max_bytes=1_000_000):
             await until(lambda: count_messages(store) == 0)
     assert proxy.sent_bytes < 25_000_000  # what the sockets took before they were closed
     assert tags(store, "big.png")["pawtag:error"] == "too-many-bytes"
@@ -121,7 +121,7 @@ async def test_a_message_for_another_model_is_released(store):
     store.sqs.purge_queue(QueueUrl=store.url)
     body = {"Records": [event("a.png")], "pawtag": {"fingerprint": "somebody"}}
     store.sqs.send_message(QueueUrl=store.url, MessageBody=json.dumps(body))
-    async with working(store):
+    async with run_queue_worker(store):
         put(store, "b.png", plain(RED))
         await until(lambda: "pawtag:fingerprint" in tags(store, "b.png"))
     assert "pawtag:fingerprint" not in tags(store, "a.png")
@@ -135,7 +135,7 @@ async def test_S02_where_a_key_is_ambiguous_the_object_that_exists_decides(store
     store.sqs.purge_queue(QueueUrl=store.url)
     records = [event(key) | {"eventSource": "some:store"} for key in ("a+b.png", "c+d.png")]
     store.sqs.send_message(QueueUrl=store.url, MessageBody=json.dumps({"Records": records}))
-    async with working(store):
+    async with run_queue_worker(store):
         await until(lambda: all("pawtag:fingerprint" in tags(store, key) for key in ("a+b.png", "c d.png")))
         await until(lambda: count_messages(store) == 0)
 
@@ -152,7 +152,7 @@ async def test_S08_without_a_redrive_rule_garbage_goes_to_the_local_dead_letters
         (message,) = store.sqs.receive_message(QueueUrl=store.url)["Messages"]
         given = {"QueueUrl": store.url, "ReceiptHandle": message["ReceiptHandle"]}
         store.sqs.change_message_visibility(**given, VisibilityTimeout=0)
-    async with working(store, state=tmp_path, bucket=BUCKET):
+    async with run_queue_worker(store, state=tmp_path, bucket=BUCKET):
         await until(lambda: count_messages(store) == 0)
     (line,) = (tmp_path / "s3" / "dead-letters.jsonl").read_text().splitlines()
     assert json.loads(line)["body"] == body
@@ -162,7 +162,7 @@ async def test_sidecar_objects_in_another_bucket_overwrite_nothing(store):
     """A prefix of their own; another program's object of that name stays, and the record takes the second name."""
     put(store, "records/a.png.json", b'{"title": "Takeout"}')
     put(store, "a.png", plain(RED))
-    async with working(store, output="sidecar", sidecar_prefix="records/"):
+    async with run_queue_worker(store, output="sidecar", sidecar_prefix="records/"):
         await until(lambda: count_messages(store) == 0)
     found = store.s3.get_object(Bucket=BUCKET, Key="records/a.png.pawtag.json")["Body"].read()
     assert json.loads(found)["source"]["uri"] == "s3://pets/a.png"
@@ -173,7 +173,7 @@ async def test_S11_a_store_that_is_unavailable_at_the_start_is_waited_for(store)
     """Its absence ends nothing: the upload is tagged when it is there."""
     with FaultProxy(store.address, lambda asked: Answer(503, "SlowDown") if not asked.operation else None) as proxy:
         put(store, "a.png", plain(RED))
-        async with working(behind(store, proxy), bucket=BUCKET):
+        async with run_queue_worker(behind(store, proxy), bucket=BUCKET):
             await until(lambda: any(is_read(asked) for asked in proxy.asked), 40)
             proxy.fault = lambda _: None
             await until(lambda: "pawtag:fingerprint" in tags(store, "a.png"), 50)
@@ -193,7 +193,7 @@ async def test_S08_an_invalid_event_inside_a_message_stops_nothing(store, body):
     """Nor one of another bucket: it is left to the queue's own rule; the next upload is tagged."""
     store.sqs.purge_queue(QueueUrl=store.url)  # of the test event
     store.sqs.send_message(QueueUrl=store.url, MessageBody=json.dumps(body))
-    async with working(store, bucket=BUCKET):
+    async with run_queue_worker(store, bucket=BUCKET):
         put(store, "b.png", plain(RED))
         await until(lambda: "pawtag:fingerprint" in tags(store, "b.png"))
         await until(lambda: count_messages(store) == 1)
@@ -204,7 +204,7 @@ async def test_with_both_outputs_neither_record_is_lost(store):
     sidecars = lambda asked: asked.method == "PUT" and asked.path.endswith(".json")  # noqa: E731
     with FaultProxy(store.address, once(sidecars, Answer(503, "SlowDown"), 3)) as proxy:
         put(store, "a.png", plain(RED))
-        async with working(behind(store, proxy), output="both"):
+        async with run_queue_worker(behind(store, proxy), output="both"):
             await until(lambda: count_messages(store) == 0, 50)
     assert "pawtag:fingerprint" in tags(store, "a.png")
     assert sidecar(store, "a.png")["status"] == "tagged"
@@ -213,7 +213,7 @@ async def test_with_both_outputs_neither_record_is_lost(store):
 async def test_S06_tags_that_are_added_during_tagging_stay(store):
     """They are read again where the first look is past."""
     put(store, "first.png", plain(GREEN), album="summer")
-    async with working(store, SlowEngine()):
+    async with run_queue_worker(store, SlowEngine()):
         await until(lambda: "pawtag:fingerprint" in tags(store, "first.png"))
         put(store, "a.png", plain(RED))
         await asyncio.sleep(0.7)
@@ -228,7 +228,7 @@ async def test_S13_a_photo_under_a_customer_key_is_failed(store):
     sealed = lambda asked: Answer(400, "InvalidRequest") if is_read(asked) else None  # noqa: E731
     with FaultProxy(store.address, sealed) as proxy:
         put(store, "a.png", plain(RED))
-        async with working(behind(store, proxy)):
+        async with run_queue_worker(behind(store, proxy)):
             await until(lambda: count_messages(store) == 0)
     assert tags(store, "a.png")["pawtag:error"] == "unreadable"
 
@@ -237,17 +237,17 @@ async def test_S09_a_queued_photo_keeps_its_message_invisible(store):
     """And what had no turn when the daemon ends is given back at once."""
     for number in range(6):
         put(store, f"{number}.png", plain(RED))
-    async with working(store, SlowEngine(), concurrency=1):
+    async with run_queue_worker(store, SlowEngine(), concurrency=1):
         await asyncio.sleep(1)
     assert count_messages(store) >= 4
-    async with working(store):
+    async with run_queue_worker(store):
         await until(lambda: count_messages(store) == 0, 10)
 
 
 async def test_S09_a_photo_that_takes_longer_than_the_visibility_timeout_is_tagged_once(store):
     """It stays invisible while it is in flight."""
     put(store, "a.png", plain(RED))
-    async with working(store, SlowEngine(12), visibility_timeout_s=10) as at_work:
+    async with run_queue_worker(store, SlowEngine(12), visibility_timeout_s=10) as at_work:
         await until(lambda: "pawtag:fingerprint" in tags(store, "a.png"))
         await until(lambda: count_messages(store) == 0)
         assert at_work.model.batches == [1]
@@ -260,7 +260,7 @@ async def test_S10_a_failed_deletion_is_retried(store):
     store.sqs.purge_queue(QueueUrl=store.url)  # of the test event
     with FaultProxy(store.address, once(is_deletion, Answer(200, body=failed.encode()))) as proxy:
         put(store, "a.png", plain(RED))
-        async with working(behind(store, proxy)):
+        async with run_queue_worker(behind(store, proxy)):
             await until(lambda: count_messages(store) == 0)
     assert sum(is_deletion(asked) for asked in proxy.asked) >= 2
 
@@ -271,6 +271,6 @@ async def test_a_fault_of_every_photo_is_logged_once(store, caplog):
     with FaultProxy(store.address, denied) as proxy:
         for number in range(12):
             put(store, f"{number}.png", plain(RED))
-        async with working(behind(store, proxy)):
+        async with run_queue_worker(behind(store, proxy)):
             await until(lambda: sum(one.method == "GET" for one in proxy.asked) >= 12)
     assert 1 <= caplog.text.count("Retrying.") <= 2

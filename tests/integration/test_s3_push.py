@@ -13,9 +13,9 @@ from pawtag.s3.listing_feed import UriFeed
 from pawtag.s3.object_source import ObjectSource
 from pawtag.s3.tuning import S3Tuning
 from pawtag.state import ResumePoint
-from support.buckets import BUCKET, accepting, behind, event, put, tags, until, wire
+from support.buckets import BUCKET, behind, event, put, run_push_worker, tags, until, wire
 from support.doubles import ColourEngine, colour_tagger
-from support.fault_proxy import FaultProxy, denied
+from support.fault_proxy import FaultProxy, deny
 from support.pictures import RED, plain
 
 
@@ -25,7 +25,7 @@ def body(*keys: str) -> bytes:
 
 async def test_pushed_events_are_tagged(store, tmp_path):
     """Another bucket's are passed over: no event steers the daemon elsewhere."""
-    async with accepting(store, tmp_path, rescan_s=600) as at_work:
+    async with run_push_worker(store, tmp_path, rescan_s=600) as at_work:
         put(store, "a.png", plain(RED))
         other = json.dumps({"Records": [event("b.png", "other")]}).encode()
         assert await at_work.inbox.accept(other) == 0
@@ -52,7 +52,7 @@ async def test_an_accepted_event_survives_a_kill(store, tmp_path):
 
 async def test_no_event_is_accepted_while_the_inbox_is_closed(store, tmp_path):
     """The store is to post it again."""
-    async with accepting(store, tmp_path) as at_work:
+    async with run_push_worker(store, tmp_path) as at_work:
         pass
     with pytest.raises(TemporaryError):
         await at_work.inbox.accept(body("a.png"))
@@ -60,7 +60,7 @@ async def test_no_event_is_accepted_while_the_inbox_is_closed(store, tmp_path):
 
 async def test_pushed_garbage_becomes_a_dead_letter(store, tmp_path):
     """A store would post it for ever."""
-    async with accepting(store, tmp_path) as at_work:
+    async with run_push_worker(store, tmp_path) as at_work:
         assert await at_work.inbox.accept(b"garbage") == 0
     assert "garbage" in (tmp_path / STATE_FOLDER / DEAD_LETTERS_FILE).read_text()
 
@@ -69,15 +69,15 @@ async def test_S15_a_resync_finds_objects_without_an_event(store, tmp_path):
     """At the start; the next one lists, and reads no object that was not modified since."""
     put(store, "a.png", plain(RED))
     put(store, "notes.txt", b"no photo")
-    async with accepting(store, tmp_path):
+    async with run_push_worker(store, tmp_path):
         await until(lambda: "pawtag:fingerprint" in tags(store, "a.png"))
     assert tags(store, "notes.txt") == {}
     with FaultProxy(store.address) as proxy:
         at = behind(store, proxy)
-        checkpoint = ResumePoint(tmp_path / STATE_FOLDER, "resync", BUCKET, "", at.address)
-        checkpoint.position = str(time.time_ns() + 120 * 10**9)
-        checkpoint.save()
-        async with accepting(at, tmp_path):
+        resume_point = ResumePoint(tmp_path / STATE_FOLDER, "resync", BUCKET, "", at.address)
+        resume_point.position = str(time.time_ns() + 120 * 10**9)
+        resume_point.save()
+        async with run_push_worker(at, tmp_path):
             await until(lambda: any("list-type" in one.query for one in proxy.asked))
         assert proxy.count("GET", ends="a.png") == proxy.count("GET", ends="a.png", tagging=True) == 0
 
@@ -85,14 +85,14 @@ async def test_S15_a_resync_finds_objects_without_an_event(store, tmp_path):
 async def test_an_unreadable_photo_does_not_stop_the_resync(store, tmp_path):
     """Nor is it forgotten: it is tagged once it may be."""
     put(store, "sealed.png", plain(RED))
-    with FaultProxy(store.address, denied("sealed.png")) as proxy:
+    with FaultProxy(store.address, deny("sealed.png")) as proxy:
         at = behind(store, proxy)
-        async with accepting(at, tmp_path) as at_work:
+        async with run_push_worker(at, tmp_path) as at_work:
             await until(lambda: "denied" in (at_work.runner.worker.last_error or ""))
             put(store, "a.png", plain(RED))
             await at_work.runner.resync.run_once()
             await until(lambda: "pawtag:fingerprint" in tags(store, "a.png"))
-    async with accepting(store, tmp_path):
+    async with run_push_worker(store, tmp_path):
         await until(lambda: "pawtag:fingerprint" in tags(store, "sealed.png"))
 
 
@@ -109,7 +109,7 @@ async def test_S08_ten_thousand_records_in_one_post_are_accepted(store, tmp_path
 async def test_an_unexpected_error_of_a_resync_is_logged_and_retried(store, tmp_path, monkeypatch):
     """A full disk, say: the next resync comes all the same."""
     put(store, "a.png", plain(RED))
-    async with accepting(store, tmp_path, S3Tuning(rescan_s=0.5)) as at_work:
+    async with run_push_worker(store, tmp_path, S3Tuning(rescan_s=0.5)) as at_work:
         with monkeypatch.context() as full_disk:
             full_disk.setattr(ResumePoint, "save", lambda _: (tmp_path / "no" / "such").write_text(""))
             await until(lambda: at_work.runner.worker.state.state == "degraded")
@@ -135,7 +135,7 @@ async def test_a_second_event_for_a_photo_in_flight_stays_in_the_journal(store, 
 async def test_S12_a_missing_bucket_is_named_and_waited_for(store, tmp_path):
     """In the state that /readyz shows."""
     absent = SimpleNamespace(**vars(store) | {"bucket": "absent"})
-    async with accepting(absent, tmp_path, S3Tuning(rescan_s=0.5)) as at_work:
+    async with run_push_worker(absent, tmp_path, S3Tuning(rescan_s=0.5)) as at_work:
         await until(lambda: "does not exist" in (at_work.runner.worker.state.reason or ""))
         store.s3.create_bucket(Bucket="absent")
         put(absent, "a.png", plain(RED))

@@ -15,11 +15,11 @@ from support.buckets import (
     count_messages,
     event,
     put,
+    run_queue_worker,
     sidecar,
     tags,
     until,
     wire,
-    working,
 )
 from support.doubles import ColourEngine, SlowEngine, colour_tagger
 from support.fault_proxy import FaultProxy
@@ -29,7 +29,7 @@ from support.pictures import BLUE, GREEN, RED, plain
 async def test_S02_every_upload_carries_its_tags(store):
     """Whatever its key is; the queue is empty afterwards."""
     keys = [*ODD_KEYS, "a//b.png"]
-    async with working(store):
+    async with run_queue_worker(store):
         for key in keys:
             put(store, key, plain(RED))
         put(store, "nothing.png", plain(BLUE))
@@ -42,7 +42,7 @@ async def test_S02_every_upload_carries_its_tags(store):
 async def test_S06_tags_of_others_stay(store):
     """Ours are merged into them."""
     put(store, "a.png", plain(GREEN), album="summer", owner="me")
-    async with working(store):
+    async with run_queue_worker(store):
         await until(lambda: "pawtag:fingerprint" in tags(store, "a.png"))
     assert tags(store, "a.png").items() >= {"album": "summer", "owner": "me", "pawtag:species": "green"}.items()
 
@@ -51,7 +51,7 @@ async def test_S06_where_ten_tags_leave_no_room_the_record_is_a_sidecar_object(s
     """The tags stay as they were; the object is the stamp, and is no photo."""
     others = {f"t{number}": "x" for number in range(9)}
     put(store, "a.png", plain(RED), **others)
-    async with working(store) as at_work:
+    async with run_queue_worker(store) as at_work:
         await until(lambda: count_messages(store) == 0)
         assert sidecar(store, "a.png")["tags"][0]["label"] == "red"
         assert tags(store, "a.png") == others
@@ -68,7 +68,7 @@ async def test_S06_where_ten_tags_leave_no_room_the_record_is_a_sidecar_object(s
 async def test_records_go_where_the_settings_say(store, write):
     """A sidecar object, or that and tags; another program's of that name stays."""
     put(store, "a.png", plain(RED))
-    async with working(store, output=write):
+    async with run_queue_worker(store, output=write):
         await until(lambda: count_messages(store) == 0)
     record = sidecar(store, "a.png")
     assert (record["status"], record["source"]["kind"]) == ("tagged", "s3")
@@ -78,7 +78,7 @@ async def test_records_go_where_the_settings_say(store, write):
 async def test_a_corrected_object_keeps_what_a_person_wrote(store):
     """As in a folder."""
     put(store, "a.png", plain(RED))
-    async with working(store, output="sidecar"):
+    async with run_queue_worker(store, output="sidecar"):
         await until(lambda: count_messages(store) == 0)
         record = sidecar(store, "a.png") | {"corrected": {"species": ["green"]}, "album": "summer"}
         put(store, "a.png.json", json.dumps(record).encode())
@@ -91,7 +91,7 @@ async def test_a_corrected_object_keeps_what_a_person_wrote(store):
 async def test_S03_S14_a_second_event_costs_no_model_call(store):
     """The stamp says done: the message is deleted, the body not read."""
     put(store, "a.png", plain(RED))
-    async with working(store) as at_work:
+    async with run_queue_worker(store) as at_work:
         await until(lambda: count_messages(store) == 0)
         for _ in range(3):
             store.sqs.send_message(QueueUrl=store.url, MessageBody=json.dumps({"Records": [event("a.png")]}))
@@ -102,7 +102,7 @@ async def test_S03_S14_a_second_event_costs_no_model_call(store):
 async def test_S03_an_overwritten_photo_is_tagged_as_it_is_now(store):
     """Tags that came with a copy do not vouch for another content."""
     put(store, "a.png", plain(RED))
-    async with working(store):
+    async with run_queue_worker(store):
         await until(lambda: "pawtag:fingerprint" in tags(store, "a.png"))
         old = tags(store, "a.png")
         store.s3.put_object(
@@ -116,7 +116,7 @@ async def test_S03_an_overwritten_photo_is_tagged_as_it_is_now(store):
 
 async def test_S01_S03_S13_an_event_that_needs_no_work_is_acknowledged(store):
     """A deleted object, a folder marker, a sidecar, another bucket, a test event; a broken photo gets its error."""
-    async with working(store, bucket=BUCKET) as at_work:
+    async with run_queue_worker(store, bucket=BUCKET) as at_work:
         for body in (
             {"Records": [event("gone.png"), event("folder/"), event("x.png.json"), event("y.png", "other")]},
             {"Service": "Amazon S3", "Event": "s3:TestEvent"},
@@ -133,7 +133,7 @@ async def test_S01_S03_S13_an_event_that_needs_no_work_is_acknowledged(store):
 async def test_S08_garbage_is_left_to_the_redrive_rule_of_the_queue(store):
     """It is neither deleted nor taken in a loop; the others go on."""
     store.sqs.send_message(QueueUrl=store.url, MessageBody="garbage")
-    async with working(store):
+    async with run_queue_worker(store):
         put(store, "a.png", plain(RED))
         await until(lambda: "pawtag:fingerprint" in tags(store, "a.png"))
     assert count_messages(store) == 1
@@ -142,11 +142,11 @@ async def test_S08_garbage_is_left_to_the_redrive_rule_of_the_queue(store):
 async def test_a_fallback_leaves_the_tags_of_others_alone(store):
     """Tags do not name their model: they may be the wanted one's."""
     put(store, "a.png", plain(RED))
-    async with working(store):
+    async with run_queue_worker(store):
         await until(lambda: "pawtag:fingerprint" in tags(store, "a.png"))
     before = tags(store, "a.png")
     fallback = ModelInfo(id="embedded", fallback=True, wanted="colours")
-    async with working(store, name=fallback) as at_work:
+    async with run_queue_worker(store, name=fallback) as at_work:
         store.sqs.send_message(QueueUrl=store.url, MessageBody=json.dumps({"Records": [event("a.png")]}))
         await until(lambda: count_messages(store) == 0)
         assert at_work.model.batches == []
@@ -156,7 +156,7 @@ async def test_a_fallback_leaves_the_tags_of_others_alone(store):
 async def test_S12_a_missing_queue_is_reported_and_found_again(store, caplog):
     """/readyz says so; the log once."""
     missing = SimpleNamespace(**vars(store) | {"url": store.url.replace("pawtag", "absent")})
-    async with working(missing) as at_work:
+    async with run_queue_worker(missing) as at_work:
         await until(lambda: at_work.runner.worker.state.state == "unavailable")
         await asyncio.sleep(2)  # it is asked again
         store.sqs.create_queue(QueueName="absent")
@@ -165,9 +165,9 @@ async def test_S12_a_missing_queue_is_reported_and_found_again(store, caplog):
 
 
 async def test_a_new_photo_costs_one_get_and_one_put(store):
-    """Requests are money. The first of a bucket costs a GET more: does one tell of tags?"""
+    """Requests are money. The first of a bucket costs a GET more: does one show tags?"""
     with FaultProxy(store.address) as proxy:
-        async with working(behind(store, proxy)):
+        async with run_queue_worker(behind(store, proxy)):
             put(store, "first.png", plain(RED))
             await until(lambda: "pawtag:fingerprint" in tags(store, "first.png"))
             put(store, "a.png", plain(RED))
@@ -184,7 +184,7 @@ async def test_S04_two_daemons_with_one_photo_agree(store):
         put(store, key, plain(RED))
         for _ in range(3):
             store.sqs.send_message(QueueUrl=store.url, MessageBody=json.dumps({"Records": [event(key)]}))
-    async with working(store, model), working(store, model):
+    async with run_queue_worker(store, model), run_queue_worker(store, model):
         await until(lambda: count_messages(store) == 0)
     assert all(tags(store, key)["pawtag:species"] == "red" for key in keys)
     assert len(keys) <= sum(model.batches) <= 2 * len(keys)
@@ -199,11 +199,11 @@ async def test_S05_objects_that_pawtag_writes_cause_no_work(store, write):
     notification = {"Bucket": BUCKET, "NotificationConfiguration": {"QueueConfigurations": [rule]}}
     store.s3.put_bucket_notification_configuration(**notification)
     with FaultProxy(store.address) as proxy:
-        async with working(behind(store, proxy), output=write):
+        async with run_queue_worker(behind(store, proxy), output=write):
             put(store, "a.png", plain(RED))
             await until(lambda: "pawtag:fingerprint" in tags(store, "a.png"))
             await until(lambda: count_messages(store) == 0)
-    assert proxy.count("GET", ends="a.png") == 2  # to read it, and once for the bucket: does a GET tell of tags?
+    assert proxy.count("GET", ends="a.png") == 2  # to read it, and once for the bucket: does a GET show tags?
 
 
 async def test_S16_four_daemons_share_a_queue(store):
@@ -214,7 +214,7 @@ async def test_S16_four_daemons_share_a_queue(store):
         put(store, key, plain(RED))
     async with AsyncExitStack() as stack:
         for _ in range(4):
-            await stack.enter_async_context(working(store, model))
+            await stack.enter_async_context(run_queue_worker(store, model))
         await until(lambda: count_messages(store) == 0)
     assert all("pawtag:fingerprint" in tags(store, key) for key in keys)
     assert sum(model.batches) == len(keys)
@@ -223,7 +223,7 @@ async def test_S16_four_daemons_share_a_queue(store):
 async def test_photos_of_the_fallback_are_tagged_again(store):
     """By the model that takes over from it: the messages are gone by then."""
     fallback = ModelInfo(id="embedded", fallback=True, wanted="colours")
-    async with working(store, name=fallback):
+    async with run_queue_worker(store, name=fallback):
         put(store, "a.png", plain(RED))
         await until(lambda: count_messages(store) == 0)
     old = tags(store, "a.png")["pawtag:fingerprint"]
@@ -242,9 +242,9 @@ async def test_a_long_message_does_not_delay_the_stop(store):
     store.sqs.purge_queue(QueueUrl=store.url)
     store.sqs.send_message(QueueUrl=store.url, MessageBody=json.dumps({"Records": [event(key) for key in keys]}))
     model = SlowEngine(0.3)
-    async with working(store, model, concurrency=2):
+    async with run_queue_worker(store, model, concurrency=2):
         await until(lambda: model.batches)
     assert sum(model.batches) < len(keys) / 2
-    async with working(store):
+    async with run_queue_worker(store):
         await until(lambda: count_messages(store) == 0)
     assert all("pawtag:fingerprint" in tags(store, key) for key in keys)

@@ -25,10 +25,10 @@ from support.buckets import (
 from support.fault_proxy import Answer, FaultProxy, is_read, is_tagging
 from support.pictures import GREEN, RED, plain
 
-working = partial(buckets.working, tuning=SHORT_WAITS)
+run_queue_worker = partial(buckets.run_queue_worker, tuning=SHORT_WAITS)
 
 
-def tell(store, key: str) -> None:
+def send_event(store, key: str) -> None:
     store.sqs.send_message(QueueUrl=store.url, MessageBody=json.dumps({"Records": [event(key)]}))
 
 
@@ -48,7 +48,7 @@ async def test_a_record_that_arrives_incomplete_is_not_treated_as_broken(store):
     put(store, "a.png.json", json.dumps(corrected).encode())
     cut = lambda asked: Answer(cut=True) if asked.method == "GET" and is_sidecar(asked) else None  # noqa: E731
     with FaultProxy(store.address, cut) as proxy:
-        async with working(behind(store, proxy), output="sidecar"):
+        async with run_queue_worker(behind(store, proxy), output="sidecar"):
             await until(lambda: sum(map(is_sidecar, proxy.asked)) >= 2)
             assert sidecar(store, "a.png") == corrected
             proxy.fault = lambda _: None
@@ -59,16 +59,16 @@ async def test_a_record_that_arrives_incomplete_is_not_treated_as_broken(store):
 
 async def test_S06_our_old_tags_are_replaced_by_the_sidecar_object(store):
     """They would contradict it, and vouch for it no more."""
-    async with working(store) as at_work:
+    async with run_queue_worker(store) as at_work:
         put(store, "a.png", plain(RED))
         await until(lambda: "pawtag:fingerprint" in tags(store, "a.png"))
         others = {f"t{number}": "x" for number in range(8)}
         tag(store, "a.png", **others, **{"pawtag:species": "green", "pawtag:fingerprint": "old.old"})
-        tell(store, "a.png")
+        send_event(store, "a.png")
         await until(lambda: tags(store, "a.png") == others)
         await until(lambda: count_messages(store) == 0)
         calls = sum(at_work.model.batches)
-        tell(store, "a.png")
+        send_event(store, "a.png")
         await until(lambda: count_messages(store) == 0)
         assert sum(at_work.model.batches) == calls
     assert sidecar(store, "a.png")["tags"][0]["label"] == "red"
@@ -78,10 +78,10 @@ async def test_S07_where_our_tags_are_refused_the_sidecar_object_is_the_stamp(st
     """Also of an object that has no tags at all."""
     refused = lambda asked: Answer(400, "InvalidTag") if is_tagging(asked) else None  # noqa: E731
     with FaultProxy(store.address, refused) as proxy:
-        async with working(behind(store, proxy)) as at_work:
+        async with run_queue_worker(behind(store, proxy)) as at_work:
             put(store, "a.png", plain(RED))
             await until(lambda: count_messages(store) == 0)
-            tell(store, "a.png")
+            send_event(store, "a.png")
             await until(lambda: count_messages(store) == 0)
             assert at_work.model.batches == [1]
     assert sidecar(store, "a.png")["tags"][0]["label"] == "red"
@@ -89,14 +89,14 @@ async def test_S07_where_our_tags_are_refused_the_sidecar_object_is_the_stamp(st
 
 async def test_with_both_outputs_the_tags_follow_a_correction(store):
     """And come back where somebody took them off."""
-    async with working(store, output="both"):
+    async with run_queue_worker(store, output="both"):
         put(store, "a.png", plain(RED))
         await until(lambda: count_messages(store) == 0)
         put(store, "a.png.json", json.dumps(sidecar(store, "a.png") | {"corrected": {"species": ["green"]}}).encode())
-        tell(store, "a.png")
+        send_event(store, "a.png")
         await until(lambda: tags(store, "a.png")["pawtag:species"] == "green")
         store.s3.delete_object_tagging(Bucket=BUCKET, Key="a.png")
-        tell(store, "a.png")
+        send_event(store, "a.png")
         await until(lambda: tags(store, "a.png").get("pawtag:species") == "green")
         await until(lambda: count_messages(store) == 0)
 
@@ -105,12 +105,12 @@ async def test_S06_where_a_get_has_no_tag_count_the_tags_are_read(store):
     """A store that leaves the number out, or a policy without s3:GetObjectTagging, wipes out nobody's."""
     mute = lambda asked: Answer(without="x-amz-tagging-count") if asked.method == "GET" else None  # noqa: E731
     with FaultProxy(store.address, mute) as proxy:
-        async with working(behind(store, proxy)) as at_work:
+        async with run_queue_worker(behind(store, proxy)) as at_work:
             for key in ("a.png", "b.png"):
                 put(store, key, plain(RED), album="summer")
                 await until(lambda key=key: "pawtag:fingerprint" in tags(store, key))
             await until(lambda: count_messages(store) == 0)
-            tell(store, "b.png")
+            send_event(store, "b.png")
             await until(lambda: count_messages(store) == 0)
             assert sum(at_work.model.batches) == 2
     assert tags(store, "a.png")["album"] == tags(store, "b.png")["album"] == "summer"
@@ -127,7 +127,7 @@ async def test_S06_tags_that_a_writer_replaces_at_the_same_moment_are_written_ag
             tag(store, "a.png", album=left.pop())
 
     with FaultProxy(store.address, peer) as proxy:
-        async with working(behind(store, proxy)):
+        async with run_queue_worker(behind(store, proxy)):
             await until(lambda: count_messages(store) == 0)
     assert not left
     assert tags(store, "a.png").items() >= {"album": "winter", "pawtag:species": "red"}.items()
@@ -139,7 +139,7 @@ async def test_records_of_two_buckets_in_one_sidecar_bucket_do_not_clash(store):
     other = {"schema": "pawtag.record/1", "source": {"kind": "s3", "uri": "s3://other/a.png"}}
     store.s3.put_object(Bucket="records", Key="a.png.json", Body=json.dumps(other).encode())
     put(store, "a.png", plain(RED))
-    async with working(store, output="sidecar", sidecar_bucket="records"):
+    async with run_queue_worker(store, output="sidecar", sidecar_bucket="records"):
         await until(lambda: count_messages(store) == 0)
     found = {key: store.s3.get_object(Bucket="records", Key=key)["Body"].read() for key in RECORDS}
     assert json.loads(found[RECORDS[0]]) == other
@@ -185,7 +185,7 @@ async def test_a_correction_overrules_the_model_in_tags_and_record(store):
     """One photo, one answer."""
     put(store, "a.png", plain(GREEN))
     put(store, "a.png.json", b'{"schema": "pawtag.record/1", "corrected": {"species": ["red"]}}')
-    async with working(store, output="both"):
+    async with run_queue_worker(store, output="both"):
         await until(lambda: count_messages(store) == 0)
     assert tags(store, "a.png")["pawtag:species"] == sidecar(store, "a.png")["tags"][0]["label"] == "red"
 
@@ -195,10 +195,10 @@ async def test_S07_where_the_store_refuses_the_tags_of_others_the_photo_is_finis
     """A second look makes nothing; another photo's tags come through all the same."""
     refused = lambda asked: Answer(400, "InvalidTag") if is_tagging(asked) and asked.path.endswith("a.png") else None  # noqa: E731
     with FaultProxy(store.address, refused) as proxy:
-        async with working(behind(store, proxy), output=write) as at_work:
+        async with run_queue_worker(behind(store, proxy), output=write) as at_work:
             put(store, "a.png", plain(RED), album="summer")
             await until(lambda: count_messages(store) == 0)
-            tell(store, "a.png")
+            send_event(store, "a.png")
             await until(lambda: count_messages(store) == 0)
             assert sum(at_work.model.batches) == 1
             once = [Answer(503, "SlowDown")] * 2
@@ -216,9 +216,9 @@ async def test_S07_where_our_tags_are_refused_an_older_stamp_is_not_current(stor
     tag(store, "a.png", **{"pawtag:species": "green", "pawtag:fingerprint": "old.old"})
     refused = lambda asked: Answer(400, "BadRequest") if is_tagging(asked) else None  # noqa: E731
     with FaultProxy(store.address, refused) as proxy:
-        async with working(behind(store, proxy)) as at_work:
+        async with run_queue_worker(behind(store, proxy)) as at_work:
             await until(lambda: count_messages(store) == 0)
-            tell(store, "a.png")
+            send_event(store, "a.png")
             await until(lambda: count_messages(store) == 0)
             assert sum(at_work.model.batches) == 1
     assert sidecar(store, "a.png")["tags"][0]["label"] == "red"
@@ -229,7 +229,7 @@ async def test_S07_a_store_without_tags_gets_sidecar_objects(store):
     left = [Answer(503, "SlowDown")] * 2
     fault = lambda asked: (left.pop() if left else Answer(405, "MethodNotAllowed")) if asked.tagging else None  # noqa: E731
     with FaultProxy(store.address, fault) as proxy:
-        async with working(behind(store, proxy)):
+        async with run_queue_worker(behind(store, proxy)):
             put(store, "a.png", plain(RED), album="summer")
             await until(lambda: count_messages(store) == 0)
     assert sidecar(store, "a.png")["tags"][0]["label"] == "red"
@@ -241,7 +241,7 @@ async def test_a_record_without_a_source_is_replaced(store):
     """Whatever stands there."""
     put(store, "a.png", plain(RED))
     put(store, "a.png.json", b'{"schema": "pawtag.record/1", "source": null}')
-    async with working(store, output="sidecar"):
+    async with run_queue_worker(store, output="sidecar"):
         await until(lambda: count_messages(store) == 0)
     assert sidecar(store, "a.png")["tags"][0]["label"] == "red"
 
@@ -249,10 +249,10 @@ async def test_a_record_without_a_source_is_replaced(store):
 async def test_tags_are_written_where_the_output_setting_asks_for_them_later(store):
     """A current sidecar object does not replace them."""
     put(store, "a.png", plain(RED))
-    async with working(store, output="sidecar"):
+    async with run_queue_worker(store, output="sidecar"):
         await until(lambda: count_messages(store) == 0)
     assert "tags" not in sidecar(store, "a.png")["source"]
     assert tags(store, "a.png") == {}
-    async with working(store, output="both"):
-        tell(store, "a.png")
+    async with run_queue_worker(store, output="both"):
+        send_event(store, "a.png")
         await until(lambda: tags(store, "a.png").get("pawtag:species") == "red")

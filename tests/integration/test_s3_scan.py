@@ -19,7 +19,7 @@ from pawtag.s3.tuning import S3Tuning
 from pawtag.state import ResumePoint
 from support.buckets import BUCKET, behind, count_messages, put, scan, tags, until, wire
 from support.doubles import SlowEngine, colour_tagger
-from support.fault_proxy import Answer, FaultProxy, denied, once
+from support.fault_proxy import Answer, FaultProxy, deny, once
 from support.pictures import GREEN, RED, plain
 
 
@@ -27,7 +27,7 @@ async def test_a_resumed_scan_begins_before_the_first_failure(store, tmp_path, m
     """It is done, or named again."""
     put(store, "a.png", plain(RED))
     put(store, "b.png", plain(RED))
-    with FaultProxy(store.address, denied("a.png")) as proxy:
+    with FaultProxy(store.address, deny("a.png")) as proxy:
         assert (await scan(store, tmp_path, proxy, tuning=S3Tuning(scan_attempts=1))).source.given_up == 1
     assert (await scan(store, tmp_path)).worker.counts.tagged == 1
     assert "pawtag:fingerprint" in tags(store, "a.png")
@@ -83,7 +83,7 @@ async def test_enqueue_sends_objects_that_it_may_not_read(store, tmp_path):
     for key in ("a.png", "b.png"):
         put(store, key, plain(RED))
     store.sqs.purge_queue(QueueUrl=store.url)
-    with FaultProxy(store.address, denied("a.png")) as proxy:
+    with FaultProxy(store.address, deny("a.png")) as proxy:
         at = behind(store, proxy)
         count = await asyncio.to_thread(enqueue, at, tmp_path)
     assert (count["sent"], count["unchecked"]) == (2, 1)
@@ -237,7 +237,7 @@ async def test_a_scan_in_which_every_photo_fails_ends(store, tmp_path, monkeypat
     """With what is missing; it has finished nothing."""
     for number in range(60):
         put(store, f"{number:02}.png", plain(RED))
-    with FaultProxy(store.address, denied(".png")) as proxy:
+    with FaultProxy(store.address, deny(".png")) as proxy:
         async with asyncio.timeout(20):
             work = await scan(store, tmp_path, proxy)
     assert work.source.given_up >= 50
@@ -250,7 +250,7 @@ def test_a_finished_scan_starts_at_the_first_key(cli_store, monkeypatch, capsys)
     tuning = S3Tuning(scan_attempts=1, page_keys=1)
     command = ["s3", "scan", f"s3://{BUCKET}", "--model", "embedded"]
     put(cli_store, "b.png", plain(RED))
-    with FaultProxy(cli_store.address, denied("b.png")) as proxy:
+    with FaultProxy(cli_store.address, deny("b.png")) as proxy:
         monkeypatch.setenv("PAWTAG_S3__ENDPOINT_URL", proxy.address)
         assert main(command, s3_tuning=tuning) == 1
         assert "1 photos could not be finished" in capsys.readouterr().err

@@ -321,7 +321,7 @@ def test_check_accepts_an_empty_first_photo(cli_store):
 
 
 def test_check_distinguishes_a_rule_of_another_prefix(cli_store, monkeypatch, capsys):
-    """It does not tell the queue of these."""
+    """It does not notify the queue of these."""
     store = cli_store
     notification = {"QueueConfigurations": [{"QueueArn": ARN, "Events": ["s3:ObjectCreated:*"], "Filter": DOGS}]}
     store.s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration=notification)

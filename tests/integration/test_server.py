@@ -48,9 +48,9 @@ def form(**fields: bytes) -> aiohttp.FormData:
     return data
 
 
-async def raw(desk_address: str, request: bytes) -> bytes:
+async def raw(address: str, request: bytes) -> bytes:
     """What the server answers to bytes that no HTTP library would send."""
-    host, port = desk_address.removeprefix("http://").split(":")
+    host, port = address.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(request)
     answer = await asyncio.wait_for(reader.read(65536), 5)

@@ -122,7 +122,7 @@ def wire(store, *, tuning: S3Tuning = FAST, **own) -> S3Wiring:
 
 
 @asynccontextmanager
-async def working(store, model=None, name=None, tuning: S3Tuning = FAST, **settings):
+async def run_queue_worker(store, model=None, name=None, tuning: S3Tuning = FAST, **settings):
     """The queue's runner at work; gives the runner and the model."""
     model = model or ColourEngine()
     async with colour_tagger(model, name=name).run() as tagger:
@@ -149,7 +149,7 @@ async def scan(store, state, proxy=None, model=None, tuning: S3Tuning = FAST, **
 
 
 @asynccontextmanager
-async def accepting(store, state, tuning: S3Tuning = FAST, **own):
+async def run_push_worker(store, state, tuning: S3Tuning = FAST, **own):
     """The bucket's runner at work: it accepts notifications and resyncs."""
     model = ColourEngine()
     async with colour_tagger(model).run() as tagger:

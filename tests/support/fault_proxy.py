@@ -175,5 +175,5 @@ def is_tagging(asked) -> bool:
     return asked.method == "PUT" and asked.tagging
 
 
-def denied(key: str):
+def deny(key: str):
     return lambda asked: Answer(403, "AccessDenied") if asked.method == "GET" and asked.path.endswith(key) else None

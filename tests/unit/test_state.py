@@ -53,13 +53,13 @@ def test_a_dead_letter_is_a_line_of_json(tmp_path):
 
 def test_a_resume_point_never_passes_an_unfinished_key(tmp_path):
     """A later page that is done first waits for the earlier ones."""
-    checkpoint = ResumePoint(tmp_path, "scan", "s3://b")
-    first, second = checkpoint.begin("k1", 2), checkpoint.begin("k2", 1)
-    checkpoint.finish(second)
-    checkpoint.finish(first)
-    assert checkpoint.position == ""
-    checkpoint.finish(first)
-    checkpoint.save()
+    resume_point = ResumePoint(tmp_path, "scan", "s3://b")
+    first, second = resume_point.begin("k1", 2), resume_point.begin("k2", 1)
+    resume_point.finish(second)
+    resume_point.finish(first)
+    assert resume_point.position == ""
+    resume_point.finish(first)
+    resume_point.save()
     assert ResumePoint(tmp_path, "scan", "s3://b").position == "k2"
     assert ResumePoint(tmp_path, "scan", "s3://other").position == ""
 

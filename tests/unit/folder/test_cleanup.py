@@ -15,10 +15,10 @@ OURS = {"schema": "pawtag.record/1"}
 
 
 def found(sidecars) -> dict[str, tuple[bool, bool]]:
-    """Each trace's path below the root, with whether it is an orphan and whether it holds a person's words."""
+    """Each written's path below the root, with whether it is an orphan and whether it holds a person's words."""
     return {
-        os.path.relpath(trace.path, sidecars.base_dir): (trace.is_orphan, trace.has_user_content)
-        for trace in find_written_files(sidecars, SETTINGS)
+        os.path.relpath(written.path, sidecars.base_dir): (written.is_orphan, written.has_user_content)
+        for written in find_written_files(sidecars, SETTINGS)
     }
 
 
@@ -88,8 +88,8 @@ def test_in_a_mirror_tree_the_photos_are_looked_for_in_their_folder(tmp_path):
     tagged(tmp_path / "photos/a/b", "x.jpg", sidecars)
     tagged(tmp_path / "photos/a", "y.jpg", sidecars).unlink()
     assert found(sidecars) == {"a/b/x.jpg.json": (False, False), "a/y.jpg.json": (True, False)}
-    for trace in find_written_files(sidecars, SETTINGS):
-        assert remove_file(trace, sidecars)
+    for written in find_written_files(sidecars, SETTINGS):
+        assert remove_file(written, sidecars)
     assert list((tmp_path / "mirror").iterdir()) == []
     assert (tmp_path / "photos/a/b/x.jpg").exists()
 
@@ -107,6 +107,6 @@ def test_a_sidecar_that_cannot_be_removed_is_reported(tmp_path):
     """Gone already: no error, and not counted."""
     tagged(tmp_path)
     sidecars = Sidecars(tmp_path)
-    trace = next(find_written_files(sidecars, SETTINGS))
-    assert remove_file(trace, sidecars)
-    assert not remove_file(trace, sidecars)
+    written = next(find_written_files(sidecars, SETTINGS))
+    assert remove_file(written, sidecars)
+    assert not remove_file(written, sidecars)

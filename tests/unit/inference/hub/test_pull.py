@@ -44,7 +44,7 @@ def point_at(address, monkeypatch):
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
 
 
-def pulled(**how):
+def pull_model(**how):
     return Pull(DEFAULT_ID, COMMIT, tuning=QUICK, **how).run()
 
 
@@ -57,7 +57,7 @@ def is_whole(folder):
 def test_a_checkpoint_is_downloaded_into_the_hub_clients_own_cache(served):
     """And from then on found there without a request."""
     assert find_checkpoint(ModelSettings()) is None
-    folder = pulled()
+    folder = pull_model()
     asked = len(served.requests)
     assert is_whole(folder)
     assert len(served.requests) == asked
@@ -67,7 +67,7 @@ def test_what_is_downloaded_is_what_the_hub_client_finds(served):
     """Blobs, snapshots and refs are as the client would have laid them out."""
     from huggingface_hub import snapshot_download
 
-    folder = pulled()
+    folder = pull_model()
     assert snapshot_download(DEFAULT_ID, revision=COMMIT, local_files_only=True) == str(folder)
     assert (folder / WEIGHTS).resolve().parent.name == "blobs"
 
@@ -93,13 +93,13 @@ def test_without_a_revision_the_newest_is_taken_and_remembered(served):
 def test_M04_a_temporary_fault_is_retried(served, name, fault):
     """Whatever it is: the checkpoint is whole in the end."""
     served.faults = [fault]
-    assert is_whole(pulled())
+    assert is_whole(pull_model())
 
 
 def test_M04_a_broken_download_is_resumed(served):
     """A download that was cut off is resumed where it ended."""
     served.faults = [("GET /cdn", truncated(5000))]
-    assert is_whole(pulled())
+    assert is_whole(pull_model())
     assert served.fetched(WEIGHTS)[-1] == "bytes=5000-"
 
 
@@ -107,9 +107,9 @@ def test_M04_a_killed_download_is_resumed_by_the_next_process(served):
     """What has arrived lies in the cache; half a checkpoint is none."""
     served.faults = [("GET /cdn", truncated(7000))]
     with pytest.raises(ModelError):
-        pulled(max_attempts=1)
+        pull_model(max_attempts=1)
     assert find_checkpoint(ModelSettings()) is None
-    assert is_whole(pulled())
+    assert is_whole(pull_model())
     assert served.fetched(WEIGHTS)[-1] == "bytes=7000-"
 
 
@@ -117,7 +117,7 @@ def test_M04_retry_after_is_obeyed(served):
     """Retry-After in seconds."""
     served.faults = [("HEAD", status(429, Retry_After="1"))]
     started = time.monotonic()
-    assert is_whole(pulled())
+    assert is_whole(pull_model())
     assert 1 <= time.monotonic() - started < 5
 
 
@@ -125,11 +125,11 @@ def test_M03_a_file_with_a_wrong_digest_is_downloaded_again(served):
     """And asked for again from its first byte, a bounded number of times."""
     served.lies = b"lies"
     with pytest.raises(ModelError, match="did not arrive completely"):
-        pulled(max_attempts=3)
+        pull_model(max_attempts=3)
     assert served.fetched(WEIGHTS).count(None) >= 3
     assert find_checkpoint(ModelSettings()) is None
     served.lies = b""
-    assert is_whole(pulled())
+    assert is_whole(pull_model())
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_M04_a_refusal_is_not_retried(served, fault, said):
     """It says what would help."""
     served.faults = [("HEAD", fault)]
     with pytest.raises(ModelError, match=said):
-        pulled()
+        pull_model()
     assert len(served.requests) <= 2
 
 
@@ -163,14 +163,14 @@ def test_M01_an_unreachable_hub_is_an_error_at_once(served, monkeypatch):
     point_at("http://127.0.0.1:9", monkeypatch)
     started = time.monotonic()
     with pytest.raises(ModelError, match="cannot be reached"):
-        pulled(max_attempts=5)
+        pull_model(max_attempts=5)
     assert time.monotonic() - started < 3
 
 
 def test_the_token_of_the_user_goes_to_the_hub_alone(served, monkeypatch):
     """Not to the store on another host that the hub sends us to."""
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    pulled()
+    pull_model()
     assert served.keys == {"127.0.0.1": {"Bearer hf_secret"}, "localhost": {None}}
 
 
@@ -178,7 +178,7 @@ def test_two_processes_download_once(served):
     """The second waits, and finds what the first has brought."""
     served.pause_s = 0.2
     folders = []
-    threads = [threading.Thread(target=lambda: folders.append(pulled())) for _ in range(2)]
+    threads = [threading.Thread(target=lambda: folders.append(pull_model())) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -191,7 +191,7 @@ def test_M05_pickled_weights_are_refused(served):
     """A repository that holds nothing else is named, and nothing of it is downloaded."""
     (served.folder / WEIGHTS).rename(served.folder / "pytorch_model.bin")
     with pytest.raises(ModelError, match="pickled"):
-        pulled()
+        pull_model()
     assert served.fetched("pytorch_model.bin") == []
 
 
@@ -210,12 +210,12 @@ def pickled(served, monkeypatch):
 
 def test_M05_pinned_pickled_weights_are_loaded_as_weights_only(pickled):
     """openai's own repository holds nothing else; its digest stands in the code."""
-    assert is_whole(pulled())
+    assert is_whole(pull_model())
 
 
 def test_M05_pickled_weights_with_another_digest_are_refused_at_every_start(pickled):
     """Also when they were put into the cache by other hands."""
-    folder = pulled()
+    folder = pull_model()
     blob = (folder / "pytorch_model.bin").resolve()
     (folder / "pytorch_model.bin").unlink()
     (folder / "pytorch_model.bin").write_bytes(blob.read_bytes()[:-1] + b"x")
@@ -226,17 +226,17 @@ def test_M05_pickled_weights_with_another_digest_are_refused_at_every_start(pick
 @pytest.mark.parametrize("name", [WEIGHTS, "vocab.json"])
 def test_M03_a_damaged_file_in_the_cache_is_refused_and_replaced(served, name):
     """A flipped bit, a swapped tokenizer: the digest that the hub gave is checked before ready."""
-    folder = pulled()
+    folder = pull_model()
     blob = (folder / name).resolve()
     blob.write_bytes(blob.read_bytes()[:-2] + b"xx")
     with pytest.raises(ModelError, match="damaged"):
         find_checkpoint(ModelSettings()).read_digests()
-    assert is_whole(pulled())
+    assert is_whole(pull_model())
 
 
 def test_M04_an_incomplete_snapshot_is_no_checkpoint(served):
     """Whichever file is missing."""
-    folder = pulled()
+    folder = pull_model()
     for name in ("config.json", WEIGHTS, "preprocessor_config.json"):
         shutil.move(folder / name, folder / "away")
         assert find_checkpoint(ModelSettings()) is None
@@ -250,7 +250,7 @@ def test_sharded_weights_are_downloaded_by_their_index(served):
     model._model.save_pretrained(served.folder, max_shard_size="100KB")
     (served.folder / WEIGHTS).unlink(missing_ok=True)
     assert len(list(served.folder.glob("model-*.safetensors"))) > 1
-    folder = pulled()
+    folder = pull_model()
     assert is_whole(folder)
     next(folder.glob("model-*.safetensors")).unlink()
     assert find_checkpoint(ModelSettings()) is None
@@ -260,7 +260,7 @@ def test_P04_a_read_only_hub_cache_is_named(served, tmp_path):
     """With the variable that chooses another."""
     (tmp_path / "hub").write_text("a file, where a folder is wanted")
     with pytest.raises(ModelError, match="cannot be"):
-        pulled(max_attempts=1)
+        pull_model(max_attempts=1)
 
 
 def test_a_stopped_download_ends(served):
