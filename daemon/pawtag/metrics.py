@@ -30,7 +30,7 @@ class Metrics:
         self._skipped = Counter(
             "pawtag_photos_skipped", "Photos and files that needed no record.", ["reason"], registry=own
         )
-        self._depth = Gauge("pawtag_photos_pending", "Photos that are known to be pending.", ["source"], registry=own)
+        self._pending = Gauge("pawtag_photos_pending", "Photos that are known to be pending.", ["source"], registry=own)
         self._in_flight = Gauge("pawtag_photos_in_flight", "Photos in flight.", registry=own)
         self._batch = Histogram(
             "pawtag_batch_size", "Photos in one call of the model.", buckets=BATCH_BUCKETS, registry=own
@@ -84,7 +84,7 @@ class Metrics:
 
     def watch_pending(self, source: str, pending: Callable[[], float]) -> None:
         """Call `pending` for each scrape."""
-        self._depth.labels(source).set_function(pending)
+        self._pending.labels(source).set_function(pending)
 
     def watch(self, *, in_flight: Callable[[], float], ready: Callable[[], float]) -> None:
         """Call these for each scrape."""

@@ -10,7 +10,7 @@ from transformers import AlignTextConfig, AlignTextModel, BatchEncoding, BertTok
 
 from words import Lessons
 
-VOCABULARY, LONGEST_PROMPT = 5000, 64
+VOCABULARY, MAX_PROMPT_TOKENS = 5000, 64
 HIDDEN, LAYERS, HEADS, INNER = 256, 2, 4, 1024
 STEPS, BATCH, PEAK_RATE = 3200, 192, 1e-3
 BATCHES_SORTED = 8  # prompts of like length share a batch: half the padding
@@ -41,7 +41,7 @@ def text_config(words: int) -> AlignTextConfig:
         intermediate_size=INNER,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
-        max_position_embeddings=LONGEST_PROMPT,
+        max_position_embeddings=MAX_PROMPT_TOKENS,
         type_vocab_size=1,
     )
 
@@ -53,7 +53,7 @@ def train_tokenizer(texts: list[str]) -> BertTokenizer:
     raw.normalizer = normalizers.BertNormalizer(lowercase=True)
     raw.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     raw.train_from_iterator(texts, trainers.WordPieceTrainer(vocab_size=VOCABULARY, special_tokens=special))
-    return BertTokenizer(vocab=raw.get_vocab(), do_lower_case=True, model_max_length=LONGEST_PROMPT)
+    return BertTokenizer(vocab=raw.get_vocab(), do_lower_case=True, model_max_length=MAX_PROMPT_TOKENS)
 
 
 def train(lessons: Lessons, tokenizer: BertTokenizer, steps: int = STEPS) -> TextTower:

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 FIRST_ROOT_DELAY_S, ROOT_BACKOFF = 1.0, Backoff(max_s=30.0)
 # The pause between two rescans is at least so many times as long as the scan took.
 RESCAN_PAUSE_FACTOR = 20
-SCAN_CHUNK = 500
+SCAN_CHUNK_PHOTOS = 500
 WATCH_LIMIT_ADVICE = "raise sysctl fs.inotify.max_user_watches and fs.inotify.max_user_instances"
 
 NeedsRecord = Callable[[PhotoRef], bool]
@@ -129,7 +129,7 @@ class FolderWatcher:
             if self._needs_record(found.ref):
                 chunk.append(found)
                 count += 1
-            if len(chunk) >= SCAN_CHUNK:
+            if len(chunk) >= SCAN_CHUNK_PHOTOS:
                 self._loop.call_soon_threadsafe(self._listener.on_found, chunk)
                 chunk = []
         self._loop.call_soon_threadsafe(self._listener.on_found, chunk)

@@ -14,7 +14,14 @@ from PIL import UnidentifiedImageError
 from pawtag.domain.errors import PermanentError
 from pawtag.domain.records import Image
 from pawtag.images.colour import convert_to_rgb
-from pawtag.images.signatures import MAX_TIFF_TAGS, detect_unsupported_type, is_broken_fax, is_raw, is_truncated
+from pawtag.images.signatures import (
+    MAX_TIFF_TAGS,
+    STRIP_OFFSETS,
+    detect_unsupported_type,
+    is_broken_fax,
+    is_raw,
+    is_truncated,
+)
 
 # Nothing else is offered to the opener: some of Pillow's formats start other programs.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "HEIF", "AVIF")  # MPO comes with JPEG
@@ -33,7 +40,7 @@ TRANSPOSES = {
     7: pillow.Transpose.TRANSVERSE,
     8: pillow.Transpose.ROTATE_90,
 }
-STRIP_OFFSETS, TILE_OFFSETS, TILE_WIDTH, TILE_LENGTH = 273, 324, 322, 323
+TILE_OFFSETS, TILE_WIDTH, TILE_LENGTH = 324, 322, 323
 
 pi_heif.register_heif_opener(thumbnails=False)
 pillow.init()

@@ -30,7 +30,7 @@ FLUSH_TIMEOUT_S = 2.0
 FIRST_RETRY_S, RECEIVE_BACKOFF = 1.0, Backoff(max_s=60.0)
 # A message for daemons with another model. Each delay costs a receive: fifty take two days.
 FOREIGN_DELAY_S, FOREIGN_BACKOFF = 15.0, Backoff(max_s=3600.0)
-MAX_WARNINGS, MAX_UNDELETED = 100, 10_000
+MAX_WARNINGS, MAX_DONE_MESSAGES = 100, 10_000
 
 
 class QueueSource:
@@ -193,7 +193,7 @@ class QueueSource:
             try:
                 done += await self._call(self._queue.delete, batch)
             except PawtagError as error:
-                done += batch[: MAX_UNDELETED - len(done)]
+                done += batch[: MAX_DONE_MESSAGES - len(done)]
                 self._warn_once(f"{error} Finished messages cannot be deleted now; they may be received again.")
                 return
 

@@ -71,5 +71,5 @@ def _sanitise(label: str) -> str:
     return INVALID_CHARACTER.sub("_", label.replace("/", "_"))
 
 
-def _truncate(text: str, longest: int) -> str:
-    return INVALID_CHARACTER.sub("_", text)[:longest]
+def _truncate(text: str, max_chars: int) -> str:
+    return INVALID_CHARACTER.sub("_", text)[:max_chars]
