@@ -136,7 +136,7 @@ async def test_S12_a_missing_bucket_is_named_and_waited_for(store, tmp_path):
     """In the state that /readyz shows."""
     absent = SimpleNamespace(**vars(store) | {"bucket": "absent"})
     async with run_push_worker(absent, tmp_path, S3Tuning(rescan_s=0.5)) as at_work:
-        await until(lambda: "does not exist" in (at_work.runner.worker.state.reason or ""))
+        await until(lambda: "no such bucket" in (at_work.runner.worker.state.reason or ""))
         store.s3.create_bucket(Bucket="absent")
         put(absent, "a.png", plain(RED))
         await until(lambda: at_work.runner.worker.state.state == "running")

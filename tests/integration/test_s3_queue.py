@@ -161,7 +161,7 @@ async def test_S12_a_missing_queue_is_reported_and_found_again(store, caplog):
         await asyncio.sleep(2)  # it is asked again
         store.sqs.create_queue(QueueName="absent")
         await until(lambda: at_work.runner.worker.state.state == "running")
-    assert caplog.text.count("does not exist") == 1
+    assert caplog.text.count("no such bucket or queue") == 1
 
 
 async def test_a_new_photo_costs_one_get_and_one_put(store):

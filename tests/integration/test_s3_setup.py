@@ -243,7 +243,7 @@ def test_check_of_a_missing_queue_still_checks_the_bucket(cli_store, monkeypatch
     monkeypatch.setenv("PAWTAG_S3__QUEUE_URL", cli_store.url + "-absent")
     assert main(["s3", "check", f"s3://{BUCKET}"]) == 1
     said = capsys.readouterr().out
-    assert "WRONG receive messages: the bucket or queue does not exist" in said
+    assert "WRONG receive messages: no such bucket or queue" in said
     assert "ok    list the bucket" in said
 
 

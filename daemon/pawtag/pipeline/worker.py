@@ -70,7 +70,7 @@ class Worker:
         return state
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set, then finish what is in flight; what takes too long is given back.
+        """Work until `stop` is set, then finish what is in flight; what takes too long is released.
 
         Raises what the source raises.
         """

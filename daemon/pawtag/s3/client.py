@@ -174,7 +174,7 @@ def _describe_misconfiguration(error: ClientError, what: str) -> str | None:
     for applies, advice in (
         (
             code in RESOURCE_NOT_FOUND or is_missing_bucket(error),
-            f"{what}: the bucket or queue does not exist ({code}).",
+            f"{what}: no such bucket or queue ({code}).",
         ),
         (code in ACCESS_DENIED_CODES, f"{what}: access is denied; grant {find_required_permission(error)}."),
         (

@@ -160,7 +160,7 @@ class QueueSource:
         self._in_flight.finish(event, delay_s)
 
     def _receive(self) -> list[Message]:
-        """In a thread. Messages that arrive after the end are given back at once."""
+        """In a thread. Messages that arrive after the end are released at once."""
         self._objects.probe()
         if self._has_redrive is None:
             with suppress(PawtagError):  # without the permission everything is left to the queue's own policy
@@ -177,7 +177,7 @@ class QueueSource:
         """Extend the visibility timeouts long before they run out."""
         unfinished = self._in_flight.unfinished
         for message in list(unfinished):
-            if message in unfinished:  # it may have been given back meanwhile
+            if message in unfinished:  # it may have been released meanwhile
                 await self._call(self._queue.set_visibility, message.receipt, self._settings.visibility_timeout_s)
 
     async def _refresh_status(self) -> None:
@@ -221,6 +221,6 @@ async def _repeat(task: Callable[[], Awaitable[None]], interval_s: float) -> Non
     while True:
         try:
             await task()
-        except Exception:  # the others go on, and so does this one
+        except Exception:  # the other tasks continue, and so does this one
             log.exception("unexpected error in a task of the queue")
         await asyncio.sleep(interval_s)
