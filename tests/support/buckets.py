@@ -86,11 +86,6 @@ def tags(store, key: str) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in answer.get("TagSet") or []}
 
 
-def is_tagged(store, key: str) -> bool:
-    """Whether an object has a record of pawtag as tags."""
-    return "pawtag:fingerprint" in tags(store, key)
-
-
 def sidecar(store, key: str) -> dict:
     """The sidecar object of a photo."""
     return json.loads(store.s3.get_object(Bucket=store.bucket, Key=f"{key}.json")["Body"].read())

@@ -10,7 +10,8 @@ from pawtag.config import Settings
 from pawtag.domain.errors import ConfigError
 from pawtag.s3.address import parse_uri
 from pawtag.s3.setup.policy import PhotoLocations, build_daemon_policy
-from pawtag.s3.setup.provisioner import Clients, Provisioner, SetupRequest
+from pawtag.s3.setup.provisioner import Clients, Provisioner
+from pawtag.s3.setup.request import SetupRequest
 from pawtag.s3.setup.topic import PushTopic
 
 

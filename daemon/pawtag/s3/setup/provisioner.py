@@ -1,8 +1,6 @@
 """Set-up of a bucket: queue, dead-letter queue, permission to send, notification. It can be run again."""
 
-import hashlib
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,13 +12,13 @@ from pawtag.domain.errors import ConfigError, PawtagError
 from pawtag.s3.client import RESOURCE_NOT_FOUND, Client, has_code, is_missing_bucket, is_unsupported
 from pawtag.s3.setup.notification import NOTIFIED_EVENTS, Notification
 from pawtag.s3.setup.policy import add_statement, build_sender_statement, remove_statement
+from pawtag.s3.setup.request import NAME_PREFIX, SetupRequest
 from pawtag.s3.setup.waiters import wait_until_settled
 from pawtag.s3.sqs_queue import REDRIVE_POLICY
 
 # Attempts are up to five minutes apart: a fault lasts four hours before uploads become dead letters.
 REDRIVE_RECEIVES = 50
 RETENTION_S = 14 * 24 * 3600
-NAME_PREFIX = "pawtag-"
 OWNER_TAG = {"made-by": "pawtag"}
 RULE_NOT_FOUND = frozenset({"ResourceNotFoundException"})
 NO_QUEUES_ADVICE = (
@@ -36,28 +34,6 @@ class Clients:
     s3: Client
     sqs: Client
     events: Callable[[], Client]
-
-
-@dataclass(frozen=True, slots=True)
-class SetupRequest:
-    """What to set up."""
-
-    bucket: str
-    prefix: str
-    queue: str
-    via: str = "s3"
-    visibility_timeout_s: int = 60
-
-    @property
-    def name(self) -> str:
-        """The name of our rule on the bucket, in EventBridge and in the queue's policy; one for each prefix and queue."""
-        mark = hashlib.sha256(f"{self.bucket}/{self.prefix} {self.queue}".encode()).hexdigest()[:8]
-        return re.sub(r"[^A-Za-z0-9_-]", "-", f"{NAME_PREFIX}{self.bucket}")[:55] + f"-{mark}"
-
-    @property
-    def dead_queue(self) -> str:
-        """The name of the dead-letter queue."""
-        return f"{self.queue}-dead"
 
 
 class Provisioner:

@@ -7,7 +7,7 @@ from urllib.parse import quote
 from pawtag.domain.errors import ConfigError, PawtagError
 from pawtag.s3.client import Client, is_unsupported
 from pawtag.s3.setup.notification import Notification
-from pawtag.s3.setup.provisioner import SetupRequest
+from pawtag.s3.setup.request import SetupRequest
 
 NO_TOPICS_ADVICE = (
     "The store has no topics. SeaweedFS's filer has a webhook (docs/s3.md); for any other store set "
