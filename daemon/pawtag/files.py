@@ -9,11 +9,11 @@ from pathlib import Path
 TEMPORARY_NAME = re.compile(r"\.pawtag-[0-9a-f]{12}\.tmp")
 
 
-def write_atomically(path: Path, content: bytes, *, replace: bool = True) -> None:
+def write_atomically(path: Path, content: bytes, *, replace: bool = True, flush: bool = True) -> None:
     """Write `content` to `path` through a temporary file in the same folder, flushed to disk before the rename.
 
-    With `replace` false, FileExistsError is raised where something stands there already. Mode as the
-    umask says. Raises OSError; then nothing of ours is left.
+    With `replace` false, FileExistsError is raised where something stands there already. With `flush` false, a power
+    cut may leave a file that is not whole. Mode as the umask says. Raises OSError; then nothing of ours is left.
     """
     temporary = path.parent / f".pawtag-{secrets.token_hex(6)}.tmp"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666)
@@ -21,7 +21,8 @@ def write_atomically(path: Path, content: bytes, *, replace: bool = True) -> Non
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if flush:
+                os.fsync(file.fileno())
         if replace:
             os.replace(temporary, path)
         else:

@@ -81,7 +81,7 @@ def test_M01_the_wanted_model_replaces_the_fallback(home, full_size, chelsea, st
             fingerprint = tags(store, "a.png")["pawtag:fingerprint"]
             until(lambda: get(running.address, "/readyz")["download"]["total_bytes"])
             assert get(running.address, "/readyz")["download"]["total_bytes"] > 250_000_000
-            until(lambda: sidecar(home / "photos/a.png")["model"]["id"] == WANTED)
+            until(lambda: sidecar(home / "photos/a.png")["model"]["id"] == WANTED, within_s=120)
             again = sidecar(home / "photos/a.png")
             until(lambda: tags(store, "a.png")["pawtag:fingerprint"] != fingerprint)
             readiness = get(running.address, "/readyz")

@@ -139,7 +139,7 @@ def model(request, tmp_path_factory):
 def inputs(model, count: int) -> list[np.ndarray]:
     height, width = model.spec.crop
     generator = np.random.default_rng(5)
-    return [generator.random((3, height, width), np.float32) for _ in range(count)]
+    return [generator.integers(0, 256, (height, width, 3), np.uint8) for _ in range(count)]
 
 
 def test_a_model_gives_unit_vectors(model):

@@ -18,6 +18,7 @@ from pawtag.domain.records import (
     ModelInfo,
     Payload,
     PhotoRef,
+    Pixels,
     PixelSpec,
     SourceInfo,
     Stamp,
@@ -44,13 +45,14 @@ class ColourEngine:
     scale = 20.0
     bias = 0.0
     description = "colours"
+    max_batch = 8
 
     def __init__(self) -> None:
         self.batches: list[int] = []
 
-    def embed(self, batch: Sequence[Floats]) -> Floats:
+    def embed(self, batch: Sequence[Pixels]) -> Floats:
         self.batches.append(len(batch))
-        means = np.stack(batch).mean((2, 3)) + 1e-6
+        means = np.stack(batch).mean((1, 2)) / 255 + 1e-6
         return (means / np.linalg.norm(means, axis=1, keepdims=True)).astype(np.float32)
 
     def embed_text(self, prompts: Sequence[str]) -> Floats:

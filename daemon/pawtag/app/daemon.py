@@ -35,7 +35,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     root = resolve_folder(settings)
     metrics = Metrics()
     manager = ModelManager(settings, labels, metrics, stop)
-    state = ServerState(settings, labels, metrics, download=lambda: manager.progress)
+    state = ServerState(settings, labels, metrics, loading_step=lambda: manager.step, download=lambda: manager.progress)
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(serve_http(state))
         loaded = await manager.load_initial()

@@ -1,13 +1,13 @@
 """Source runners: each runs one source with its worker."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pawtag.domain.records import PhotoRef
 from pawtag.folder.source import FolderSource
+from pawtag.folder.watcher import BuildScan
 from pawtag.pipeline.progress import report_backlog
 from pawtag.pipeline.worker import Worker
 
@@ -29,11 +29,11 @@ class SourceRunner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FolderRunner:
-    """The photos of a folder. `needs_record` decides for one photo, from any thread."""
+    """The photos of a folder. `build_scan`: those below a walk that need a record."""
 
     source: FolderSource
     worker: Worker
-    needs_record: Callable[[PhotoRef], bool]
+    build_scan: BuildScan
 
     @property
     def pending(self) -> int:

@@ -8,8 +8,10 @@ from pawtag.app.runner import FolderRunner
 from pawtag.clock import utc_timestamp
 from pawtag.config import Settings
 from pawtag.domain.errors import ConfigError, PawtagError
-from pawtag.domain.freshness import FreshnessPolicy
+from pawtag.domain.freshness import FreshnessPolicy, Verdict
 from pawtag.domain.records import PhotoRef, describe_bytes
+from pawtag.folder.scan import Scan
+from pawtag.folder.scan_memory import ScanMemory
 from pawtag.folder.sidecars import Sidecars
 from pawtag.folder.source import FolderSource
 from pawtag.folder.tuning import FolderTuning
@@ -18,6 +20,7 @@ from pawtag.inference.tagger import Tagger
 from pawtag.pipeline.worker import Worker
 
 DEFAULT_FOLDER = Path("photos")
+SCANS = "scans.db"  # in the cache
 
 
 def resolve_folder(settings: Settings) -> Path | None:
@@ -42,18 +45,27 @@ def build_folder_runner(
     """The runner of a folder. With `verify` photos are compared by their content, not by size and mtime."""
     sidecars, policy = build_sidecars(settings, root), FreshnessPolicy(tagger.identity, utc_timestamp())
     verify_up_to = settings.limits.max_file_bytes if verify else None
-    needs_record = partial(_needs_record, policy, sidecars, verify_up_to=verify_up_to)
+    judge = partial(_judge, policy, sidecars, verify_up_to=verify_up_to)
+    open_memory = partial(ScanMemory, settings.model.cache_dir / SCANS, _build_scan_key(settings, tagger))
+    build_scan = partial(
+        Scan, judge=judge, sidecar_folder=sidecars.sidecar_folder, open_memory=None if verify else open_memory
+    )
     source = FolderSource(
         root,
         settings.folder,
-        needs_record,
+        build_scan,
         max_bytes=settings.limits.max_file_bytes,
         on_skipped=tagger.metrics.count_skipped,
         tuning=tuning,
     )
     policy = replace(policy, trusts_mtime=not verify)
     worker = Worker(source, sidecars, tagger, policy=policy, concurrency=settings.folder.concurrency)
-    return FolderRunner(source, worker, needs_record)
+    return FolderRunner(source, worker, build_scan)
+
+
+def _build_scan_key(settings: Settings, tagger: Tagger) -> str:
+    """What decides, besides photo and sidecar, whether a record is current, and where the sidecars are."""
+    return f"{tagger.identity.fingerprint} {settings.sidecar.dir or ''}"
 
 
 def build_sidecars(settings: Settings, root: Path) -> Sidecars:
@@ -64,14 +76,14 @@ def build_sidecars(settings: Settings, root: Path) -> Sidecars:
     return Sidecars(root, mirror)
 
 
-def _needs_record(policy: FreshnessPolicy, sidecars: Sidecars, ref: PhotoRef, *, verify_up_to: int | None) -> bool:
-    """Whether a photo needs a record. With `verify_up_to`, files of up to so many bytes are read and compared."""
+def _judge(policy: FreshnessPolicy, sidecars: Sidecars, ref: PhotoRef, *, verify_up_to: int | None) -> Verdict:
+    """What a photo needs. With `verify_up_to`, files of up to so many bytes are read and compared."""
     try:
         stamp = sidecars.read_stamp(ref)
-        if stamp is None or not policy.is_current(stamp, ref):
-            return True
-        if verify_up_to is None or stamp.sha256 is None:
-            return False
-        return describe_bytes(read_photo(ref.uri, verify_up_to).data).sha256 != stamp.sha256
+        verdict = policy.judge(stamp, ref)
+        if stamp is None or verdict is Verdict.NEEDED or verify_up_to is None or stamp.sha256 is None:
+            return verdict
+        found = describe_bytes(read_photo(ref.uri, verify_up_to).data).sha256
+        return verdict if found == stamp.sha256 else Verdict.NEEDED
     except PawtagError:
-        return True  # the worker meets the same fault, names it and retries
+        return Verdict.NEEDED  # the worker meets the same fault, names it and retries

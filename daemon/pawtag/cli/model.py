@@ -3,6 +3,7 @@
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
@@ -14,11 +15,12 @@ from pawtag.domain.labels import Thresholds
 from pawtag.folder.walk import read_photo
 from pawtag.images import ImageLimits, decode, preprocess
 from pawtag.inference import evaluation
-from pawtag.inference.checkpoint import find_checkpoint, find_wanted_revision
-from pawtag.inference.hub.api import is_offline
-from pawtag.inference.hub.pull import Pull
+from pawtag.inference.checkpoint import find_checkpoint, find_wanted_revision, is_offline
 from pawtag.inference.model_loader import LoadedModel, load_model
 from pawtag.log import escape_unprintable
+
+if TYPE_CHECKING:
+    from pawtag.inference.hub.pull import Pull
 
 MODEL_ACTIONS = {
     "show": "load the model and print what it is",
@@ -78,6 +80,8 @@ def _pull(settings: Settings) -> int:
             raise PawtagError(
                 f"{model.id} is not on this machine, and model.download or HF_HUB_OFFLINE forbids the download."
             )
+        from pawtag.inference.hub.pull import Pull
+
         pull = Pull(model.id, find_wanted_revision(model), max_attempts=MAX_PULL_ATTEMPTS)
         with tqdm(unit="B", unit_scale=True, disable=None, desc=model.id, dynamic_ncols=True) as bar:
             pull.on_bytes = lambda count: _advance(bar, pull, count)
@@ -87,7 +91,7 @@ def _pull(settings: Settings) -> int:
     return 0
 
 
-def _advance(bar: "tqdm[None]", pull: Pull, count: int) -> None:
+def _advance(bar: "tqdm[None]", pull: "Pull", count: int) -> None:
     bar.total = pull.progress.total_bytes
     bar.n = pull.progress.done_bytes - count
     bar.update(count)

@@ -61,10 +61,9 @@ def _prune(root: Path, settings: Settings, *, dry_run: bool) -> None:
 
 async def _preview(root: Path, settings: Settings, loaded: LoadedModel, *, verify: bool) -> None:
     runner, count = wiring.build_folder_runner(settings, root, loaded.tagger, verify=verify), 0
-    for found in Walk(root, settings.folder, removes_temporary=False):
-        if runner.needs_record(found.ref):
-            count += 1
-            print(log.escape_unprintable(found.ref.uri))
+    for found in runner.build_scan(Walk(root, settings.folder, removes_temporary=False)):
+        count += 1
+        print(log.escape_unprintable(found.ref.uri))
     print(f"{count} photos would be tagged")
 
 

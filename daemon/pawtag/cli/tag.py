@@ -61,7 +61,7 @@ async def _build_record(name: str, settings: Settings, tagger: Tagger, ahead: as
         try:
             data = await asyncio.to_thread(_read_bytes, name, settings.limits.max_file_bytes)
             photo = describe_bytes(data, base)
-            return build_record(await tagger.tag(data), base, tagger.identity, source)
+            return build_record(await tagger.tag(data, photo=photo), base, tagger.identity, source)
         except PermanentError as error:
             return build_failed_record(error, photo, tagger.identity, source)
         except (GoneError, TemporaryError) as error:

@@ -42,10 +42,12 @@ class ModelSettings(Section):
     """What this model's logits are divided by: measured together with the threshold."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where the model runs: "auto" takes a GPU where there is one."""
-    engine: Literal["auto", "torch"] = "auto"
-    """What runs the model; "auto" takes torch."""
+    engine: Literal["auto", "openvino", "torch"] = "auto"
+    """What runs the model; "auto" takes torch on a GPU, else OpenVINO, and torch where OpenVINO cannot run it."""
+    precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    """How OpenVINO computes; "auto" takes bfloat16 where the processor has it."""
     cache_dir: Path = platformdirs.user_cache_path("pawtag")
-    """What can be computed again: text embeddings, self tests."""
+    """What can be computed again: converted and compiled models, text embeddings, self tests."""
 
 
 class LabelSettings(Section):
@@ -189,10 +191,12 @@ class LimitSettings(Section):
     """The largest file."""
     threads: Count = min(4, os.cpu_count() or 1)
     """Threads that decode, and threads that compute."""
-    batch_size: Count = 8
-    """Photos that the model takes at once."""
+    memory_bytes: Count = 640_000_000
+    """Memory that all pictures together may take while they are decoded."""
+    batch_size: Count | None = None
+    """The most photos that the model takes at once; by default what suits the engine and the model."""
     batch_wait_s: Seconds = 0.005
-    """How long a photo waits for others, to be computed with them."""
+    """How long a photo of the backlog waits for others, to be computed with them."""
 
 
 class LogSettings(Section):

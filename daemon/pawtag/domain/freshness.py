@@ -1,8 +1,17 @@
 """Does the record that is written for a photo still hold? The one place where that is decided. Pure."""
 
 from dataclasses import dataclass
+from enum import Enum
 
 from pawtag.domain.records import PhotoRef, Stamp, TaggerIdentity
+
+
+class Verdict(Enum):
+    """What is decided of a photo."""
+
+    NEEDED = "it needs a record"
+    CURRENT = "its record is current"
+    FOREIGN = "another daemon's record is left unchanged, as long as this one runs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +28,13 @@ class FreshnessPolicy:
         if stamp is None or not self.trusts_mtime:
             return False
         return stamp.describes(ref) and not self.supersedes(stamp) and not stamp.is_unreadable
+
+    def judge(self, stamp: Stamp | None, ref: PhotoRef) -> Verdict:
+        """What the photo, as it is, needs."""
+        if stamp is None or not self.is_current(stamp, ref):
+            return Verdict.NEEDED
+        is_ours = stamp.fingerprint == self.identity.fingerprint or self.is_from_wanted_model(stamp)
+        return Verdict.CURRENT if is_ours else Verdict.FOREIGN
 
     def supersedes(self, stamp: Stamp) -> bool:
         """Whether this daemon's record replaces one of the same content."""

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from pawtag.domain.records import Event, Floats, Payload, PhotoRef, PixelSpec, SourceInfo, Stamp, TagRecord
+from pawtag.domain.records import Event, Floats, Payload, PhotoRef, Pixels, PixelSpec, SourceInfo, Stamp, TagRecord
 
 MB = 1_000_000
 
@@ -100,8 +100,16 @@ class Engine(Protocol):
     def description(self) -> str:
         """What runs it, for people."""
 
-    def embed(self, batch: Sequence[Floats]) -> Floats:
-        """Unit vectors (N, D) for N inputs (3, H, W)."""
+    @property
+    def max_batch(self) -> int:
+        """More inputs than this in one call make none of them faster."""
+
+    def embed(self, batch: Sequence[Pixels]) -> Floats:
+        """Unit vectors (N, D) for N inputs (H, W, 3)."""
+
+
+class TextEngine(Engine, Protocol):
+    """An engine whose text tower is loaded too."""
 
     def embed_text(self, prompts: Sequence[str]) -> Floats:
         """Unit vectors (N, D) for N prompts. Raises ConfigError for one that the text tower would cut."""

@@ -17,6 +17,8 @@ SCHEMA = "pawtag.record/1"
 PET_GROUP = "species"
 
 Floats = NDArray[np.float32]
+# The input of a model for one photo, (H, W, 3): resized and cropped; the engine normalises it.
+Pixels = NDArray[np.uint8]
 Scores = dict[str, dict[str, float]]
 Corrections = dict[str, list[str]]
 

@@ -74,6 +74,10 @@ class Sidecars:
         free = (slot for slot in slots if slot[1] is None)
         return next(ours, None) or next(free, slots[0])
 
+    def sidecar_folder(self, folder: str) -> str:
+        """The folder of the sidecars for the photos in `folder`."""
+        return str(self.base_dir / Path(folder).relative_to(self.root)) if self._mirror else folder
+
     def _names(self, uri: str) -> tuple[Path, Path]:
         photo = Path(uri)
         folder = self.base_dir / photo.parent.relative_to(self.root)
@@ -99,7 +103,7 @@ def read_document(path: Path) -> StoredDocument | None:
     """The document at `path`; None if there is none. Raises OSError if it cannot be read."""
     try:
         with path.open("rb") as file:
-            content = file.read(MAX_DOCUMENT_BYTES)
+            content = file.read(min(MAX_DOCUMENT_BYTES, os.fstat(file.fileno()).st_size + 1))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

@@ -15,7 +15,7 @@ from pawtag.folder.backlog import Backlog
 from pawtag.folder.stability import StabilityTracker
 from pawtag.folder.tuning import FolderTuning
 from pawtag.folder.walk import FoundPhoto, find_photo, read_photo
-from pawtag.folder.watcher import FolderWatcher, NeedsRecord, OnSkipped, WatchListener, ignore_skipped
+from pawtag.folder.watcher import BuildScan, FolderWatcher, OnSkipped, WatchListener, ignore_skipped
 
 log = logging.getLogger(__name__)
 
@@ -27,17 +27,17 @@ class FolderSource:
         self,
         root: Path,
         settings: FolderSettings,
-        needs_record: NeedsRecord,
+        build_scan: BuildScan,
         *,
         max_bytes: int,
         on_skipped: OnSkipped = ignore_skipped,
         tuning: FolderTuning | None = None,
     ) -> None:
-        """Nothing is read before `watch` or `scan`. `needs_record` and `on_skipped` are called from threads."""
+        """Nothing is read before `watch` or `scan`. `build_scan` and `on_skipped` are called from threads."""
         self._max_bytes, self._settle_s = max_bytes, settings.settle_s
         self._tuning = tuning or FolderTuning()
         listener = WatchListener(self._add_found, self._add_event, on_skipped)
-        self._watcher = FolderWatcher(root, settings, needs_record, listener, self._tuning)
+        self._watcher = FolderWatcher(root, settings, build_scan, listener, self._tuning)
         self._unstable: StabilityTracker[PhotoRef] = StabilityTracker(settings.settle_s, settings.stable_s)
         self._changed_at: dict[str, float] = {}
         self._finished: deque[str] = deque()
@@ -146,6 +146,9 @@ class FolderSource:
 
     def _add_event(self, path: str, version: PhotoRef | None) -> None:
         now_s = time.monotonic()
+        if path not in self._unstable and len(self._unstable) + len(self._finished) >= self._tuning.max_backlog:
+            self._backlog.is_truncated = True  # a scan finds it later
+            return
         self._remember_change(path, now_s)
         if version is None:
             self._unstable.mark_closed(path, now_s)

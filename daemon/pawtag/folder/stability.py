@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 Version = TypeVar("Version")
+MAX_STALE = 1000
 
 
 @dataclass(slots=True)
@@ -86,3 +87,6 @@ class StabilityTracker(Generic[Version]):
     def _schedule(self, path: str, entry: _Entry[Version]) -> None:
         self._files[path] = entry
         heapq.heappush(self._order, (entry.due_s, path))
+        if len(self._order) > MAX_STALE + 2 * len(self._files):  # a file that changes all the time leaves many behind
+            self._order = [(each.due_s, name) for name, each in self._files.items()]
+            heapq.heapify(self._order)

@@ -2,13 +2,15 @@
 
 import errno
 import os
+import re
 import stat
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+from fnmatch import translate
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,6 +20,7 @@ from pawtag.domain.records import Payload, PhotoRef
 from pawtag.files import is_temporary_name
 
 SERVICE_FOLDERS = frozenset({"@eaDir", "#recycle", "lost+found", "$RECYCLE.BIN", "__MACOSX"})
+RECORD_SUFFIX = ".json"  # no photo, whatever the patterns
 TEMPORARY_AGE_S = 60.0
 OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 NOT_A_PHOTO, NOT_A_FILE = "not-a-photo", "not-a-file"
@@ -52,6 +55,15 @@ class Walk:
 
     def __iter__(self) -> Iterator[FoundPhoto]:
         """Every photo, folder by folder. Raises OSError if the root cannot be read."""
+        for _, entries in self.folders():
+            for entry in entries:
+                found = find_photo(entry.path)
+                self.skipped[NOT_A_FILE] += found is None
+                if found:
+                    yield found
+
+    def folders(self) -> Iterator[tuple[str, list["os.DirEntry[str]"]]]:
+        """Each folder with its entries that have a photo's name. Raises OSError if the root cannot be read."""
         folders = [str(self.root)]
         while folders:
             folder = folders.pop()
@@ -64,21 +76,23 @@ class Walk:
                     self.unreadable.append(folder)
                 continue
             with entries:
-                for entry in entries:
-                    if is_temporary_name(entry.name):
-                        self._remove_left_over(entry.path)
-                    elif self.settings.recursive and is_folder(entry):
-                        folders.append(entry.path)
-                    elif found := self._photo(entry):
-                        yield found
+                photos = [entry for entry in entries if self._is_photo(entry, folders)]
+            yield folder, photos
 
-    def _photo(self, entry: os.DirEntry[str]) -> FoundPhoto | None:
-        if is_photo_name(entry.name, self.settings.patterns):
-            found = find_photo(entry.path)
-            self.skipped[NOT_A_FILE] += found is None
-            return found
-        self.skipped[NOT_A_PHOTO] += is_other_file(entry.name) and entry.is_file(follow_symlinks=False)
-        return None
+    def _is_photo(self, entry: "os.DirEntry[str]", folders: list[str]) -> bool:
+        """Whether the entry has a photo's name; adds a folder to `folders`."""
+        name = entry.name
+        if name.endswith(RECORD_SUFFIX) and not entry.is_dir(follow_symlinks=False):
+            return False
+        if is_temporary_name(name):
+            self._remove_left_over(entry.path)
+        elif self.settings.recursive and is_folder(entry):
+            folders.append(entry.path)
+        elif is_photo_name(name, self.settings.patterns):
+            return True
+        else:
+            self.skipped[NOT_A_PHOTO] += is_other_file(name) and entry.is_file(follow_symlinks=False)
+        return False
 
     def _remove_left_over(self, path: str) -> None:
         """Remove a temporary file whose process ended before it could rename it."""
@@ -89,7 +103,13 @@ class Walk:
 
 def is_photo_name(name: str, patterns: tuple[str, ...]) -> bool:
     """Whether a file of that name counts as a photo."""
-    return not name.startswith(".") and any(fnmatchcase(name.lower(), pattern.lower()) for pattern in patterns)
+    return not name.startswith(".") and _compile(patterns)(name) is not None
+
+
+@cache
+def _compile(patterns: tuple[str, ...]) -> Callable[[str], re.Match[str] | None]:
+    """One expression for all patterns."""
+    return re.compile("|".join(translate(pattern.lower()) for pattern in patterns), re.IGNORECASE).match
 
 
 def is_other_file(name: str) -> bool:

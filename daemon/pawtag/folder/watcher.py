@@ -5,7 +5,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +21,13 @@ from pawtag.folder.walk import NOT_A_PHOTO, FoundPhoto, Walk, find_photo, is_fol
 log = logging.getLogger(__name__)
 
 FIRST_ROOT_DELAY_S, ROOT_BACKOFF = 1.0, Backoff(max_s=30.0)
-# The pause between two rescans is at least so many times as long as the scan took.
-RESCAN_PAUSE_FACTOR = 20
+# The pause between two rescans is at least so many times as long as the scan took, up to a quarter of an hour.
+RESCAN_PAUSE_FACTOR, MAX_SLOW_PAUSE_S = 20, 900.0
 SCAN_CHUNK_PHOTOS = 500
 WATCH_LIMIT_ADVICE = "raise sysctl fs.inotify.max_user_watches and fs.inotify.max_user_instances"
 
-NeedsRecord = Callable[[PhotoRef], bool]
+# What a scan finds below a walk; it is called, and worked off, in a thread.
+BuildScan = Callable[[Walk], Iterable[FoundPhoto]]
 OnFound = Callable[[list[FoundPhoto]], None]
 OnEvent = Callable[[str, PhotoRef | None], None]
 OnSkipped = Callable[[str, int], None]
@@ -50,18 +51,18 @@ class WatchListener:
 
 
 class FolderWatcher:
-    """Watches the photos below `root`. `needs_record` is called from a thread."""
+    """Watches the photos below `root`. `build_scan` is called from threads."""
 
     def __init__(
         self,
         root: Path,
         settings: FolderSettings,
-        needs_record: NeedsRecord,
+        build_scan: BuildScan,
         listener: WatchListener,
         tuning: FolderTuning | None = None,
     ) -> None:
         """Nothing is read before `run` or `scan`."""
-        self.root, self._settings, self._needs_record = root, settings, needs_record
+        self.root, self._settings, self._build_scan = root, settings, build_scan
         self._listener, self._tuning = listener, tuning or FolderTuning()
         self._is_counted = False
         self._loop = asyncio.get_running_loop()
@@ -122,13 +123,13 @@ class FolderWatcher:
 
     def _scan_in_thread(self, walk: Walk) -> int:
         """In a thread: pass photos that need a record to the loop, in chunks."""
-        count, chunk = 0, []
-        for found in walk:
+        count = 0
+        chunk: list[FoundPhoto] = []
+        for found in self._build_scan(walk):
             if self._ended.is_set():
                 break
-            if self._needs_record(found.ref):
-                chunk.append(found)
-                count += 1
+            chunk.append(found)
+            count += 1
             if len(chunk) >= SCAN_CHUNK_PHOTOS:
                 self._loop.call_soon_threadsafe(self._listener.on_found, chunk)
                 chunk = []
@@ -149,7 +150,7 @@ class FolderWatcher:
                 started = time.monotonic()
                 await self.scan()
                 took_s = time.monotonic() - started
-                await self._pause(max(pause_s, RESCAN_PAUSE_FACTOR * took_s), identity, observer)
+                await self._pause(_stretch_pause(pause_s, took_s), identity, observer)
 
     async def _start_observer(self, stack: AsyncExitStack) -> NativeObserver | None:
         """The observer of native events; None if the system has no watches left: then the folder is polled."""
@@ -216,6 +217,11 @@ class FolderWatcher:
         if self.state.state == "unavailable":
             log.info("the folder %s is available again", self.root, extra={"uri": str(self.root)})
         self.state = SourceState(self.state.name, "degraded" if reason else "running", reason)
+
+
+def _stretch_pause(pause_s: float, took_s: float) -> float:
+    """The pause after a scan that took so long."""
+    return max(pause_s, min(RESCAN_PAUSE_FACTOR * took_s, MAX_SLOW_PAUSE_S))
 
 
 def _read_identity(root: Path) -> tuple[int, int]:

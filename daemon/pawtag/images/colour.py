@@ -1,6 +1,7 @@
 """Any of Pillow's modes as sRGB: transparency over white, 16 bits to 8, colour profiles applied."""
 
 import io
+import math
 
 import numpy as np
 from PIL import Image as pillow
@@ -8,7 +9,25 @@ from PIL import ImageCms
 
 MAX_PROFILE_BYTES = 4 * 1024 * 1024
 SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+BAND_PIXELS = 1_000_000
 SRGB = ImageCms.createProfile("sRGB")
+
+
+def reduce_to_rgb(image: pillow.Image, factor: int) -> pillow.Image:
+    """A new picture in mode RGB, each side divided by `factor`.
+
+    What cannot be reduced as it is is converted in bands: in full, an RGBA picture of 49 megapixels would take 935 MB.
+    """
+    if factor == 1 or image.mode == "F":
+        return convert_to_rgb(image)
+    if image.mode in ("RGB", "L") and "transparency" not in image.info:
+        return convert_to_rgb(image.reduce(factor))
+    small = pillow.new("RGB", (math.ceil(image.width / factor), math.ceil(image.height / factor)))
+    height = factor * max(1, BAND_PIXELS // (image.width * factor))
+    for top in range(0, image.height, height):
+        band = image.crop((0, top, image.width, min(top + height, image.height)))
+        small.paste(convert_to_rgb(band).reduce(factor), (0, top // factor))
+    return small
 
 
 def convert_to_rgb(image: pillow.Image) -> pillow.Image:

@@ -1,9 +1,12 @@
 """Bytes to an upright, bounded RGB picture; whatever a decoder raises becomes one clear error."""
 
+import importlib
 import io
 import math
 import struct
 import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +16,8 @@ from PIL import UnidentifiedImageError
 
 from pawtag.domain.errors import PermanentError
 from pawtag.domain.records import Image
-from pawtag.images.colour import convert_to_rgb
+from pawtag.images.colour import reduce_to_rgb
+from pawtag.images.memory import DecodeCost, estimate_cost
 from pawtag.images.signatures import (
     MAX_TIFF_TAGS,
     STRIP_OFFSETS,
@@ -43,11 +47,21 @@ TRANSPOSES = {
 TILE_OFFSETS, TILE_WIDTH, TILE_LENGTH = 324, 322, 323
 
 pi_heif.register_heif_opener(thumbnails=False)
-pillow.init()
+pillow.preinit()
+for plugin in ("Avif", "Mpo", "Tiff", "WebP"):  # and no others, which take longer to import than these
+    importlib.import_module(f"PIL.{plugin}ImagePlugin")
 # What Pillow finds odd about a file (broken EXIF, say) does not keep the file from being tagged.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 # The limits below are the user's own, and hold before any pixel is decoded.
 pillow.MAX_IMAGE_PIXELS = None
+
+
+Reserve = Callable[[DecodeCost], AbstractContextManager[None]]
+
+
+def reserve_nothing(_: DecodeCost) -> AbstractContextManager[None]:
+    """For callers that decode one picture at a time."""
+    return nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +72,11 @@ class ImageLimits:
     max_pixels: int
 
 
-def decode(data: bytes, limits: ImageLimits, shorter_side: int) -> Image:
+def decode(data: bytes, limits: ImageLimits, shorter_side: int, reserve: Reserve = reserve_nothing) -> Image:
     """The picture in `data`, reduced where that is cheap, its shorter side not below twice `shorter_side`.
 
-    Only the first frame; transparency over white; colours as sRGB. Raises PermanentError.
+    Only the first frame; transparency over white; colours as sRGB. Pixels are decoded in the context of `reserve`.
+    Raises PermanentError.
     """
     if not data:
         raise PermanentError("empty", "The file is empty.")
@@ -70,7 +85,7 @@ def decode(data: bytes, limits: ImageLimits, shorter_side: int) -> Image:
     if foreign := detect_unsupported_type(data):
         raise PermanentError("unsupported", f"This is {foreign}, which pawtag does not read; it reads {READABLE}.")
     try:
-        return _decode(data, limits, 2 * shorter_side)
+        return _decode(data, limits, 2 * shorter_side, reserve)
     except PermanentError:
         raise
     except MemoryError as error:
@@ -97,7 +112,7 @@ def check_header(head: bytes, limits: ImageLimits) -> None:
         return
 
 
-def _decode(data: bytes, limits: ImageLimits, shorter_side: int) -> Image:
+def _decode(data: bytes, limits: ImageLimits, shorter_side: int, reserve: Reserve) -> Image:
     with pillow.open(io.BytesIO(data), formats=FORMATS) as opened:
         name, (width, height) = opened.format or "", opened.size
         _check_structure(opened)
@@ -105,9 +120,11 @@ def _decode(data: bytes, limits: ImageLimits, shorter_side: int) -> Image:
             raise PermanentError("not-an-image", "The picture is damaged: its fax data has no end.")
         _draft(opened, shorter_side)
         _check_pixels(opened, (width, height), limits)
-        orientation = _read_orientation(opened)
-        opened.load()
-        upright = _turn_upright(convert_to_rgb(_reduce(opened, shorter_side)), orientation)
+        orientation, factor = _read_orientation(opened), max(1, min(opened.size) // shorter_side)
+        cost = estimate_cost(opened, (width, height), is_progressive=_is_progressive(opened), is_reduced=factor > 1)
+        with reserve(cost):
+            opened.load()
+            upright = _turn_upright(reduce_to_rgb(opened, factor), orientation)
     if orientation >= 5:  # noqa: PLR2004 - EXIF orientations 5 to 8 lie on their side
         width, height = height, width
     return Image(np.asarray(upright), width, height, name)
@@ -122,8 +139,7 @@ def _draft(image: pillow.Image, shorter_side: int) -> None:
 
 def _check_pixels(image: pillow.Image, original: tuple[int, int], limits: ImageLimits) -> None:
     """A baseline JPEG costs what it is drafted to; a progressive one is decoded in full first."""
-    progressive = bool(image.info.get("progressive") or image.info.get("progression"))
-    width, height = original if progressive else image.size
+    width, height = original if _is_progressive(image) else image.size
     if width < 1 or height < 1:
         raise PermanentError("not-an-image", "The picture has no pixels.")
     if width * height > limits.max_pixels:
@@ -131,6 +147,10 @@ def _check_pixels(image: pillow.Image, original: tuple[int, int], limits: ImageL
             "too-many-pixels",
             f"The picture has {original[0]} x {original[1]} pixels; the limit is {limits.max_pixels} in all.",
         )
+
+
+def _is_progressive(image: pillow.Image) -> bool:
+    return bool(image.info.get("progressive") or image.info.get("progression"))
 
 
 def _check_structure(image: pillow.Image) -> None:
@@ -169,14 +189,6 @@ def _read_orientation(image: pillow.Image) -> int:
     except Exception:
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1  # noqa: PLR2004
-
-
-def _reduce(image: pillow.Image, shorter_side: int) -> pillow.Image:
-    """A copy reduced by a whole factor, its shorter side still at least `shorter_side`."""
-    factor = min(image.size) // shorter_side
-    if factor < 2 or image.mode not in ("RGB", "L"):  # noqa: PLR2004 - reducing by one does nothing
-        return image
-    return image.reduce(factor)
 
 
 def _turn_upright(image: pillow.Image, orientation: int) -> pillow.Image:

@@ -5,21 +5,19 @@ import math
 import numpy as np
 from PIL import Image as pillow
 
-from pawtag.domain.records import Floats, Image, Patches, PixelSpec
+from pawtag.domain.records import Image, Patches, Pixels, PixelSpec
 
 MAX_ASPECT_RATIO = 4
 SCALE_STEP, MAX_SCALE = 1e-5, 100.0
 
 
-def preprocess(image: Image, spec: PixelSpec) -> Floats:
-    """The input (3, H, W) float32 for `spec`: resized, cropped to the middle, normalised."""
+def preprocess(image: Image, spec: PixelSpec) -> Pixels:
+    """The input (H, W, 3) for `spec`: resized, and cropped to the middle."""
     picture = _trim_strip(pillow.fromarray(image.rgb), spec)
     picture = picture.resize(_compute_size(picture.size, spec), pillow.Resampling(spec.resample))
     if spec.crop:
         picture = _crop_centre(picture, spec.crop)
-    values = np.asarray(picture, np.float32) / 255
-    normalised = (values - np.array(spec.mean, np.float32)) / np.array(spec.std, np.float32)
-    return np.ascontiguousarray(normalised.transpose(2, 0, 1))
+    return np.asarray(picture)
 
 
 def _trim_strip(picture: pillow.Image, spec: PixelSpec) -> pillow.Image:

@@ -1,19 +1,27 @@
 """Batches for the model: few calls for many callers, and interactive requests come first."""
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from pawtag.domain.errors import TemporaryError
-from pawtag.domain.records import Floats
+import numpy as np
+
+from pawtag.domain.errors import PermanentError, TemporaryError
+from pawtag.domain.records import Floats, Pixels
+from pawtag.inference.interactive_gate import InteractiveGate
 from pawtag.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+RETRY_DELAY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    pixels: Floats
+    pixels: Pixels
     result: asyncio.Future[Floats]
 
 
@@ -24,21 +32,42 @@ class Batcher:
     """
 
     def __init__(
-        self, embed: Callable[[Sequence[Floats]], Floats], size: int, wait_s: float, metrics: Metrics | None = None
+        self,
+        embed: Callable[[Sequence[Pixels]], Floats],
+        size: int,
+        wait_s: float,
+        *,
+        gate: InteractiveGate | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
-        """Take up to `size` inputs at once. A smaller batch waits `wait_s` for more."""
+        """Take up to `size` inputs at once. A smaller batch of the backlog waits `wait_s` for more.
+
+        Batches of the backlog pass the `gate`.
+        """
         self._embed, self._size, self._wait_s = embed, size, wait_s
-        self._metrics = metrics or Metrics()
+        self._gate, self._metrics = gate or InteractiveGate(), metrics or Metrics()
         self._interactive: deque[_Request] = deque()
         self._normal: deque[_Request] = deque()
+        self._batch: list[_Request] = []
+        self._backlog_since_s = 0.0
         self._arrived = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
+        self.failure: str | None = None
+        """Why it does not answer any more."""
 
-    async def embed(self, pixels: Floats, *, interactive: bool = False) -> Floats:
-        """The embedding (D,) of one input (3, H, W); an interactive one is in the next batch."""
+    async def embed(self, pixels: Pixels, *, interactive: bool = False) -> Floats:
+        """The embedding (D,) of one input (H, W, 3); an interactive one is in the next batch.
+
+        Raises PermanentError for an input on which the model fails, TemporaryError where the model fails on any.
+        """
+        if self.failure:
+            raise TemporaryError(self.failure, RETRY_DELAY_S)
         request = _Request(pixels, asyncio.get_running_loop().create_future())
+        if not self._normal:
+            self._backlog_since_s = self._now_s()
         (self._interactive if interactive else self._normal).append(request)
         self._arrived.set()
+        self._gate.wake()
         return await request.result
 
     async def run(self) -> None:
@@ -46,23 +75,45 @@ class Batcher:
         try:
             while True:
                 await self._arrived.wait()
-                if len(self._interactive) + len(self._normal) < self._size:
-                    await asyncio.sleep(self._wait_s)
-                await self._embed_batch(self._take_batch())
+                self._batch = await self._take_batch()
+                await self._embed_batch(self._batch)
+        except Exception as error:  # what ends it must not leave callers waiting, or look ready
+            self.failure = f"The model has stopped after an unexpected error ({error}); restart pawtag."
+            log.exception("the batches of the model have ended")
+            for request in (*self._batch, *self._interactive, *self._normal):
+                _fail(request, TemporaryError(self.failure, RETRY_DELAY_S))
         finally:
             for request in (*self._interactive, *self._normal):
                 request.result.cancel()
             self._thread.shutdown(wait=False)
 
-    def _take_batch(self) -> list[_Request]:
+    async def _take_batch(self) -> list[_Request]:
+        """Interactive requests that are here, at once; else some of the backlog, when the gate lets it pass."""
+        if not self._interactive:
+            if len(self._normal) < self._size:
+                await asyncio.sleep(self._wait_s)
+            await self._gate.wait(self._backlog_due_s, lambda: bool(self._interactive))
+        is_backlog_due = self._normal and self._now_s() >= self._backlog_due_s
+        queue = self._normal if is_backlog_due or not self._interactive else self._interactive
+        if queue is self._normal:
+            self._backlog_since_s = self._now_s()
         batch: list[_Request] = []
-        while len(batch) < self._size and (self._interactive or self._normal):
-            request = (self._interactive or self._normal).popleft()
+        while len(batch) < self._size and queue:
+            request = queue.popleft()
             if not request.result.done():  # its caller may have gone away
                 batch.append(request)
         if not (self._interactive or self._normal):
             self._arrived.clear()
         return batch
+
+    @property
+    def _backlog_due_s(self) -> float:
+        """From when on a batch of the backlog overtakes interactive requests."""
+        return self._backlog_since_s + self._gate.max_wait_s
+
+    @staticmethod
+    def _now_s() -> float:
+        return asyncio.get_running_loop().time()
 
     async def _embed_batch(self, batch: list[_Request]) -> None:
         if not batch:
@@ -81,13 +132,29 @@ class Batcher:
                     request.result.set_result(embedding)
 
     async def _embed_halves(self, batch: list[_Request], error: Exception) -> None:
+        """A GPU without memory for the whole batch may have it for half, and one input may break the others'."""
         if len(batch) > 1:
             await self._embed_batch(batch[: len(batch) // 2])
             await self._embed_batch(batch[len(batch) // 2 :])
-        elif not batch[0].result.done():
-            batch[0].result.set_exception(TemporaryError(f"The model failed: {error}.", delay_s=5))
+        elif await self._answers(np.zeros_like(batch[0].pixels)):
+            _fail(batch[0], PermanentError("bad-score", f"The model fails on this photo: {error}."))
+        else:
+            _fail(batch[0], TemporaryError(f"The model failed: {error}.", RETRY_DELAY_S))
 
-    async def _call_engine(self, batch: list[Floats]) -> Floats:
+    async def _answers(self, pixels: Pixels) -> bool:
+        """Whether the model still works: on a black picture."""
+        try:
+            await self._call_engine([pixels])
+        except Exception:
+            return False
+        return True
+
+    async def _call_engine(self, batch: list[Pixels]) -> Floats:
         self._metrics.observe_batch(len(batch))
         with self._metrics.time_stage("model"):
             return await asyncio.get_running_loop().run_in_executor(self._thread, self._embed, batch)
+
+
+def _fail(request: _Request, error: Exception) -> None:
+    if not request.result.done():
+        request.result.set_exception(error)

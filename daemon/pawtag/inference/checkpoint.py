@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import constants, try_to_load_from_cache
-from huggingface_hub.errors import HFValidationError
-from huggingface_hub.file_download import repo_folder_name
+from huggingface_hub import constants
 
 from pawtag.config import EMBEDDED, ModelSettings
 from pawtag.domain.errors import ConfigError, ModelError
@@ -67,6 +65,13 @@ class Checkpoint:
     def is_from_hub(self) -> bool:
         """Whether it is in the hub client's cache: then a download can repair it."""
         return self.folder.is_relative_to(constants.HF_HUB_CACHE)
+
+    def compute_stat_key(self) -> str:
+        """A digest of the files' names, sizes, times and inodes: it changes with any of them, and reads none."""
+        names = sorted(name for name in (*CHECKPOINT_FILES, *self.weights) if (self.folder / name).is_file())
+        stats = [(name, (self.folder / name).stat()) for name in names]
+        facts = [(name, stat.st_size, stat.st_mtime_ns, stat.st_dev, stat.st_ino) for name, stat in stats]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def read_digests(self) -> dict[str, str]:
         """SHA-256 of each file that decides the embeddings: weights, configuration, tokenizer, preprocessing.
@@ -127,6 +132,11 @@ def find_wanted_revision(settings: ModelSettings) -> str | None:
     return settings.revision or PINNED_REVISIONS.get(settings.id)
 
 
+def is_offline() -> bool:
+    """Whether HF_HUB_OFFLINE forbids the hub client to connect."""
+    return bool(constants.HF_HUB_OFFLINE)
+
+
 def is_pinned(model_id: str, revision: str | None, digest: str) -> bool:
     """Whether the code names this very file of pickled weights."""
     return PINNED_PICKLES.get((model_id, revision or "")) == digest
@@ -168,6 +178,8 @@ def _missing_file(folder: Path) -> str | None:
 
 def _is_pinned_snapshot(folder: Path) -> bool:
     """Whether this is a commit, in the hub's cache, of which pickled weights are pinned."""
+    from huggingface_hub.file_download import repo_folder_name  # the client takes a tenth of a second
+
     named = {(repo_folder_name(repo_id=model_id, repo_type="model"), commit) for model_id, commit in PINNED_PICKLES}
     return (folder.parent.parent.name, folder.name) in named
 
@@ -180,6 +192,9 @@ def _require_complete(folder: Path) -> Path:
 
 def _find_cached(model_id: str, revision: str | None) -> Path | None:
     """The folder of the hub client's cache that holds the whole model."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
     try:
         config: Any = try_to_load_from_cache(model_id, CONFIG, revision=revision)
     except HFValidationError as error:

@@ -11,7 +11,7 @@ from pawtag.domain.errors import ConfigError
 from pawtag.domain.labels import NONE, Thresholds
 from pawtag.domain.ports import Engine
 from pawtag.domain.records import PET_GROUP, Floats
-from pawtag.inference.scoring import ScoredLabels, Vocabulary, score_labels
+from pawtag.inference.scoring import ScoredLabels, Vocabulary, multiply, score_labels
 
 COAT_GROUP = "coat"
 CALIBRATION_BINS = 5
@@ -162,7 +162,7 @@ def _score_coat(photo: EmbeddedPhoto, vocabulary: Vocabulary, engine: Engine) ->
     group = vocabulary.labels.groups.get(COAT_GROUP)
     if vectors is None or group is None or any(len(words) > 1 for words in group.labels.values()):
         return {}
-    return dict(zip(group.labels, (engine.scale * (vectors @ photo.embedding)).tolist(), strict=True))
+    return dict(zip(group.labels, (engine.scale * multiply(vectors, photo.embedding)).tolist(), strict=True))
 
 
 def _predict_long_or_short(photo: Prediction) -> str:

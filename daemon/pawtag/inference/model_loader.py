@@ -8,9 +8,8 @@ from pawtag.domain.errors import ModelError
 from pawtag.domain.labels import Labels, Thresholds, digest_json
 from pawtag.domain.ports import Engine
 from pawtag.domain.records import TaggerIdentity
-from pawtag.inference import self_test, text_cache
 from pawtag.inference.checkpoint import Checkpoint, find_checkpoint, find_fallback_checkpoint
-from pawtag.inference.scoring import embed_words, list_prompts
+from pawtag.inference.engine_loader import OnStep, ignore_step, load_engine
 from pawtag.inference.tagger import Tagger
 from pawtag.metrics import Metrics
 
@@ -30,33 +29,37 @@ class LoadedModel:
     calibrated: bool
 
 
-def load_model(settings: Settings, labels: Labels, metrics: Metrics | None = None) -> LoadedModel:
+def load_model(
+    settings: Settings, labels: Labels, metrics: Metrics | None = None, on_step: OnStep = ignore_step
+) -> LoadedModel:
     """The wanted model if it is on this machine, else the embedded one. Takes seconds, in the calling thread.
+
+    `on_step` hears what a first start is doing.
 
     Raises ConfigError, and ModelError for a damaged model, or a missing one without a fallback.
     """
     checkpoint = find_checkpoint(settings.model)
     if checkpoint is None:
-        return load_checkpoint(settings, labels, _choose_fallback(settings), metrics)
+        return load_checkpoint(settings, labels, _choose_fallback(settings), metrics, on_step)
     try:
-        return load_checkpoint(settings, labels, checkpoint, metrics)
+        return load_checkpoint(settings, labels, checkpoint, metrics, on_step)
     except ModelError as error:
         # A model of the hub can be downloaded again; a folder of the user must be repaired by the user.
         if not checkpoint.is_from_hub or settings.model.fallback == "none":
             raise
         log.error("%s The embedded model serves instead.", error)  # noqa: TRY400 - the sentence says it all
-        return load_checkpoint(settings, labels, find_fallback_checkpoint(settings.model), metrics)
+        return load_checkpoint(settings, labels, find_fallback_checkpoint(settings.model), metrics, on_step)
 
 
 def load_checkpoint(
-    settings: Settings, labels: Labels, checkpoint: Checkpoint, metrics: Metrics | None = None
+    settings: Settings,
+    labels: Labels,
+    checkpoint: Checkpoint,
+    metrics: Metrics | None = None,
+    on_step: OnStep = ignore_step,
 ) -> LoadedModel:
     """Load and verify one checkpoint, and embed the labels' prompts. Raises ModelError, ConfigError."""
-    from pawtag.inference.engines.torch import TorchEngine
-
-    engine = TorchEngine(checkpoint, settings.model.device, settings.limits.threads)
-    self_test.run_self_test(engine, checkpoint, settings.model.cache_dir)
-    vocabulary = embed_words(labels, text_cache.embed_prompts(engine, list_prompts(labels), settings.model.cache_dir))
+    engine, vocabulary = load_engine(settings, labels, checkpoint, on_step)
     calibration = _find_calibration(settings, checkpoint)
     thresholds = _apply_settings(settings, calibration)
     identity = _build_identity(checkpoint, engine.digest, labels, thresholds)

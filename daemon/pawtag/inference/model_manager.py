@@ -6,17 +6,18 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pawtag.config import Settings
 from pawtag.domain.errors import ModelError, PawtagError
 from pawtag.domain.labels import Labels
 from pawtag.domain.ports import DownloadProgress
-from pawtag.inference.checkpoint import find_checkpoint, find_wanted_revision
-from pawtag.inference.hub.api import is_offline
-from pawtag.inference.hub.pull import Pull
+from pawtag.inference.checkpoint import find_checkpoint, find_wanted_revision, is_offline
 from pawtag.inference.model_loader import LoadedModel, load_checkpoint, load_model
 from pawtag.metrics import Metrics
+
+if TYPE_CHECKING:
+    from pawtag.inference.hub.pull import Pull
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -32,6 +33,8 @@ class ModelManager:
         self._settings, self._labels, self._metrics, self._stop = settings, labels, metrics, stop
         self._pull: Pull | None = None
         self._failure: str | None = None
+        self.step: str | None = None
+        """What is being done for the model that is loading; None while none is."""
 
     @property
     def progress(self) -> DownloadProgress | None:
@@ -44,7 +47,11 @@ class ModelManager:
         """The model that serves first; None if `stop` is set before it is loaded. Raises ModelError, ConfigError."""
         if self._settings.model.fallback == "none" and self.may_download:
             return await self._load_wanted()
-        return await run_unless_stopped(self._stop, partial(load_model, self._settings, self._labels, self._metrics))
+        load = partial(load_model, self._settings, self._labels, self._metrics, self._note_step)
+        try:
+            return await run_unless_stopped(self._stop, load)
+        finally:
+            self.step = None
 
     async def _load_wanted(self) -> LoadedModel | None:
         try:
@@ -87,6 +94,8 @@ class ModelManager:
 
     async def _download(self, max_attempts: int | None) -> bool:
         """Whether the model is downloaded; False if `stop` was set first."""
+        from pawtag.inference.hub.pull import Pull  # the hub client takes a tenth of a second
+
         model = self._settings.model
         self._pull = pull = Pull(model.id, find_wanted_revision(model), max_attempts=max_attempts)
         try:
@@ -98,7 +107,11 @@ class ModelManager:
         checkpoint = find_checkpoint(self._settings.model)
         if checkpoint is None:
             raise ModelError(f"The model {self._settings.model.id} is not on this machine.")
-        return load_checkpoint(self._settings, self._labels, checkpoint, self._metrics)
+        return load_checkpoint(self._settings, self._labels, checkpoint, self._metrics, self._note_step)
+
+    def _note_step(self, step: str) -> None:
+        self.step = step
+        log.info("a first start: %s", step)
 
 
 async def run_unless_stopped(stop: asyncio.Event, function: Callable[[], Result]) -> Result | None:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pawtag.domain.errors import ModelError
-from pawtag.domain.records import Floats, Patches, PixelSpec
+from pawtag.domain.records import Floats, Patches, Pixels, PixelSpec
 
 MAX_BYTE = 255
 
@@ -52,8 +52,15 @@ def _normalisation(processor: dict[str, Any]) -> tuple[tuple[float, float, float
     return (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
 
 
+def normalise(pixels: Pixels, spec: PixelSpec) -> Floats:
+    """The input (3, H, W) as the model was trained with it: values from 0 to 1, less the mean, by the deviation."""
+    scale = 1 / (MAX_BYTE * np.array(spec.std, np.float32))
+    shift = np.array(spec.mean, np.float32) / np.array(spec.std, np.float32)
+    return np.ascontiguousarray((pixels * scale - shift).transpose(2, 0, 1))
+
+
 def pack_patches(batch: Sequence[Floats], patches: Patches) -> dict[str, NDArray[Any]]:
-    """NaFlex's input for pictures (3, H, W) of any shapes.
+    """NaFlex's input for normalised pictures (3, H, W) of any shapes.
 
     `pixel_values` (N, max_count, side_px * side_px * 3), `pixel_attention_mask` (N, max_count), `spatial_shapes` (N, 2).
     """

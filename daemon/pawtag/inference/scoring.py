@@ -57,7 +57,7 @@ def score_labels(embedding: Floats, vocabulary: Vocabulary, engine: Engine, thre
         parent_label = _find_parent_label(group, tags)
         if parent_label is None and group.parent_group:
             continue
-        logits = engine.scale * (vocabulary.vectors[name, parent_label] @ embedding) + engine.bias
+        logits = engine.scale * multiply(vocabulary.vectors[name, parent_label], embedding) + engine.bias
         values = softmax_labels(logits, [len(words) for words in group.labels.values()], thresholds.temperature)
         if not np.isfinite(values).all():
             raise PermanentError("bad-score", "The model's scores for this photo are not numbers.")
@@ -66,6 +66,14 @@ def score_labels(embedding: Floats, vocabulary: Vocabulary, engine: Engine, thre
         }
         tags += choose_tags(name, group, scores[name], thresholds)
     return ScoredLabels(tuple(tags), scores)
+
+
+def multiply(vectors: Floats, embedding: Floats) -> Floats:
+    """The products (N,) of vectors (N, D) with one (D,), without BLAS.
+
+    numpy's OpenBLAS lets a thread spin after each product, which the model's threads then lack.
+    """
+    return np.asarray(np.einsum("nd,d->n", vectors, embedding, optimize=False), np.float32)
 
 
 def _find_parent_label(group: Group, tags: list[Tag]) -> str | None:

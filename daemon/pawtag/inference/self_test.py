@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pawtag.domain.errors import ModelError
-from pawtag.domain.ports import Engine
+from pawtag.domain.ports import Engine, TextEngine
 from pawtag.domain.records import Floats
 from pawtag.files import write_atomically
 from pawtag.images import ImageLimits, decode, preprocess
@@ -18,35 +18,53 @@ PROMPT = "a photo of a cat"
 MIN_COSINE = 0.999  # a cosine: float32 on another processor agrees to 1e-5, half precision to 1e-4
 
 
-def run_self_test(engine: Engine, checkpoint: Checkpoint, cache: Path) -> None:
+def run_self_test(engine: TextEngine, checkpoint: Checkpoint, cache: Path) -> None:
     """Compare the engine's answers with those that ship with the checkpoint, or with those of its first start.
 
     The answers of the first start are stored by the weights: another tokenizer or preprocessing changes them.
     Raises ModelError if the answers differ, are not finite, or are the same for different pictures.
     """
     found = compute_answers(engine)
-    shipped, kept = (
-        checkpoint.folder / SELF_TEST,
-        cache / "self-tests" / f"{engine.weights_digest}.json",
-    )
-    for path in (shipped, kept):
+    if not _compare_with_known(found, engine, checkpoint, cache):
+        _store(_kept_path(engine, cache), found)
+
+
+def check_picture(engine: Engine, checkpoint: Checkpoint, cache: Path) -> None:
+    """Compare the embedding of the picture alone, for an engine without a text tower. Raises ModelError."""
+    _compare_with_known(_embed_picture(engine), engine, checkpoint, cache)
+
+
+def _compare_with_known(found: Floats, engine: Engine, checkpoint: Checkpoint, cache: Path) -> bool:
+    """Compare the first rows of the known answers; whether there are any."""
+    for path in (checkpoint.folder / SELF_TEST, _kept_path(engine, cache)):
         expected = _load(path)
         if expected is not None:
-            _compare(found, expected, checkpoint, path)
-            return
-    _store(kept, found)
+            _compare(found, expected[: len(found)], checkpoint, path)
+            return True
+    return False
 
 
-def compute_answers(engine: Engine) -> Floats:
+def _kept_path(engine: Engine, cache: Path) -> Path:
+    return cache / "self-tests" / f"{engine.weights_digest}.json"
+
+
+def compute_answers(engine: TextEngine) -> Floats:
     """The embeddings (2, D) of the picture and of the prompt."""
+    found = np.concatenate([_embed_picture(engine), engine.embed_text([PROMPT])])
+    if not np.isfinite(found).all():
+        raise ModelError("The model's answers are not finite; its weights are damaged.")
+    return found
+
+
+def _embed_picture(engine: Engine) -> Floats:
+    """The embedding (1, D) of the picture."""
     data = (files("pawtag.inference") / PICTURE).read_bytes()
     image = decode(data, ImageLimits(len(data), 1_000_000), 256)
     pixels = preprocess(image, engine.spec)
-    pictures = engine.embed([pixels, np.ascontiguousarray(-pixels[:, ::-1])])
-    found = np.concatenate([pictures[:1], engine.embed_text([PROMPT])])
-    if not np.isfinite(found).all() or not np.isfinite(pictures).all():
+    found, other = engine.embed([pixels]), engine.embed([255 - pixels[::-1]])
+    if not np.isfinite(found).all() or not np.isfinite(other).all():
         raise ModelError("The model's answers are not finite; its weights are damaged.")
-    if np.allclose(pictures[0], pictures[1], atol=1e-5):
+    if np.allclose(found, other, atol=1e-5):
         raise ModelError("The model gives the same answer to different pictures; its weights are damaged.")
     return found
 

@@ -1,52 +1,68 @@
-"""Text embeddings, computed once for a model and its prompts, and stored on disk."""
+"""The vectors of a vocabulary, computed once for a model and its labels, and stored on disk."""
 
 import hashlib
 import io
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
-from pawtag.domain.ports import Engine
-from pawtag.domain.records import Floats
+from pawtag.domain.labels import Labels
+from pawtag.domain.ports import TextEngine
 from pawtag.files import write_atomically
+from pawtag.inference.scoring import Vocabulary, embed_words, list_prompts
 
 log = logging.getLogger(__name__)
 DIGEST_BYTES = 32
+FOLDER = "text"
 
 
-def embed_prompts(engine: Engine, prompts: Sequence[str], cache: Path) -> Floats:
-    """Unit vectors (N, D) of `prompts`, from the folder `cache` if they are complete there, else from the engine."""
-    key = hashlib.sha256(json.dumps([engine.digest, *prompts]).encode()).hexdigest()
-    path = cache / "text" / f"{key}.bin"
-    found = _load(path, len(prompts))
-    if found is None:
-        found = engine.embed_text(prompts)
-        _store(path, found)
-    return found
+def find_vocabulary(digest: str, labels: Labels, folders: Iterable[Path]) -> Vocabulary | None:
+    """The stored vocabulary of the model with that digest; None if it is in none of the folders."""
+    found = (_load(folder / FOLDER / _name(digest, labels), labels) for folder in folders)
+    return next((vocabulary for vocabulary in found if vocabulary), None)
 
 
-def _load(path: Path, count: int) -> Floats | None:
-    """The stored embeddings; None if they are absent or damaged."""
+def embed_vocabulary(engine: TextEngine, labels: Labels, cache: Path) -> Vocabulary:
+    """The vocabulary, from the folder `cache` if it is complete there, else from the engine."""
+    vocabulary = find_vocabulary(engine.digest, labels, [cache])
+    if vocabulary is None:
+        vocabulary = embed_words(labels, engine.embed_text(list_prompts(labels)))
+        try:
+            store_vocabulary(engine.digest, vocabulary, cache)
+        except OSError as error:
+            log.warning("text embeddings cannot be stored in %s (%s): set model.cache_dir", cache, error.strerror)
+    return vocabulary
+
+
+def store_vocabulary(digest: str, vocabulary: Vocabulary, cache: Path) -> None:
+    """Store the vectors: the SHA-256 of the rest, then one array (words, D) float32. Raises OSError."""
+    path, body = cache / FOLDER / _name(digest, vocabulary.labels), io.BytesIO()
+    np.save(body, np.concatenate(list(vocabulary.vectors.values())), allow_pickle=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, hashlib.sha256(body.getvalue()).digest() + body.getvalue())
+
+
+def _name(digest: str, labels: Labels) -> str:
+    """The name of the file: it depends on the model and on every prompt."""
+    sets = [[list(key), words] for key, words in labels.prompt_sets()]
+    return f"{hashlib.sha256(json.dumps([digest, sets]).encode()).hexdigest()}.bin"
+
+
+def _load(path: Path, labels: Labels) -> Vocabulary | None:
+    """The stored vocabulary; None if it is absent or damaged."""
     try:
         content = path.read_bytes()
     except OSError:
         return None
-    digest, body = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
-    if hashlib.sha256(body).digest() != digest:
+    expected, body = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
+    if hashlib.sha256(body).digest() != expected:
         log.warning("the text embeddings in %s are damaged; computing them again", path)
         return None
-    found = np.load(io.BytesIO(body), allow_pickle=False)
-    return found if found.ndim == 2 and len(found) == count else None  # noqa: PLR2004
-
-
-def _store(path: Path, found: Floats) -> None:
-    body = io.BytesIO()
-    np.save(body, found, allow_pickle=False)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, hashlib.sha256(body.getvalue()).digest() + body.getvalue())
-    except OSError as error:
-        log.warning("text embeddings cannot be stored in %s (%s): set model.cache_dir", path.parent, error.strerror)
+    vectors, found, position = np.load(io.BytesIO(body), allow_pickle=False), {}, 0
+    for key, words in labels.prompt_sets():
+        found[key] = vectors[position : position + len(words)]
+        position += len(words)
+    return Vocabulary(labels, found)

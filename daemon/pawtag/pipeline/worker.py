@@ -153,14 +153,14 @@ class Worker:
                 photo = await asyncio.to_thread(describe_bytes, payload.data, photo.name)
                 if stamp and stamp.record and stamp.sha256 == photo.sha256 and not self._policy.supersedes(stamp):
                     return ref, stamp.record.model_copy(update={"source": self._source.describe_source(ref)})
-                tagging = await self._tag(payload)
+                tagging = await self._tag(payload, photo)
         except PermanentError as error:
             return ref, build_failed_record(error, photo, self._tagger.identity, self._source.describe_source(ref))
         return ref, build_record(tagging, photo.name, self._tagger.identity, self._source.describe_source(ref))
 
-    async def _tag(self, payload: Payload) -> Tagging:
+    async def _tag(self, payload: Payload, photo: PhotoInfo) -> Tagging:
         try:
-            return await self._tagger.tag(payload.data)
+            return await self._tagger.tag(payload.data, photo=photo)
         except PermanentError as error:
             if error.code in ("truncated", "empty") and payload.is_fresh and payload.data:
                 raise UnfinishedError("The photo is not finished yet.", delay_s=UNFINISHED_DELAY_S) from error

@@ -36,6 +36,8 @@ class ServerState:
     engine: str = ""
     calibrated: bool = False
     unready_reason: str = "the model is loading"
+    loading_step: Callable[[], str | None] = lambda: None
+    """What a first start is doing."""
     download: Callable[[], DownloadProgress | None] = lambda: None
     sources: tuple[TrackedSource, ...] = ()
     accept_notification: Callable[[bytes], Awaitable[int]] | None = None
@@ -96,8 +98,8 @@ class ServerState:
         states = [source.state for source in self.sources]
         unavailable = next((state.reason for state in states if state.state == "unavailable"), None)
         progress = self.download()
-        unready_reason = f"the model is being downloaded: {progress}" if progress else self.unready_reason
-        reason = unavailable if self.tagger else unready_reason
+        unready_reason = f"the model is being downloaded: {progress}" if progress else self._explain_unready()
+        reason = (self.tagger.failure or unavailable) if self.tagger else unready_reason
         return {
             "ready": reason is None,
             "reason": reason,
@@ -105,6 +107,10 @@ class ServerState:
             "labels": self.labels.fingerprint,
             "sources": [{"name": state.name, "state": state.state, "reason": state.reason} for state in states],
         } | ({"download": asdict(progress)} if progress else {})
+
+    def _explain_unready(self) -> str:
+        step = self.loading_step()
+        return f"{self.unready_reason}: {step}" if step else self.unready_reason
 
     def _model(self) -> dict[str, Any] | None:
         if self.tagger is None:

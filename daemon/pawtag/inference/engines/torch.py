@@ -10,9 +10,10 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModelForZeroShotIma
 from transformers.utils import logging as transformers_logging
 
 from pawtag.domain.errors import ConfigError, ModelError
-from pawtag.domain.records import Floats, Patches
+from pawtag.domain.records import Floats, Patches, Pixels
 from pawtag.inference.checkpoint import Checkpoint, combine_digests
-from pawtag.inference.preprocessing import pack_patches, parse_pixel_spec
+from pawtag.inference.facts import ModelFacts
+from pawtag.inference.preprocessing import normalise, pack_patches, parse_pixel_spec
 
 
 class Family(NamedTuple):
@@ -42,6 +43,8 @@ FAMILIES = {
     "metaclip_2": Family(pools_end_token=True),
 }
 TEXT_BATCH_SIZE = 64
+# A batch costs a CPU little less than its inputs alone, and an interactive request waits for it.
+CPU_BATCH_SIZE, GPU_BATCH_SIZE = 4, 64
 LEGACY_END_TOKEN = 2
 OFFSET_POSITION_FAMILIES = ("altclip_text_model",)  # RoBERTa numbers its positions from the padding token's number on
 
@@ -57,8 +60,6 @@ class TorchEngine:
         torch.set_num_threads(threads)
         _silence_transformers()
         digests = checkpoint.read_digests()
-        self.digest = combine_digests(digests)
-        self.weights_digest = combine_digests({name: digests[name] for name in checkpoint.weights})
         try:
             self._device = torch.device(_choose_device(device))
             self._family = _detect_family(checkpoint)
@@ -69,33 +70,61 @@ class TorchEngine:
             raise
         except Exception as error:  # a damaged checkpoint makes its readers raise anything
             raise ModelError(f"The model in {checkpoint.folder} cannot be loaded: {_first_line(error)}") from error
+        self.digest = combine_digests(digests)
+        self.weights_digest = combine_digests({name: digests[name] for name in checkpoint.weights})
         self.spec = parse_pixel_spec(processor.to_dict())
         self.scale, self.bias = (
             float(number(self._model).detach()) for number in (self._family.scale, self._family.bias)
         )
+        self.max_batch = CPU_BATCH_SIZE if self._device.type == "cpu" else GPU_BATCH_SIZE
         self._max_text_tokens = _max_text_tokens(self._model.config, self._tokenizer)
         self.description = f"torch {torch.__version__} on {self._device.type}"
 
+    @property
+    def facts(self) -> ModelFacts:
+        """What another engine needs to know of the checkpoint."""
+        return ModelFacts(self.digest, self.weights_digest, self.spec, self.scale, self.bias)
+
+    def build_tower(self) -> tuple[torch.nn.Module, torch.Tensor]:
+        """The vision tower, from normalised inputs (N, 3, H, W) to embeddings (N, D) of any length, and an input.
+
+        Raises ModelError for a checkpoint whose inputs have no fixed size.
+        """
+        size = self.spec.crop or self.spec.resize
+        if not isinstance(size, tuple):
+            raise ModelError("Its inputs have no fixed size.")
+        vision = getattr(self._model, "vision_model", None)
+        if vision is not None and isinstance(getattr(vision, "pooler", None), torch.nn.AvgPool2d):
+            # ALIGN averages over a window that is larger than its map, which OpenVINO refuses: the same as over all.
+            vision.pooler = torch.nn.AdaptiveAvgPool2d(1)
+        return _VisionTower(self._model).eval(), torch.zeros(2, 3, *size)
+
     @torch.inference_mode()
-    def embed(self, batch: Sequence[Floats]) -> Floats:
-        """Unit vectors (N, D) for N inputs (3, H, W)."""
-        resize = self.spec.resize
-        arrays = pack_patches(batch, resize) if isinstance(resize, Patches) else {"pixel_values": np.stack(batch)}
+    def embed(self, batch: Sequence[Pixels]) -> Floats:
+        """Unit vectors (N, D) for N inputs (H, W, 3)."""
+        resize, pictures = self.spec.resize, [normalise(pixels, self.spec) for pixels in batch]
+        arrays = pack_patches(pictures, resize) if isinstance(resize, Patches) else {"pixel_values": np.stack(pictures)}
         inputs = {name: torch.from_numpy(array).to(self._device) for name, array in arrays.items()}
         return _normalise(self._model.get_image_features(**inputs).pooler_output)
 
     @torch.inference_mode()
     def embed_text(self, prompts: Sequence[str]) -> Floats:
         """Unit vectors (N, D) for N prompts. Raises ConfigError for a prompt that the text tower would truncate."""
-        for prompt, tokens in zip(prompts, self._tokenizer(list(prompts))["input_ids"], strict=True):
+        tokenised = self._tokenizer(list(prompts))["input_ids"]
+        self._check_tokens(prompts, tokenised)
+        order = sorted(range(len(prompts)), key=lambda number: len(tokenised[number]))  # so that little is padding
+        parts = [order[first : first + TEXT_BATCH_SIZE] for first in range(0, len(order), TEXT_BATCH_SIZE)]
+        found = np.concatenate([self._embed_texts([prompts[number] for number in part]) for part in parts])
+        return found[np.argsort(order)]
+
+    def _check_tokens(self, prompts: Sequence[str], tokenised: Sequence[list[int]]) -> None:
+        for prompt, tokens in zip(prompts, tokenised, strict=True):
             if len(tokens) > self._max_text_tokens:
                 raise ConfigError(
                     f"The prompt {prompt!r} has {len(tokens)} tokens; this model reads {self._max_text_tokens}."
                 )
             if not self._can_read(tokens):
                 raise ModelError("The model's tokenizer is not the one that it was trained with.")
-        parts = [prompts[first : first + TEXT_BATCH_SIZE] for first in range(0, len(prompts), TEXT_BATCH_SIZE)]
-        return np.concatenate([self._embed_texts(part) for part in parts])
 
     def _can_read(self, tokens: list[int]) -> bool:
         """Whether the text tower knows these tokens, and finds their end where it reads the text's meaning off."""
@@ -113,6 +142,18 @@ class TorchEngine:
         how = padding if self._family.pads_to_max else {"padding": True}
         tokens = self._tokenizer(list(prompts), return_tensors="pt", **how).to(self._device)
         return _normalise(self._model.get_text_features(**tokens).pooler_output)
+
+
+class _VisionTower(torch.nn.Module):
+    """What is converted for other engines."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self._model = model
+
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """Embeddings (N, D) of any length."""
+        return self._model.get_image_features(pixel_values=pixel_values).pooler_output
 
 
 def _detect_family(checkpoint: Checkpoint) -> Family:
@@ -163,6 +204,11 @@ def _choose_device(device: str) -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def has_gpu() -> bool:
+    """Whether torch can use a GPU of this machine."""
+    return _choose_device("auto") != "cpu"
 
 
 def _silence_transformers() -> None:

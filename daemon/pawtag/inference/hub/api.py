@@ -58,11 +58,6 @@ class RemoteCheckpoint:
         return sum(file.size_bytes or 0 for file in self.files)
 
 
-def is_offline() -> bool:
-    """Whether HF_HUB_OFFLINE forbids the hub client to connect."""
-    return bool(constants.HF_HUB_OFFLINE)
-
-
 def request_headers() -> dict[str, str]:
     """The headers of each request: the user's token, if any, and no compression, so that sizes are exact."""
     return {**build_hf_headers(), "Accept-Encoding": "identity"}

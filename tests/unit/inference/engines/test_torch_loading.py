@@ -41,5 +41,5 @@ def test_a_full_size_checkpoint_loads_and_embeds(tmp_path):
     """A CLIP ViT-B/32 folder of random weights, 150 million parameters, by the same path."""
     model = TorchEngine(find_checkpoint(ModelSettings(id=str(tiny_clip(tmp_path, full_size=True)))), "cpu", 2)
     assert model.spec.crop == (224, 224)
-    pixels = np.random.default_rng(1).random((3, 224, 224), np.float32)
+    pixels = np.random.default_rng(1).integers(0, 256, (224, 224, 3), np.uint8)
     assert model.embed([pixels]).shape == model.embed_text(["a photo of a cat"]).shape == (1, 512)

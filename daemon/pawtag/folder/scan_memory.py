@@ -1,0 +1,92 @@
+"""What the last scan knew of each folder, so that the next reads only what has changed. It can be deleted at any time."""
+
+import logging
+import marshal
+import sqlite3
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+# (size, mtime in ns) of a photo and of its sidecar, by the photo's name: with these values the photo needed no record.
+Known = dict[str, tuple[int, int, int, int]]
+
+FORMAT = f"1 {sys.implementation.cache_tag}"  # marshal's format belongs to a version of Python
+MAX_UNUSED_S = 30 * 86_400
+BUSY_TIMEOUT_S = 5.0
+
+
+class ScanMemory:
+    """One packed row per folder, in an SQLite file. An error of the file means that less is remembered."""
+
+    def __init__(self, path: Path, key: str) -> None:
+        """Open or create the file. `key`: what decides whether a record is current; another key knows nothing."""
+        self._key = f"{FORMAT} {key}"
+        self._database = self._open(path)
+
+    def load(self, folder: str) -> Known:
+        """What is known of the photos in the folder."""
+        rows = self._execute("SELECT known FROM folders WHERE folder = ? AND key = ?", folder, self._key)
+        try:
+            return dict(marshal.loads(rows[0][0])) if rows else {}  # noqa: S302 - the cache is the user's own
+        except (EOFError, ValueError, TypeError):
+            return {}
+
+    def store(self, folder: str, known: Known) -> None:
+        """Remember this of the folder, and nothing else of it."""
+        row = (folder, self._key, marshal.dumps(known), int(time.time()))
+        self._execute("INSERT OR REPLACE INTO folders VALUES (?, ?, ?, ?)", *row)
+
+    def touch(self, root: str) -> None:
+        """After a scan of everything below `root`: what no scan has used for a month goes."""
+        now_s = int(time.time())
+        below = (root, f"{root}/", f"{root}0")  # "0" comes after "/"
+        used = "UPDATE folders SET used_s = ? WHERE key = ? AND (folder = ? OR folder > ? AND folder < ?)"
+        self._execute(used, now_s, self._key, *below)
+        self._execute("DELETE FROM folders WHERE used_s < ?", now_s - MAX_UNUSED_S)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._database:
+            self._database.close()
+
+    def _open(self, path: Path) -> sqlite3.Connection | None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                return _connect(path)
+            except sqlite3.DatabaseError:
+                path.unlink()  # it is no database, or a damaged one
+                return _connect(path)
+        except (OSError, sqlite3.Error) as error:
+            log.warning(
+                "scans cannot be remembered in %s (%s), so that each reads every sidecar: set model.cache_dir",
+                path,
+                error,
+            )
+            return None
+
+    def _execute(self, statement: str, *values: object) -> list[tuple[bytes]]:
+        if self._database is None:
+            return []
+        try:
+            with self._database, closing(self._database.execute(statement, values)) as found:
+                return found.fetchall()
+        except (sqlite3.Error, UnicodeEncodeError) as error:  # a folder's name may be any bytes
+            log.debug("the memory of scans cannot be used: %s", error)
+            return []
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)
+    try:
+        database.execute("PRAGMA synchronous = OFF")  # what is lost is read again
+        columns = "folder TEXT, key TEXT, known BLOB, used_s INTEGER, PRIMARY KEY (folder, key)"
+        database.execute(f"CREATE TABLE IF NOT EXISTS folders ({columns}) WITHOUT ROWID")
+        database.commit()
+    except sqlite3.Error:
+        database.close()
+        raise
+    return database

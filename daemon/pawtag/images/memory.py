@@ -1,0 +1,82 @@
+"""The memory that decoding takes: an estimate from the header, and a limit for all decodes together."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from PIL import Image as pillow
+
+LARGE_PIXELS = 12_000_000
+# Pillow keeps three samples in four bytes. ImagingMode in its libImaging/Storage.c.
+BYTES_PER_PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
+DEFAULT_BYTES_PER_PIXEL = 4
+# What a decoder holds beside Pillow's picture, for each pixel: planes, canvases and a copy of them.
+DECODER_BYTES_PER_PIXEL = {"WEBP": 12, "HEIF": 8, "AVIF": 8, "TIFF": 4, "GIF": 4}
+COEFFICIENT_BYTES = 2  # libjpeg's JCOEF
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeCost:
+    """What one decode takes at its peak."""
+
+    size_bytes: int
+    pixels: int
+
+    @property
+    def is_large(self) -> bool:
+        """Whether no other large picture may be decoded beside it."""
+        return self.pixels > LARGE_PIXELS
+
+
+def estimate_cost(
+    image: pillow.Image, original: tuple[int, int], *, is_progressive: bool, is_reduced: bool
+) -> DecodeCost:
+    """The cost of `image.load()` and of what follows; `image` is drafted, `original` is its full size.
+
+    A progressive JPEG's coefficients are all kept until the last scan. A picture that is not reduced afterwards is
+    converted in full.
+    """
+    pixels = image.width * image.height
+    each = BYTES_PER_PIXEL.get(image.mode, DEFAULT_BYTES_PER_PIXEL) + DECODER_BYTES_PER_PIXEL.get(image.format or "", 0)
+    total = pixels * (each if is_reduced else each + 3 * DEFAULT_BYTES_PER_PIXEL)
+    if is_progressive:
+        total += original[0] * original[1] * COEFFICIENT_BYTES * len(image.getbands())
+        pixels = original[0] * original[1]
+    return DecodeCost(total, pixels)
+
+
+class DecodeLimiter:
+    """Grants bytes up to a total, and one large picture at a time. Called from decoding threads."""
+
+    def __init__(self, total_bytes: int) -> None:
+        """A limiter of `total_bytes`, all of them free."""
+        self._total_bytes = total_bytes
+        self._taken_bytes = 0
+        self._waiting_first = 0
+        self._has_large = False
+        self._freed = threading.Condition()
+
+    @contextmanager
+    def acquire(self, cost: DecodeCost, *, first: bool = False) -> Iterator[None]:
+        """Wait for the bytes, and hold them while the context lasts; those who are `first` overtake the others.
+
+        A cost above the total is granted when nothing else is.
+        """
+        with self._freed:
+            self._waiting_first += first
+            self._freed.wait_for(lambda: self._has_room(cost) and (first or not self._waiting_first))
+            self._waiting_first -= first
+            self._taken_bytes += cost.size_bytes
+            self._has_large |= cost.is_large
+        try:
+            yield
+        finally:
+            with self._freed:
+                self._taken_bytes -= cost.size_bytes
+                self._has_large &= not cost.is_large
+                self._freed.notify_all()
+
+    def _has_room(self, cost: DecodeCost) -> bool:
+        fits = self._taken_bytes == 0 or self._taken_bytes + cost.size_bytes <= self._total_bytes
+        return fits and not (cost.is_large and self._has_large)

@@ -1,0 +1,115 @@
+"""Which engine runs a checkpoint on this machine, and loading it together with the labels' vectors."""
+
+import logging
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from pawtag.config import Settings
+from pawtag.domain.errors import ConfigError, ModelError
+from pawtag.domain.labels import Labels
+from pawtag.domain.ports import Engine
+from pawtag.inference import self_test, text_cache
+from pawtag.inference.checkpoint import Checkpoint
+from pawtag.inference.scoring import Vocabulary
+
+log = logging.getLogger(__name__)
+
+OnStep = Callable[[str], None]
+GPU_DEVICES = ("nvidia0", "nvidiactl", "kfd")
+
+
+def ignore_step(_: str) -> None:
+    """For callers that do not show what a first start is doing."""
+
+
+def load_engine(
+    settings: Settings, labels: Labels, checkpoint: Checkpoint, on_step: OnStep
+) -> tuple[Engine, Vocabulary]:
+    """The engine, which has passed the self test, and the vectors of the labels. Raises ModelError, ConfigError."""
+    loaded = _load_openvino(settings, labels, checkpoint, on_step) if _takes_openvino(settings) else None
+    return loaded or _load_torch(settings, labels, checkpoint)
+
+
+def _takes_openvino(settings: Settings) -> bool:
+    """Whether the settings and the machine ask for OpenVINO, the engine of CPUs. Raises ConfigError."""
+    engine, device = settings.model.engine, settings.model.device
+    if engine == "openvino" and device in ("cuda", "mps"):
+        raise ConfigError(f"model.engine openvino runs on CPUs: set model.device to auto or cpu, not {device}.")
+    return engine != "torch" and device in ("auto", "cpu") and not (engine == device == "auto" and _has_gpu())
+
+
+def _has_gpu() -> bool:
+    """Whether torch can use a GPU. It is only asked where there may be one, for its import takes seconds."""
+    if sys.platform != "darwin" and not any(Path("/dev", name).exists() for name in GPU_DEVICES):
+        return False
+    from pawtag.inference.engines.torch import has_gpu
+
+    return has_gpu()
+
+
+def _load_torch(settings: Settings, labels: Labels, checkpoint: Checkpoint) -> tuple[Engine, Vocabulary]:
+    from pawtag.inference.engines.torch import TorchEngine
+
+    engine = TorchEngine(checkpoint, settings.model.device, settings.limits.threads)
+    self_test.run_self_test(engine, checkpoint, settings.model.cache_dir)
+    return engine, text_cache.embed_vocabulary(engine, labels, settings.model.cache_dir)
+
+
+def _load_openvino(
+    settings: Settings, labels: Labels, checkpoint: Checkpoint, on_step: OnStep
+) -> tuple[Engine, Vocabulary] | None:
+    """The engine and the vectors, prepared first where they are not; None for a checkpoint that stays on torch."""
+    from pawtag.inference.engines.openvino import OpenVINOEngine
+    from pawtag.inference.preparation import PreparationRequest, StorageError, find_prepared, prepare_in_child
+
+    request = PreparationRequest(
+        folder=checkpoint.folder,
+        model=checkpoint.model,
+        labels=labels,
+        cache=settings.model.cache_dir,
+        precision=settings.model.precision,
+        threads=settings.limits.threads,
+    )
+    with ExitStack() as stack:
+        prepared = find_prepared(request)
+        if prepared is None:
+            try:
+                request = request.model_copy(update={"cache": stack.enter_context(_writable(request.cache))})
+                prepare_in_child(request, on_step)
+            except (StorageError, OSError) as error:
+                log.warning("The cache cannot be written (%s); set model.cache_dir. The engine is torch.", error)
+                return None
+            prepared = find_prepared(request)
+        if prepared is None:
+            raise ModelError(f"The prepared model cannot be read back from {request.cache}.")
+        if prepared.compiled.refusal:
+            log.warning("The model %s stays on torch. %s", checkpoint.model.id, prepared.compiled.refusal)
+            return None
+        if prepared.compiled.note:
+            log.warning("%s The model runs in %s.", prepared.compiled.note, prepared.compiled.precision)
+        engine = OpenVINOEngine(prepared.facts, prepared.path, prepared.compiled.precision, request.threads)
+        self_test.check_picture(engine, checkpoint, request.cache)
+        engine.release_file()
+        return engine, prepared.vocabulary
+
+
+@contextmanager
+def _writable(cache: Path) -> Iterator[Path]:
+    """The cache folder where it can be written, else a temporary one, with a warning. Raises OSError."""
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache):
+            pass
+    except OSError as error:
+        log.warning(
+            "%s cannot be written (%s), so that each start prepares the model again: set model.cache_dir.",
+            cache,
+            error.strerror,
+        )
+        with tempfile.TemporaryDirectory(prefix="pawtag-") as temporary:
+            yield Path(temporary)
+    else:
+        yield cache

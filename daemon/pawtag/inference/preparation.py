@@ -1,0 +1,238 @@
+"""Preparation of a model: what is slow, and needs torch, fills the cache in a process of its own, which then ends.
+
+    python -m pawtag.inference.preparation      the request comes as JSON on stdin, what happens goes to stdout
+
+The process ends when its stdin does, so that it does not outlive its parent.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pawtag.domain.errors import ConfigError, ModelError, PawtagError
+from pawtag.domain.labels import Labels
+from pawtag.domain.records import FrozenModel, ModelInfo
+from pawtag.inference import text_cache
+from pawtag.inference.acceptance import check_agreement, make_test_pictures
+from pawtag.inference.checkpoint import EMBEDDED_FOLDER, Checkpoint
+from pawtag.inference.engines import openvino
+from pawtag.inference.facts import ModelFacts
+from pawtag.inference.model_cache import (
+    REFERENCES,
+    TOWER,
+    CompiledTower,
+    ModelCache,
+    build_key,
+    load_references,
+)
+from pawtag.inference.scoring import Vocabulary, embed_words, list_prompts
+from pawtag.inference.self_test import run_self_test
+
+if TYPE_CHECKING:
+    from pawtag.inference.engines.torch import TorchEngine
+
+OnStep = Callable[[str], None]
+NICENESS = 5  # a replacement is prepared while another model serves
+
+
+class StorageError(PawtagError):
+    """The cache cannot be written."""
+
+
+class PreparationRequest(FrozenModel):
+    """What is to be prepared."""
+
+    folder: Path
+    model: ModelInfo
+    labels: Labels
+    cache: Path
+    precision: str
+    threads: int
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The checkpoint."""
+        return Checkpoint(self.folder, self.model)
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedModel:
+    """Everything that serving needs, from the cache."""
+
+    facts: ModelFacts
+    vocabulary: Vocabulary
+    compiled: CompiledTower
+    path: Path
+
+
+def find_prepared(request: PreparationRequest) -> PreparedModel | None:
+    """The prepared model; None if a part of it is missing or damaged."""
+    cache = ModelCache(request.cache)
+    if (facts := cache.read_facts(request.checkpoint)) is None:
+        return None
+    vocabulary = text_cache.find_vocabulary(facts.digest, request.labels, [request.cache, EMBEDDED_FOLDER])
+    found = cache.read_compiled(_compiled_key(request, facts))
+    return PreparedModel(facts, vocabulary, *found) if vocabulary and found else None
+
+
+def prepare_in_child(request: PreparationRequest, on_step: OnStep) -> None:
+    """Prepare in a process of its own; `on_step` hears what it is doing.
+
+    Raises ModelError and ConfigError for a checkpoint or labels that cannot be used, StorageError for the cache.
+    """
+    command = [sys.executable, "-m", __spec__.name if __spec__ else __name__]
+    with tempfile.TemporaryFile() as errors:
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)  # noqa: S603
+        with child:
+            assert child.stdin and child.stdout  # noqa: PT018 - both are pipes
+            child.stdin.write(request.model_dump_json(by_alias=True).encode() + b"\n")
+            child.stdin.flush()
+            _follow(child.stdout, on_step)
+            child.stdin.close()
+        if child.returncode:
+            errors.seek(0)
+            last_line = (errors.read().decode("utf-8", "replace").strip().splitlines() or ["it said nothing"])[-1]
+            raise ModelError(f"The preparation of the model ended with {child.returncode}: {last_line}.")
+
+
+def _follow(lines: Any, on_step: OnStep) -> None:
+    for line in lines:
+        said = json.loads(line)
+        if "step" in said:
+            on_step(said["step"])
+        else:
+            kinds: dict[str, type[PawtagError]] = {"config": ConfigError, "storage": StorageError}
+            raise kinds.get(said["kind"], ModelError)(said["error"])
+
+
+class Preparation:
+    """Fills the cache for one request."""
+
+    def __init__(self, request: PreparationRequest, on_step: OnStep) -> None:
+        """Nothing is done before `run`."""
+        self._request, self._on_step = request, on_step
+        self._cache = ModelCache(request.cache)
+
+    def run(self) -> None:
+        """Make what is missing. Another process that does the same is waited for. Raises PawtagError, OSError."""
+        with self._cache.lock():
+            if find_prepared(self._request) is not None:
+                return
+            facts = self._cache.read_facts(self._request.checkpoint) or self._write_facts()
+            self._embed_labels(facts)
+            self._compile(facts)
+            self._cache.remove_unused()
+
+    @cached_property
+    def _engine(self) -> "TorchEngine":
+        self._on_step("the checkpoint is being loaded")
+        from pawtag.inference.engines.torch import TorchEngine
+
+        engine = TorchEngine(self._request.checkpoint, "cpu", self._request.threads)
+        run_self_test(engine, self._request.checkpoint, self._request.cache)
+        return engine
+
+    def _write_facts(self) -> ModelFacts:
+        self._cache.write_facts(self._request.checkpoint, self._engine.facts)
+        return self._engine.facts
+
+    def _embed_labels(self, facts: ModelFacts) -> None:
+        labels, folders = self._request.labels, [self._request.cache, EMBEDDED_FOLDER]
+        if text_cache.find_vocabulary(facts.digest, labels, folders) is None:
+            prompts = list_prompts(labels)
+            engine = self._engine
+            self._on_step(f"the {len(prompts)} prompts of the labels are being embedded")
+            text_cache.store_vocabulary(
+                facts.digest, embed_words(labels, engine.embed_text(prompts)), self._request.cache
+            )
+
+    def _compile(self, facts: ModelFacts) -> None:
+        key = _compiled_key(self._request, facts)
+        notes: list[str] = []
+        if self._cache.read_compiled(key) is not None:
+            return None
+        try:
+            tower = self._cache.find_converted(facts, openvino.VERSION) or self._convert(facts)
+        except ModelError as error:
+            return self._cache.write_compiled_facts(key, CompiledTower(refusal=str(error)))
+        self._on_step("the model is being compiled for this processor")
+        for precision in openvino.list_precisions(self._request.precision):
+            try:
+                return self._compile_at(precision, key, facts, tower, " ".join(notes) or None)
+            except ModelError as error:
+                notes.append(f"{precision}: {error}")
+        return self._cache.write_compiled_facts(key, CompiledTower(refusal=" ".join(notes)))
+
+    def _convert(self, facts: ModelFacts) -> Path:
+        """Raises ModelError for a model that the converter does not understand."""
+        engine = self._engine
+        tower, example = engine.build_tower()
+        self._on_step("the model is being converted")
+        with self._cache.create_converted(facts, openvino.VERSION) as folder:
+            try:
+                openvino.convert(tower, example, facts.spec, folder / TOWER)
+            except OSError:
+                raise
+            except Exception as error:  # the converter raises many unrelated types
+                reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                raise ModelError(f"OpenVINO cannot convert it: {reason}") from error
+            np.save(folder / REFERENCES, engine.embed(make_test_pictures(facts.spec)))
+        return self._cache.converted_folder(facts, openvino.VERSION)
+
+    def _compile_at(self, precision: str, key: str, facts: ModelFacts, tower: Path, note: str | None) -> None:
+        """Raises ModelError for a precision that does not compile, or whose embeddings differ from torch's."""
+        content = openvino.compile_tower(tower / TOWER, precision, self._request.threads)
+        path = self._cache.write_compiled(key, content)
+        check_agreement(openvino.OpenVINOEngine(facts, path, precision, self._request.threads), load_references(tower))
+        digest = hashlib.sha256(content).hexdigest()
+        self._cache.write_compiled_facts(key, CompiledTower(precision, digest, note))
+
+
+def _compiled_key(request: PreparationRequest, facts: ModelFacts) -> str:
+    processor = openvino.describe_processor()
+    isa = os.environ.get("ONEDNN_MAX_CPU_ISA", "")
+    return build_key(facts.digest, openvino.VERSION, processor, isa, request.precision, str(request.threads))
+
+
+def main() -> None:
+    """Prepare what stdin asks for. An error is reported on stdout."""
+    request = PreparationRequest.model_validate_json(sys.stdin.buffer.readline())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    os.nice(NICENESS)
+    out, sys.stdout = sys.stdout, sys.stderr  # libraries print
+
+    def say(**said: str) -> None:
+        print(json.dumps(said), file=out, flush=True)
+
+    try:
+        Preparation(request, lambda step: say(step=step)).run()
+    except ConfigError as error:
+        say(kind="config", error=str(error))
+    except StorageError as error:
+        say(kind="storage", error=str(error))
+    except PawtagError as error:
+        say(kind="model", error=str(error))
+    except OSError as error:
+        say(kind="storage", error=f"{error.strerror}: {error.filename}")
+
+
+def _end_with_parent() -> None:
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()
+    os._exit(0)  # neither torch's threads nor OpenVINO's are waited for
