@@ -12,6 +12,7 @@ least and the greatest.
 import argparse
 import json
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -58,7 +59,6 @@ class Benchmark:
         """Make what is needed."""
         self.plan, self.results, self.notes = plan, defaultdict[tuple[str, str], list[float]](list), list[str]()
         self.checkpoint = str(environments.make_checkpoint(WORK / "vit-b-32"))
-        self.caches = {PAWTAG: WORK / "cache", EMBEDDED: WORK / "cache"}
         counts = {"12 MP": plan.large_photos, "640x480": plan.small_photos}
         self.folders = {size: environments.make_photos(WORK / "photos", size, count) for size, count in counts.items()}
         self.probe = next(self.folders["640x480"].iterdir()).read_bytes()
@@ -68,6 +68,11 @@ class Benchmark:
 
     def run(self) -> None:
         """All rounds, then the peers."""
+        shutil.rmtree(WORK / "cache", ignore_errors=True)
+        for system in (PAWTAG, EMBEDDED):
+            _say(f"{system}: first start")
+            with self._serve(system) as service:
+                self._note(system, "first start to first answer, s", service.first_answer_s)
         for number in range(self.plan.rounds):
             _say(f"round {number + 1} of {self.plan.rounds}")
             for system in (BASELINE, PAWTAG, EMBEDDED):
@@ -83,7 +88,7 @@ class Benchmark:
     def _measure_service(self, system: str) -> None:
         _say(f"{system}: start, memory, requests")
         with self._serve(system) as service:
-            self._note(system, "start to first answer, s", service.first_answer_s)
+            self._note(system, "warm start to first answer, s", service.first_answer_s)
             for callers in self.plan.callers:
                 seen = measure_requests(
                     service.url, self.probe, callers=callers, requests=max(self.plan.requests, 2 * callers)
@@ -100,7 +105,7 @@ class Benchmark:
                 yield service
         else:
             model = self.checkpoint if system == PAWTAG else "embedded"
-            with run_pawtag(model, self.caches[system], self.probe, photos=photos) as service:
+            with run_pawtag(model, WORK / "cache", self.probe, photos=photos) as service:
                 yield service
 
     def _measure_folder(self, system: str, folder: Path) -> float:
@@ -127,8 +132,8 @@ class Benchmark:
         names = list(self.folders)
         photos = [str(next(folder.iterdir())) for folder in self.folders.values()]
         for system in (PAWTAG, EMBEDDED):
-            model, cache = self.checkpoint if system == PAWTAG else "embedded", self.caches[system] / "pawtag"
-            command = [sys.executable, str(HERE / "limits.py"), model, str(cache), *photos]
+            model = self.checkpoint if system == PAWTAG else "embedded"
+            command = [sys.executable, str(HERE / "limits.py"), model, str(WORK / "cache" / "pawtag"), *photos]
             alone = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
             self._note(system, "vision tower alone, core-ms", alone["tower_core_ms"])
             for size, decode_ms in zip(names, alone["decode_core_ms"], strict=True):

@@ -46,6 +46,7 @@ class ColourEngine:
     bias = 0.0
     description = "colours"
     max_batch = 8
+    runs_on_gpu = False
 
     def __init__(self) -> None:
         self.batches: list[int] = []

@@ -27,6 +27,7 @@ MODEL_ACTIONS = {
     "pull": "download the model into the hub client's cache",
     "check": "load the model and run its self test",
     "evaluate": "compare the model with labelled photos",
+    "optimize": "quantise the model on your own photos, and use it if their tags stay the same",
 }
 MAX_PULL_ATTEMPTS = 5
 
@@ -35,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `model`."""
     actions = "; ".join(f"{name}: {what}" for name, what in MODEL_ACTIONS.items())
     parser.add_argument("action", choices=MODEL_ACTIONS, help=actions)
+    parser.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="optimize: a folder of 700 photos or more")
     parser.add_argument("--json", action="store_true", help="show: print JSON")
     parser.add_argument(
         "--labelled",
@@ -54,6 +56,10 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     _check_usage(arguments)
     if arguments.action == "pull":
         return _pull(settings)
+    if arguments.action == "optimize":
+        from pawtag.cli.optimize import optimize
+
+        return optimize(arguments.folder, settings)
     loaded = load_model(settings, load_labels(settings.labels.file))
     if arguments.action == "show":
         _show(loaded, as_json=arguments.json)
@@ -67,6 +73,10 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
 def _check_usage(arguments: argparse.Namespace) -> None:
     if arguments.action == "evaluate" and arguments.labelled is None:
         raise ConfigError("'pawtag model evaluate' needs labelled photos: --labelled CSV.")
+    if (arguments.action == "optimize") != (arguments.folder is not None):
+        raise ConfigError(
+            "'pawtag model optimize' needs a folder of photos: pawtag model optimize DIR; no other action does."
+        )
     if arguments.action != "evaluate" and (arguments.labelled or arguments.write or arguments.show_errors):
         raise ConfigError("--labelled, --show-errors and --write belong to 'pawtag model evaluate'.")
 

@@ -104,6 +104,10 @@ class Engine(Protocol):
     def max_batch(self) -> int:
         """More inputs than this in one call make none of them faster."""
 
+    @property
+    def runs_on_gpu(self) -> bool:
+        """Whether it leaves the cores to the threads that decode, and waits for them."""
+
     def embed(self, batch: Sequence[Pixels]) -> Floats:
         """Unit vectors (N, D) for N inputs (H, W, 3)."""
 

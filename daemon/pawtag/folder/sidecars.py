@@ -45,7 +45,7 @@ class Sidecars:
         Raises TemporaryError if the sidecar cannot be read.
         """
         try:
-            documents = (read_document(path) for path in self._names(ref.uri))
+            documents = (read_document(self._build_path(ref.uri, suffix)) for suffix in SUFFIXES)
             ours = next((found for found in documents if found is not None and found.is_ours), None)
         except OSError as error:
             raise _translate_error(error, ref) from error
@@ -69,7 +69,8 @@ class Sidecars:
 
     def _find_slot(self, ref: PhotoRef) -> tuple[Path, StoredDocument | None]:
         """The path of our record; without one, the first name that is free."""
-        slots = [(path, read_document(path)) for path in self._names(ref.uri)]
+        paths = [Path(self._build_path(ref.uri, suffix)) for suffix in SUFFIXES]
+        slots = [(path, read_document(path)) for path in paths]
         ours = (slot for slot in slots if slot[1] is not None and slot[1].is_ours)
         free = (slot for slot in slots if slot[1] is None)
         return next(ours, None) or next(free, slots[0])
@@ -78,11 +79,10 @@ class Sidecars:
         """The folder of the sidecars for the photos in `folder`."""
         return str(self.base_dir / Path(folder).relative_to(self.root)) if self._mirror else folder
 
-    def _names(self, uri: str) -> tuple[Path, Path]:
-        photo = Path(uri)
-        folder = self.base_dir / photo.parent.relative_to(self.root)
-        first, second = SUFFIXES
-        return folder / truncate_name(photo.name, first), folder / truncate_name(photo.name, second)
+    def _build_path(self, uri: str, suffix: str) -> str:
+        """The path of a record. A string, for scans build a million of them."""
+        folder, _, name = uri.rpartition(os.sep)
+        return f"{self.sidecar_folder(folder)}{os.sep}{truncate_name(name, suffix)}"
 
 
 def _write(path: Path, found: StoredDocument | None, record: TagRecord, *, make_folder: bool) -> bool:
@@ -99,10 +99,10 @@ def _write(path: Path, found: StoredDocument | None, record: TagRecord, *, make_
     return True
 
 
-def read_document(path: Path) -> StoredDocument | None:
+def read_document(path: str | Path) -> StoredDocument | None:
     """The document at `path`; None if there is none. Raises OSError if it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:  # noqa: PTH123 - a million times
             content = file.read(min(MAX_DOCUMENT_BYTES, os.fstat(file.fileno()).st_size + 1))
     except (FileNotFoundError, NotADirectoryError):
         return None

@@ -12,8 +12,9 @@ LARGE_PIXELS = 12_000_000
 BYTES_PER_PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
 DEFAULT_BYTES_PER_PIXEL = 4
 # What a decoder holds beside Pillow's picture, for each pixel: planes, canvases and a copy of them.
-DECODER_BYTES_PER_PIXEL = {"WEBP": 12, "HEIF": 8, "AVIF": 8, "TIFF": 4, "GIF": 4}
+DECODER_BYTES_PER_PIXEL = {"WEBP": 12, "HEIF": 8, "AVIF": 8, "TIFF": 4, "GIF": 1}
 COEFFICIENT_BYTES = 2  # libjpeg's JCOEF
+BAND_BYTES = 16_000_000  # what one band of a conversion takes; see colour.BAND_PIXELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +40,20 @@ def estimate_cost(
     """
     pixels = image.width * image.height
     each = BYTES_PER_PIXEL.get(image.mode, DEFAULT_BYTES_PER_PIXEL) + DECODER_BYTES_PER_PIXEL.get(image.format or "", 0)
-    total = pixels * (each if is_reduced else each + 3 * DEFAULT_BYTES_PER_PIXEL)
+    total = BAND_BYTES + pixels * (each if is_reduced else each + 3 * DEFAULT_BYTES_PER_PIXEL)
     if is_progressive:
-        total += original[0] * original[1] * COEFFICIENT_BYTES * len(image.getbands())
         pixels = original[0] * original[1]
+        total += int(pixels * COEFFICIENT_BYTES * _count_samples(image))
     return DecodeCost(total, pixels)
+
+
+def _count_samples(image: pillow.Image) -> float:
+    """Samples of a JPEG for each of its pixels: 3 without subsampling, 1.5 with the usual 4:2:0."""
+    layers = getattr(image, "layer", [])  # (id, horizontal, vertical, table) for each component
+    if not layers:
+        return len(image.getbands())
+    widest, highest = max(layer[1] for layer in layers), max(layer[2] for layer in layers)
+    return float(sum(layer[1] * layer[2] for layer in layers) / (widest * highest))
 
 
 class DecodeLimiter:

@@ -17,6 +17,7 @@ from pawtag.metrics import Metrics
 log = logging.getLogger(__name__)
 
 RETRY_DELAY_S = 5.0
+OUT_OF_MEMORY = "out of memory"  # torch.OutOfMemoryError, and what other libraries say
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,8 @@ class Batcher:
     async def _embed_halves(self, batch: list[_Request], error: Exception) -> None:
         """A GPU without memory for the whole batch may have it for half, and one input may break the others'."""
         if len(batch) > 1:
+            if OUT_OF_MEMORY in str(error).lower():
+                self._size = len(batch) // 2  # the following batches would not fit either
             await self._embed_batch(batch[: len(batch) // 2])
             await self._embed_batch(batch[len(batch) // 2 :])
         elif await self._answers(np.zeros_like(batch[0].pixels)):

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pawtag.config import Settings
 from pawtag.domain.errors import ConfigError, ModelError
@@ -14,6 +15,9 @@ from pawtag.domain.ports import Engine
 from pawtag.inference import self_test, text_cache
 from pawtag.inference.checkpoint import Checkpoint
 from pawtag.inference.scoring import Vocabulary
+
+if TYPE_CHECKING:
+    from pawtag.inference.preparation import PreparationRequest
 
 log = logging.getLogger(__name__)
 
@@ -63,16 +67,9 @@ def _load_openvino(
 ) -> tuple[Engine, Vocabulary] | None:
     """The engine and the vectors, prepared first where they are not; None for a checkpoint that stays on torch."""
     from pawtag.inference.engines.openvino import OpenVINOEngine
-    from pawtag.inference.preparation import PreparationRequest, StorageError, find_prepared, prepare_in_child
+    from pawtag.inference.preparation import StorageError, find_prepared, prepare_in_child
 
-    request = PreparationRequest(
-        folder=checkpoint.folder,
-        model=checkpoint.model,
-        labels=labels,
-        cache=settings.model.cache_dir,
-        precision=settings.model.precision,
-        threads=settings.limits.threads,
-    )
+    request = build_request(settings, labels, checkpoint)
     with ExitStack() as stack:
         prepared = find_prepared(request)
         if prepared is None:
@@ -94,6 +91,20 @@ def _load_openvino(
         self_test.check_picture(engine, checkpoint, request.cache)
         engine.release_file()
         return engine, prepared.vocabulary
+
+
+def build_request(settings: Settings, labels: Labels, checkpoint: Checkpoint) -> "PreparationRequest":
+    """What has to be prepared for the checkpoint with these settings."""
+    from pawtag.inference.preparation import PreparationRequest
+
+    return PreparationRequest(
+        folder=checkpoint.folder,
+        model=checkpoint.model,
+        labels=labels,
+        cache=settings.model.cache_dir,
+        precision=settings.model.precision,
+        threads=settings.limits.threads,
+    )
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from pawtag.metrics import Metrics
 log = logging.getLogger(__name__)
 
 # Raise it when the pixels of the model's input change: old records become stale.
-PREPROCESSING_VERSION = 1
+PREPROCESSING_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)

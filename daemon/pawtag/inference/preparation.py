@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from pawtag.inference.engines.torch import TorchEngine
 
 OnStep = Callable[[str], None]
+INT8 = "int8"  # what `pawtag model optimize` has accepted; "auto" takes it
 NICENESS = 5  # a replacement is prepared while another model serves
 
 
@@ -82,7 +83,9 @@ def find_prepared(request: PreparationRequest) -> PreparedModel | None:
     if (facts := cache.read_facts(request.checkpoint)) is None:
         return None
     vocabulary = text_cache.find_vocabulary(facts.digest, request.labels, [request.cache, EMBEDDED_FOLDER])
-    found = cache.read_compiled(_compiled_key(request, facts))
+    precisions = (INT8, "auto") if request.precision == "auto" else (request.precision,)
+    candidates = (cache.read_compiled(build_compiled_key(request, facts, each)) for each in precisions)
+    found = next((each for each in candidates if each), None)
     return PreparedModel(facts, vocabulary, *found) if vocabulary and found else None
 
 
@@ -158,7 +161,7 @@ class Preparation:
             )
 
     def _compile(self, facts: ModelFacts) -> None:
-        key = _compiled_key(self._request, facts)
+        key = build_compiled_key(self._request, facts, self._request.precision)
         notes: list[str] = []
         if self._cache.read_compiled(key) is not None:
             return None
@@ -199,10 +202,12 @@ class Preparation:
         self._cache.write_compiled_facts(key, CompiledTower(precision, digest, note))
 
 
-def _compiled_key(request: PreparationRequest, facts: ModelFacts) -> str:
+def build_compiled_key(request: PreparationRequest, facts: ModelFacts, precision: str) -> str:
+    """The key of a compiled tower: it runs on such a processor alone. That of int8 was accepted for one set of labels."""
     processor = openvino.describe_processor()
     isa = os.environ.get("ONEDNN_MAX_CPU_ISA", "")
-    return build_key(facts.digest, openvino.VERSION, processor, isa, request.precision, str(request.threads))
+    labels = request.labels.fingerprint if precision == INT8 else ""
+    return build_key(facts.digest, openvino.VERSION, processor, isa, precision, str(request.threads), labels)
 
 
 def main() -> None:

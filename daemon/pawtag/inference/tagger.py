@@ -21,6 +21,8 @@ from pawtag.metrics import Metrics
 
 # Threads that decode the backlog give way to the model and to interactive requests.
 BACKLOG_NICENESS = 10
+# A GPU waits for decoded photos: then all cores but these decode.
+SPARE_CORES = 2
 
 
 class Tagger:
@@ -46,10 +48,9 @@ class Tagger:
         size = min(limits.batch_size or engine.max_batch, engine.max_batch)
         self._batcher = Batcher(engine.embed, size, limits.batch_wait_s, gate=self._gate, metrics=self.metrics)
         # Interactive requests have decoding threads that the backlog cannot fill.
-        self._interactive_threads = ThreadPoolExecutor(limits.threads, thread_name_prefix="decode-interactive")
-        self._normal_threads = ThreadPoolExecutor(
-            limits.threads, thread_name_prefix="decode", initializer=_lower_priority
-        )
+        threads = max(limits.threads, (os.cpu_count() or 1) - SPARE_CORES) if engine.runs_on_gpu else limits.threads
+        self._interactive_threads = ThreadPoolExecutor(threads, thread_name_prefix="decode-interactive")
+        self._normal_threads = ThreadPoolExecutor(threads, thread_name_prefix="decode", initializer=_lower_priority)
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()

@@ -100,6 +100,7 @@ async def test_M08_a_batch_that_is_too_large_for_the_memory_is_halved(running):
     batcher._embed = embed
     answers = await asyncio.gather(*(batcher.embed(number(value)) for value in range(4)))
     assert [float(answer[0]) for answer in answers] == [0, 1, 2, 3]
+    assert batcher._size == 1, "the next batches fit from the beginning"
 
 
 async def test_a_lone_photo_does_not_wait_for_others():

@@ -104,7 +104,7 @@ def test_the_embedded_model_is_prepared_without_torch(tmp_path, embedded_checkpo
     ("part", "made_again"),
     [("compiled/*.blob", ["compiled"]), ("text/*.bin", ["loaded", "embedded"]), ("checkpoints/*.json", ["loaded"])],
 )
-def test_M11_a_damaged_part_is_made_again(whole, cache, part, made_again):
+def test_M03_a_damaged_part_is_made_again(whole, cache, part, made_again):
     """And no other: the start works as if it were absent."""
     path = next(cache.glob(part))
     path.write_bytes(path.read_bytes()[:-9] + b"xxxxxxxxx")
@@ -115,7 +115,7 @@ def test_M11_a_damaged_part_is_made_again(whole, cache, part, made_again):
     )
 
 
-def test_M11_a_damaged_conversion_is_made_again(whole, cache, caplog):
+def test_M03_a_damaged_conversion_is_made_again(whole, cache, caplog):
     """It is noticed when it is needed."""
     path = next(cache.glob("converted/*/vision.bin"))
     path.write_bytes(path.read_bytes()[:-9] + b"xxxxxxxxx")

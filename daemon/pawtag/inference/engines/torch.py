@@ -76,9 +76,13 @@ class TorchEngine:
         self.scale, self.bias = (
             float(number(self._model).detach()) for number in (self._family.scale, self._family.bias)
         )
-        self.max_batch = CPU_BATCH_SIZE if self._device.type == "cpu" else GPU_BATCH_SIZE
+        self.runs_on_gpu = self._device.type != "cpu"
+        self.max_batch = GPU_BATCH_SIZE if self.runs_on_gpu else CPU_BATCH_SIZE
+        self._dtype = _choose_dtype(self._device)
         self._max_text_tokens = _max_text_tokens(self._model.config, self._tokenizer)
-        self.description = f"torch {torch.__version__} on {self._device.type}"
+        self.description = (
+            f"torch {torch.__version__} on {self._device.type}, {str(self._dtype).removeprefix('torch.')}"
+        )
 
     @property
     def facts(self) -> ModelFacts:
@@ -105,7 +109,8 @@ class TorchEngine:
         resize, pictures = self.spec.resize, [normalise(pixels, self.spec) for pixels in batch]
         arrays = pack_patches(pictures, resize) if isinstance(resize, Patches) else {"pixel_values": np.stack(pictures)}
         inputs = {name: torch.from_numpy(array).to(self._device) for name, array in arrays.items()}
-        return _normalise(self._model.get_image_features(**inputs).pooler_output)
+        with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
+            return _normalise(self._model.get_image_features(**inputs).pooler_output)
 
     @torch.inference_mode()
     def embed_text(self, prompts: Sequence[str]) -> Floats:
@@ -204,6 +209,13 @@ def _choose_device(device: str) -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _choose_dtype(device: torch.device) -> torch.dtype:
+    """How the vision tower computes: half precision on CUDA, where it is several times faster. Texts stay float32."""
+    if device.type != "cuda":
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
 
 
 def has_gpu() -> bool:

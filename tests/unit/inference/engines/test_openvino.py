@@ -112,7 +112,7 @@ for thread in threading.enumerate():
 """
 
 
-def test_P10_no_conversion_reports_to_an_analytics_service(whole, tmp_path):
+def test_M10_no_conversion_reports_to_an_analytics_service(whole, tmp_path):
     """Not even without CI=true, which would hide it: no connection is tried."""
     wanted = request_for(whole, tmp_path / "cache")
     kept = {name: value for name, value in os.environ.items() if name not in {"CI", "TF_BUILD", "JENKINS_URL"}}
