@@ -6,6 +6,8 @@ import shutil
 import signal
 import time
 import urllib.error
+import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -248,3 +250,51 @@ def grey() -> bytes:
     from support.pictures import plain
 
     return plain((128, 128, 128))
+
+
+def test_a_first_start_answers_at_once_and_says_what_it_is_doing(home, small):
+    """/healthz is 200 and /readyz names the step; then the engine is named, and torch was never in this process."""
+    own = {"PAWTAG_MODEL__CACHE_DIR": str(home / "cache"), "PAWTAG_LABELS__FILE": str(home / "labels.toml")}
+    with daemon(home, "--model", small, ready=False, **own) as running:
+        seen = set()
+        until(lambda: answers(running.address))
+        while (readiness := read_any(running.address + "/readyz"))["model"] is None:
+            seen.add(readiness["reason"])
+            time.sleep(0.02)
+        assert any("the checkpoint is being loaded" in reason for reason in seen)
+        assert readiness["model"]["engine"].startswith("openvino")
+        assert "libtorch" not in Path(f"/proc/{running.process.pid}/maps").read_text()
+        with urllib.request.urlopen(running.address + "/metrics", timeout=10) as metrics:
+            assert 'engine="openvino' in metrics.read().decode()
+        running.wait_until_said("ready")
+        assert running.stop() == 0
+
+
+def test_P01_a_stop_during_the_preparation_leaves_no_process(home, small):
+    """The child ends with the daemon, also where that is killed."""
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        cache = home / f"cache-{how}"
+        with daemon(home, "--model", small, ready=False, PAWTAG_MODEL__CACHE_DIR=str(cache)) as running:
+            running.wait_until_said("a first start")
+            tasks = Path(f"/proc/{running.process.pid}/task")
+            children = [pid for task in tasks.iterdir() for pid in (task / "children").read_text().split()]
+            assert children
+            running.stop(how)
+            until(lambda pids=children: not any(Path(f"/proc/{pid}").exists() for pid in pids), within_s=20)
+
+
+def answers(address: str) -> bool:
+    """Whether the process says that it lives."""
+    try:
+        return get(address, "/healthz")["alive"]
+    except OSError:
+        return False
+
+
+def read_any(url: str) -> dict:
+    """The document, whatever the status is."""
+    try:
+        with urllib.request.urlopen(url, timeout=10) as response:
+            return json.load(response)
+    except urllib.error.HTTPError as error:
+        return json.load(error)

@@ -190,7 +190,8 @@ async def test_a_stop_ends_a_scan_at_once(tmp_path):
     for number in range(300):
         old(tmp_path / f"{number}.png", b"x")
     started = time.monotonic()
-    source = FolderSource(tmp_path, Settings().folder, lambda _: time.sleep(0.05) or False, max_bytes=1)
+    slowly = lambda walk: (found for found in walk if time.sleep(0.05))  # noqa: E731
+    source = FolderSource(tmp_path, Settings().folder, slowly, max_bytes=1)
     async with source.watch():
         await asyncio.sleep(0.3)
     await asyncio.get_running_loop().shutdown_default_executor()

@@ -51,6 +51,8 @@ class Scan:
             if row is not None and row == _read_row(entry, sidecars + name + FIRST):
                 known[name] = row
                 continue
+            if self.walk.is_ended():
+                return  # what is known of this folder is not complete
             row = _read_row(entry, sidecars + name + FIRST)
             found = self._find(entry.path)
             verdict = self.judge(found.ref) if found else None

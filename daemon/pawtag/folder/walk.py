@@ -44,12 +44,13 @@ class Walk:
     """A stream over the photos below `root`.
 
     Afterwards `unreadable` names the folders that could not be read, and `skipped` counts what is no photo, by
-    reason. With `removes_temporary` it removes left-over temporary files of pawtag.
+    reason. With `removes_temporary` it removes left-over temporary files of pawtag. It ends early once `is_ended`.
     """
 
     root: Path
     settings: FolderSettings
     removes_temporary: bool = True
+    is_ended: Callable[[], bool] = lambda: False
     unreadable: list[str] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
 
@@ -57,6 +58,8 @@ class Walk:
         """Every photo, folder by folder. Raises OSError if the root cannot be read."""
         for _, entries in self.folders():
             for entry in entries:
+                if self.is_ended():
+                    return
                 found = find_photo(entry.path)
                 self.skipped[NOT_A_FILE] += found is None
                 if found:
@@ -65,7 +68,7 @@ class Walk:
     def folders(self) -> Iterator[tuple[str, list["os.DirEntry[str]"]]]:
         """Each folder with its entries that have a photo's name. Raises OSError if the root cannot be read."""
         folders = [str(self.root)]
-        while folders:
+        while folders and not self.is_ended():
             folder = folders.pop()
             try:
                 entries = os.scandir(folder)

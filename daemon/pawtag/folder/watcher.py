@@ -97,7 +97,7 @@ class FolderWatcher:
 
     async def scan(self, folder: Path | None = None) -> int:
         """Scan a folder once; returns how many photos need a record. Raises OSError."""
-        walk = Walk(folder or self.root, self._settings)
+        walk = Walk(folder or self.root, self._settings, is_ended=self._ended.is_set)
         try:
             found = await asyncio.to_thread(self._scan_in_thread, walk)
         except asyncio.CancelledError:
@@ -126,8 +126,6 @@ class FolderWatcher:
         count = 0
         chunk: list[FoundPhoto] = []
         for found in self._build_scan(walk):
-            if self._ended.is_set():
-                break
             chunk.append(found)
             count += 1
             if len(chunk) >= SCAN_CHUNK_PHOTOS:
