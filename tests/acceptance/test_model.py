@@ -275,7 +275,7 @@ def test_P01_a_stop_during_the_preparation_leaves_no_process(home, small):
     for how in (signal.SIGTERM, signal.SIGKILL):
         cache = home / f"cache-{how}"
         with daemon(home, "--model", small, ready=False, PAWTAG_MODEL__CACHE_DIR=str(cache)) as running:
-            running.wait_until_said("a first start")
+            running.wait_until_said("preparing the model")
             tasks = Path(f"/proc/{running.process.pid}/task")
             children = [pid for task in tasks.iterdir() for pid in (task / "children").read_text().split()]
             assert children

@@ -65,7 +65,7 @@ def build_folder_runner(
 
 def _build_scan_key(settings: Settings, tagger: Tagger) -> str:
     """What decides, besides photo and sidecar, whether a record is current, and where the sidecars are."""
-    return f"{tagger.identity.fingerprint} {settings.sidecar.dir or ''}"
+    return f"{tagger.identity.fingerprint} {tagger.identity.model.wanted} {settings.sidecar.dir or ''}"
 
 
 def build_sidecars(settings: Settings, root: Path) -> Sidecars:

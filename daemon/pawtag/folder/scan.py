@@ -46,13 +46,13 @@ class Scan:
         before, sidecars = memory.load(folder), os.path.join(self.sidecar_folder(folder), "")  # noqa: PTH118
         known: Known = {}
         for entry in entries:
+            if self.walk.is_ended():
+                return  # what is known of this folder is not complete
             name = entry.name
             row = before.get(name)
             if row is not None and row == _read_row(entry, sidecars + name + FIRST):
                 known[name] = row
                 continue
-            if self.walk.is_ended():
-                return  # what is known of this folder is not complete
             row = _read_row(entry, sidecars + name + FIRST)
             found = self._find(entry.path)
             verdict = self.judge(found.ref) if found else None

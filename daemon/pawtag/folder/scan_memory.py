@@ -24,6 +24,7 @@ class ScanMemory:
     def __init__(self, path: Path, key: str) -> None:
         """Open or create the file. `key`: what decides whether a record is current; another key knows nothing."""
         self._key = f"{FORMAT} {key}"
+        self._path = path
         self._database = self._open(path)
 
     def load(self, folder: str) -> Known:
@@ -31,7 +32,7 @@ class ScanMemory:
         rows = self._execute("SELECT known FROM folders WHERE folder = ? AND key = ?", folder, self._key)
         try:
             return dict(marshal.loads(rows[0][0])) if rows else {}  # noqa: S302 - the cache is the user's own
-        except (EOFError, ValueError, TypeError):
+        except (EOFError, ValueError, TypeError, MemoryError):
             return {}
 
     def store(self, folder: str, known: Known) -> None:
@@ -57,6 +58,8 @@ class ScanMemory:
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 return _connect(path)
+            except sqlite3.OperationalError:
+                raise  # it is locked, or cannot be written
             except sqlite3.DatabaseError:
                 path.unlink()  # it is no database, or a damaged one
                 return _connect(path)
@@ -74,9 +77,14 @@ class ScanMemory:
         try:
             with self._database, closing(self._database.execute(statement, values)) as found:
                 return found.fetchall()
-        except (sqlite3.Error, UnicodeEncodeError) as error:  # a folder's name may be any bytes
+        except (sqlite3.OperationalError, UnicodeEncodeError) as error:  # a folder's name may be any bytes
             log.debug("the memory of scans cannot be used: %s", error)
-            return []
+        except sqlite3.DatabaseError as error:
+            log.warning("the memory of scans in %s is damaged (%s); it is begun again", self._path, error)
+            self.close()
+            self._path.unlink(missing_ok=True)
+            self._database = self._open(self._path)
+        return []
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -106,7 +106,7 @@ class Walk:
 
 def is_photo_name(name: str, patterns: tuple[str, ...]) -> bool:
     """Whether a file of that name counts as a photo."""
-    return not name.startswith(".") and _compile(patterns)(name) is not None
+    return not name.startswith(".") and not name.endswith(RECORD_SUFFIX) and _compile(patterns)(name) is not None
 
 
 @cache

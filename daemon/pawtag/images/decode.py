@@ -120,10 +120,12 @@ def _decode(data: bytes, limits: ImageLimits, shorter_side: int, reserve: Reserv
             raise PermanentError("not-an-image", "The picture is damaged: its fax data has no end.")
         _draft(opened, shorter_side)
         _check_pixels(opened, (width, height), limits)
-        orientation, factor = _read_orientation(opened), max(1, min(opened.size) // shorter_side)
-        cost = estimate_cost(opened, (width, height), is_progressive=_is_progressive(opened), is_reduced=factor > 1)
+        factor = max(1, min(opened.size) // shorter_side)
+        is_reduced = factor > 1 and opened.mode != "F"
+        cost = estimate_cost(opened, (width, height), is_progressive=_is_progressive(opened), is_reduced=is_reduced)
         with reserve(cost):
             opened.load()
+            orientation = _read_orientation(opened)  # of a PNG it may load the pixels
             upright = _turn_upright(reduce_to_rgb(opened, factor), orientation)
     if orientation >= 5:  # noqa: PLR2004 - EXIF orientations 5 to 8 lie on their side
         width, height = height, width

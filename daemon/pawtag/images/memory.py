@@ -79,6 +79,7 @@ class DecodeLimiter:
             self._waiting_first -= first
             self._taken_bytes += cost.size_bytes
             self._has_large |= cost.is_large
+            self._freed.notify_all()  # those who let a first one pass
         try:
             yield
         finally:

@@ -126,17 +126,20 @@ class Batcher:
                 request.result.cancel()
             raise
         except Exception as error:
-            await self._embed_halves(batch, error)
+            failure = error.with_traceback(None)  # the traceback holds the batch's memory
         else:
             for request, embedding in zip(batch, embeddings, strict=True):
                 if not request.result.done():
                     request.result.set_result(embedding)
+            return
+        await self._embed_halves(batch, failure)
 
     async def _embed_halves(self, batch: list[_Request], error: Exception) -> None:
         """A GPU without memory for the whole batch may have it for half, and one input may break the others'."""
         if len(batch) > 1:
             if OUT_OF_MEMORY in str(error).lower():
                 self._size = len(batch) // 2  # the following batches would not fit either
+                log.warning("the model is out of memory with %d photos; batches have %d now", len(batch), self._size)
             await self._embed_batch(batch[: len(batch) // 2])
             await self._embed_batch(batch[len(batch) // 2 :])
         elif await self._answers(np.zeros_like(batch[0].pixels)):

@@ -70,7 +70,7 @@ class Checkpoint:
         """A digest of the files' names, sizes, times and inodes: it changes with any of them, and reads none."""
         names = sorted(name for name in (*CHECKPOINT_FILES, *self.weights) if (self.folder / name).is_file())
         stats = [(name, (self.folder / name).stat()) for name in names]
-        facts = [(name, stat.st_size, stat.st_mtime_ns, stat.st_dev, stat.st_ino) for name, stat in stats]
+        facts = [(name, stat.st_size, stat.st_mtime_ns, stat.st_ino) for name, stat in stats]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def read_digests(self) -> dict[str, str]:

@@ -4,7 +4,7 @@ import logging
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from pawtag.inference.checkpoint import Checkpoint
 from pawtag.inference.scoring import Vocabulary
 
 if TYPE_CHECKING:
-    from pawtag.inference.preparation import PreparationRequest
+    from pawtag.inference.preparation import PreparationRequest, PreparedModel
 
 log = logging.getLogger(__name__)
 
@@ -66,31 +66,45 @@ def _load_openvino(
     settings: Settings, labels: Labels, checkpoint: Checkpoint, on_step: OnStep
 ) -> tuple[Engine, Vocabulary] | None:
     """The engine and the vectors, prepared first where they are not; None for a checkpoint that stays on torch."""
-    from pawtag.inference.engines.openvino import OpenVINOEngine
-    from pawtag.inference.preparation import StorageError, find_prepared, prepare_in_child
+    from pawtag.inference.preparation import PreparationError, find_prepared, prepare_in_child
 
     request = build_request(settings, labels, checkpoint)
-    with ExitStack() as stack:
-        prepared = find_prepared(request)
-        if prepared is None:
-            try:
-                request = request.model_copy(update={"cache": stack.enter_context(_writable(request.cache))})
-                prepare_in_child(request, on_step)
-            except (StorageError, OSError) as error:
-                log.warning("The cache cannot be written (%s); set model.cache_dir. The engine is torch.", error)
-                return None
-            prepared = find_prepared(request)
-        if prepared is None:
-            raise ModelError(f"The prepared model cannot be read back from {request.cache}.")
-        if prepared.compiled.refusal:
-            log.warning("The model %s stays on torch. %s", checkpoint.model.id, prepared.compiled.refusal)
-            return None
-        if prepared.compiled.note:
-            log.warning("%s The model runs in %s.", prepared.compiled.note, prepared.compiled.precision)
-        engine = OpenVINOEngine(prepared.facts, prepared.path, prepared.compiled.precision, request.threads)
-        self_test.check_picture(engine, checkpoint, request.cache)
-        engine.release_file()
-        return engine, prepared.vocabulary
+    prepared = find_prepared(request)
+    if prepared:
+        try:
+            return _open(prepared, request)
+        except ModelError as error:
+            log.warning("%s The model is compiled again.", error)
+            prepared.path.unlink(missing_ok=True)
+    try:
+        with _writable(request.cache) as cache:
+            request = request.model_copy(update={"cache": cache})
+            prepare_in_child(request, on_step)
+            if (prepared := find_prepared(request)) is None:
+                raise PreparationError(f"what was prepared cannot be read back from {cache}")
+            return _open(prepared, request)
+    except (PreparationError, OSError) as error:
+        log.warning(
+            "The model cannot be prepared for OpenVINO now (%s); torch runs it. For want of space set model.cache_dir.",
+            error,
+        )
+        return None
+
+
+def _open(prepared: "PreparedModel", request: "PreparationRequest") -> tuple[Engine, Vocabulary] | None:
+    """The engine and the vectors; None for a model that stays on torch. Raises ModelError."""
+    from pawtag.inference.engines.openvino import OpenVINOEngine
+
+    compiled = prepared.compiled
+    if compiled.refusal:
+        log.warning("The model %s stays on torch. %s", request.model.id, compiled.refusal)
+        return None
+    if compiled.note:
+        log.warning("%s The model runs in %s.", compiled.note, compiled.precision)
+    engine = OpenVINOEngine(prepared.facts, prepared.path, compiled.precision, request.threads)
+    self_test.check_picture(engine, request.checkpoint, request.cache)
+    engine.release_file()
+    return engine, prepared.vocabulary
 
 
 def build_request(settings: Settings, labels: Labels, checkpoint: Checkpoint) -> "PreparationRequest":
@@ -104,6 +118,7 @@ def build_request(settings: Settings, labels: Labels, checkpoint: Checkpoint) ->
         cache=settings.model.cache_dir,
         precision=settings.model.precision,
         threads=settings.limits.threads,
+        thresholds=f"{settings.labels.tag_threshold} {settings.model.threshold} {settings.model.temperature}",
     )
 
 

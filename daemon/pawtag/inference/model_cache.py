@@ -116,7 +116,9 @@ class ModelCache:
         """Of each kind keep what was used last: four models, and nothing that was not used for a month."""
         for kind, files_each in ((FACTS, 1), (CONVERTED, 1), (COMPILED, 2), (TEXT, 1)):
             entries = [] if not (self.folder / kind).is_dir() else list((self.folder / kind).iterdir())
-            by_use = sorted(entries, key=_last_used, reverse=True)
+            for left_over in (entry for entry in entries if entry.name.startswith(".")):
+                _remove(left_over)  # of a process that was killed: this one holds the lock
+            by_use = sorted((each for each in entries if not each.name.startswith(".")), key=_last_used, reverse=True)
             for number, entry in enumerate(by_use):
                 if number >= MAX_KEPT * files_each or time.time() - _last_used(entry) > MAX_UNUSED_S:
                     _remove(entry)

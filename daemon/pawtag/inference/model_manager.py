@@ -47,9 +47,11 @@ class ModelManager:
         """The model that serves first; None if `stop` is set before it is loaded. Raises ModelError, ConfigError."""
         if self._settings.model.fallback == "none" and self.may_download:
             return await self._load_wanted()
-        load = partial(load_model, self._settings, self._labels, self._metrics, self._note_step)
+        return await run_unless_stopped(self._stop, self._load_initial)
+
+    def _load_initial(self) -> LoadedModel:
         try:
-            return await run_unless_stopped(self._stop, load)
+            return load_model(self._settings, self._labels, self._metrics, self._note_step)
         finally:
             self.step = None
 
@@ -107,11 +109,14 @@ class ModelManager:
         checkpoint = find_checkpoint(self._settings.model)
         if checkpoint is None:
             raise ModelError(f"The model {self._settings.model.id} is not on this machine.")
-        return load_checkpoint(self._settings, self._labels, checkpoint, self._metrics, self._note_step)
+        try:
+            return load_checkpoint(self._settings, self._labels, checkpoint, self._metrics, self._note_step)
+        finally:
+            self.step = None
 
     def _note_step(self, step: str) -> None:
         self.step = step
-        log.info("a first start: %s", step)
+        log.info("preparing the model: %s", step)
 
 
 async def run_unless_stopped(stop: asyncio.Event, function: Callable[[], Result]) -> Result | None:

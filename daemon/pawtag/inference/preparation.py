@@ -47,8 +47,12 @@ INT8 = "int8"  # what `pawtag model optimize` has accepted; "auto" takes it
 NICENESS = 5  # a replacement is prepared while another model serves
 
 
-class StorageError(PawtagError):
-    """The cache cannot be written."""
+class PreparationError(PawtagError):
+    """The model could not be prepared now: the cache cannot be written, or memory is short."""
+
+
+class RefusedError(ModelError):
+    """A conversion that will never be accepted."""
 
 
 class PreparationRequest(FrozenModel):
@@ -60,6 +64,8 @@ class PreparationRequest(FrozenModel):
     cache: Path
     precision: str
     threads: int
+    thresholds: str = ""
+    """Whatever else decides which scores are tags: what is accepted by its tags depends on it."""
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -92,9 +98,10 @@ def find_prepared(request: PreparationRequest) -> PreparedModel | None:
 def prepare_in_child(request: PreparationRequest, on_step: OnStep) -> None:
     """Prepare in a process of its own; `on_step` hears what it is doing.
 
-    Raises ModelError and ConfigError for a checkpoint or labels that cannot be used, StorageError for the cache.
+    Raises ModelError and ConfigError for a checkpoint or labels that cannot be used, else PreparationError.
     """
-    command = [sys.executable, "-m", __spec__.name if __spec__ else __name__]
+    # -P: not from the current folder, which may be that of the photos.
+    command = [sys.executable, "-P", "-m", __spec__.name if __spec__ else __name__]
     with tempfile.TemporaryFile() as errors:
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)  # noqa: S603
         with child:
@@ -106,16 +113,18 @@ def prepare_in_child(request: PreparationRequest, on_step: OnStep) -> None:
         if child.returncode:
             errors.seek(0)
             last_line = (errors.read().decode("utf-8", "replace").strip().splitlines() or ["it said nothing"])[-1]
-            raise ModelError(f"The preparation of the model ended with {child.returncode}: {last_line}.")
+            raise PreparationError(f"the child process ended with {child.returncode}: {last_line}")
 
 
 def _follow(lines: Any, on_step: OnStep) -> None:
     for line in lines:
+        if not line.startswith(b"{"):
+            continue  # a library printed it
         said = json.loads(line)
         if "step" in said:
             on_step(said["step"])
         else:
-            kinds: dict[str, type[PawtagError]] = {"config": ConfigError, "storage": StorageError}
+            kinds: dict[str, type[PawtagError]] = {"config": ConfigError, "passing": PreparationError}
             raise kinds.get(said["kind"], ModelError)(said["error"])
 
 
@@ -167,37 +176,48 @@ class Preparation:
             return None
         try:
             tower = self._cache.find_converted(facts, openvino.VERSION) or self._convert(facts)
-        except ModelError as error:
+        except RefusedError as error:
             return self._cache.write_compiled_facts(key, CompiledTower(refusal=str(error)))
         self._on_step("the model is being compiled for this processor")
-        for precision in openvino.list_precisions(self._request.precision):
+        refusals = 0
+        for precision in (precisions := openvino.list_precisions(self._request.precision)):
             try:
                 return self._compile_at(precision, key, facts, tower, " ".join(notes) or None)
             except ModelError as error:
+                refusals += isinstance(error, RefusedError)
                 notes.append(f"{precision}: {error}")
+        if refusals < len(precisions):
+            raise PreparationError(" ".join(notes))
         return self._cache.write_compiled_facts(key, CompiledTower(refusal=" ".join(notes)))
 
     def _convert(self, facts: ModelFacts) -> Path:
-        """Raises ModelError for a model that the converter does not understand."""
+        """Raises RefusedError for a model that the converter does not understand."""
         engine = self._engine
-        tower, example = engine.build_tower()
+        try:
+            tower, example = engine.build_tower()
+        except ModelError as error:
+            raise RefusedError(str(error)) from error
         self._on_step("the model is being converted")
         with self._cache.create_converted(facts, openvino.VERSION) as folder:
             try:
                 openvino.convert(tower, example, facts.spec, folder / TOWER)
-            except OSError:
+            except (OSError, MemoryError):
                 raise
             except Exception as error:  # the converter raises many unrelated types
                 reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-                raise ModelError(f"OpenVINO cannot convert it: {reason}") from error
+                raise RefusedError(f"OpenVINO cannot convert it: {reason}") from error
             np.save(folder / REFERENCES, engine.embed(make_test_pictures(facts.spec)))
         return self._cache.converted_folder(facts, openvino.VERSION)
 
     def _compile_at(self, precision: str, key: str, facts: ModelFacts, tower: Path, note: str | None) -> None:
-        """Raises ModelError for a precision that does not compile, or whose embeddings differ from torch's."""
+        """Raises ModelError for a precision that does not compile, RefusedError where embeddings differ from torch's."""
         content = openvino.compile_tower(tower / TOWER, precision, self._request.threads)
         path = self._cache.write_compiled(key, content)
-        check_agreement(openvino.OpenVINOEngine(facts, path, precision, self._request.threads), load_references(tower))
+        engine = openvino.OpenVINOEngine(facts, path, precision, self._request.threads)
+        try:
+            check_agreement(engine, load_references(tower))
+        except ModelError as error:
+            raise RefusedError(str(error)) from error
         digest = hashlib.sha256(content).hexdigest()
         self._cache.write_compiled_facts(key, CompiledTower(precision, digest, note))
 
@@ -206,8 +226,8 @@ def build_compiled_key(request: PreparationRequest, facts: ModelFacts, precision
     """The key of a compiled tower: it runs on such a processor alone. That of int8 was accepted for one set of labels."""
     processor = openvino.describe_processor()
     isa = os.environ.get("ONEDNN_MAX_CPU_ISA", "")
-    labels = request.labels.fingerprint if precision == INT8 else ""
-    return build_key(facts.digest, openvino.VERSION, processor, isa, precision, str(request.threads), labels)
+    accepted_for = f"{request.labels.fingerprint} {request.thresholds}" if precision == INT8 else ""
+    return build_key(facts.digest, openvino.VERSION, processor, isa, precision, str(request.threads), accepted_for)
 
 
 def main() -> None:
@@ -224,12 +244,14 @@ def main() -> None:
         Preparation(request, lambda step: say(step=step)).run()
     except ConfigError as error:
         say(kind="config", error=str(error))
-    except StorageError as error:
-        say(kind="storage", error=str(error))
+    except PreparationError as error:
+        say(kind="passing", error=str(error))
     except PawtagError as error:
         say(kind="model", error=str(error))
     except OSError as error:
-        say(kind="storage", error=f"{error.strerror}: {error.filename}")
+        say(kind="passing", error=f"{error.strerror}: {error.filename}")
+    except MemoryError:
+        say(kind="passing", error="there is not enough memory")
 
 
 def _end_with_parent() -> None:

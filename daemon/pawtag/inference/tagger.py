@@ -1,6 +1,7 @@
 """Bytes to tags: the one way to tag, for folder, bucket, HTTP and command line."""
 
 import asyncio
+import logging
 import os
 import sys
 import threading
@@ -18,6 +19,8 @@ from pawtag.inference.batcher import Batcher
 from pawtag.inference.interactive_gate import InteractiveGate
 from pawtag.inference.scoring import Vocabulary, score_labels
 from pawtag.metrics import Metrics
+
+log = logging.getLogger(__name__)
 
 # Threads that decode the backlog give way to the model and to interactive requests.
 BACKLOG_NICENESS = 10
@@ -46,11 +49,14 @@ class Tagger:
         self._memory = DecodeLimiter(limits.memory_bytes)
         self._gate = InteractiveGate()
         size = min(limits.batch_size or engine.max_batch, engine.max_batch)
+        if size < (limits.batch_size or size):
+            log.warning("limits.batch_size %d has no effect: this model takes %d", limits.batch_size, size)
         self._batcher = Batcher(engine.embed, size, limits.batch_wait_s, gate=self._gate, metrics=self.metrics)
         # Interactive requests have decoding threads that the backlog cannot fill.
         threads = max(limits.threads, (os.cpu_count() or 1) - SPARE_CORES) if engine.runs_on_gpu else limits.threads
         self._interactive_threads = ThreadPoolExecutor(threads, thread_name_prefix="decode-interactive")
         self._normal_threads = ThreadPoolExecutor(threads, thread_name_prefix="decode", initializer=_lower_priority)
+        self._score_thread = ThreadPoolExecutor(1, thread_name_prefix="score")
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -70,7 +76,7 @@ class Tagger:
         finally:
             batching.cancel()
             await asyncio.gather(batching, return_exceptions=True)
-            for threads in (self._interactive_threads, self._normal_threads):
+            for threads in (self._interactive_threads, self._normal_threads, self._score_thread):
                 threads.shutdown(wait=False, cancel_futures=True)
 
     async def tag(self, data: bytes, *, photo: PhotoInfo | None = None, interactive: bool = False) -> Tagging:
@@ -84,7 +90,7 @@ class Tagger:
                 await self._gate.wait_for_turn()
             known, pixels = await loop.run_in_executor(threads, self._preprocess, data, photo, interactive)
             embedding = await self._batcher.embed(pixels, interactive=interactive)
-            return await loop.run_in_executor(self._interactive_threads, self._score, embedding, known)
+            return await loop.run_in_executor(self._score_thread, self._score, embedding, known)
 
     @contextmanager
     def _track_in_flight(self) -> Iterator[None]:

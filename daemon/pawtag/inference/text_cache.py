@@ -4,7 +4,9 @@ import hashlib
 import io
 import json
 import logging
+import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +59,8 @@ def _load(path: Path, labels: Labels) -> Vocabulary | None:
         content = path.read_bytes()
     except OSError:
         return None
+    with suppress(OSError):  # a cache that may only be read
+        os.utime(path)  # it counts as used now
     expected, body = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
     if hashlib.sha256(body).digest() != expected:
         log.warning("the text embeddings in %s are damaged; computing them again", path)

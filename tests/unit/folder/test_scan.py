@@ -150,6 +150,16 @@ def test_what_was_not_used_for_a_month_goes(root, monkeypatch):
     memory.close()
 
 
+def test_a_scan_of_what_is_known_ends_at_once(root):
+    """A stop does not wait for a million files that have not changed."""
+    scan(root, Judge())
+    checks = []
+    walk = Walk(root, FolderSettings(), is_ended=lambda: bool(checks.append(1)) or len(checks) > 2)
+    found = Scan(walk, Judge(), str, lambda: ScanMemory(root.parent / "cache/scans.db", "key"))
+    assert list(found) == []
+    assert len(checks) < 6
+
+
 def test_sidecars_are_no_photos_whatever_the_patterns(root):
     """A folder that ends in .json is still a folder."""
     write(root / "album.json/c.jpg")

@@ -15,9 +15,9 @@ import pytest
 
 from pawtag.config import Settings
 from pawtag.domain.errors import ConfigError, ModelError
-from pawtag.domain.labels import Labels
+from pawtag.domain.labels import Labels, Thresholds
 from pawtag.domain.records import ModelInfo
-from pawtag.inference import engine_loader, model_cache, preparation
+from pawtag.inference import engine_loader, model_cache, optimization, preparation
 from pawtag.inference.checkpoint import Checkpoint
 from pawtag.inference.engines import openvino
 from pawtag.inference.preparation import PreparationRequest, find_prepared, prepare_in_child
@@ -80,7 +80,7 @@ def test_a_warm_start_imports_neither_torch_nor_transformers(whole, cache):
 import sys
 from pathlib import Path
 from pawtag.config import Settings
-from pawtag.domain.labels import Labels
+from pawtag.domain.labels import Labels, Thresholds
 from pawtag.domain.records import ModelInfo
 from pawtag.inference.checkpoint import Checkpoint
 from pawtag.inference.engine_loader import load_engine
@@ -201,10 +201,12 @@ def test_a_prompt_that_is_too_long_is_the_labels_error(whole, tmp_path):
 
 
 def test_a_child_that_is_killed_is_an_error(whole, tmp_path, monkeypatch):
-    """It names how the process ended."""
+    """It names how the process ended, and torch runs the model."""
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(ModelError, match="ended with 1"):
+    with pytest.raises(preparation.PreparationError, match="ended with 1"):
         prepare(request_for(whole, tmp_path))
+    engine, _, _ = load(whole, tmp_path)
+    assert engine.description.startswith("torch")
 
 
 def test_a_precision_that_does_not_compile_falls_to_the_next(whole, tmp_path, monkeypatch, caplog):
@@ -237,6 +239,62 @@ def test_a_conversion_that_is_not_accepted_stays_on_torch(whole, tmp_path, monke
     assert engine.description.startswith("torch")
     assert steps == []
     assert "stays on torch" in caplog.text
+
+
+def test_a_compiled_model_that_does_not_open_is_compiled_again(whole, cache, monkeypatch, caplog):
+    """Its digest is right, but this machine refuses it."""
+    opened, opener = [], openvino.OpenVINOEngine.__init__
+
+    def refuse_once(self, *arguments):
+        opened.append(1)
+        if len(opened) == 1:
+            raise ModelError("The compiled model cannot be opened.")
+        opener(self, *arguments)
+
+    monkeypatch.setattr(openvino.OpenVINOEngine, "__init__", refuse_once)
+    engine, _, steps = load(whole, cache)
+    assert engine.description.startswith("openvino")
+    assert steps == ["the model is being compiled for this processor"]
+    assert "compiled again" in caplog.text
+
+
+def test_a_precision_that_does_not_compile_now_is_tried_at_the_next_start(whole, tmp_path, monkeypatch):
+    """Memory may have been short: no refusal is kept."""
+
+    def fail(*_):
+        raise ModelError("The model does not compile in float32: bad_alloc")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(openvino, "compile_tower", fail)
+        with pytest.raises(preparation.PreparationError, match="bad_alloc"):
+            preparation.Preparation(request_for(whole, tmp_path), lambda _: None).run()
+    assert prepare(request_for(whole, tmp_path)) == ["the model is being compiled for this processor"]
+
+
+@pytest.mark.parametrize("is_accepted", [True, False])
+def test_int8_serves_only_where_the_tags_stay_the_same(whole, cache, monkeypatch, is_accepted):
+    """`model optimize` compares 600 held-out photos; `precision = "auto"` takes what passed, for these labels."""
+    request = request_for(whole, cache)
+    prepared = find_prepared(request)
+    random = np.random.default_rng(0)
+    photos = [random.integers(0, 256, (32, 32, 3), np.uint8) for _ in range(700)]
+    monkeypatch.setattr(optimization, "MIN_AGREEMENT", 0.0 if is_accepted else 1.1)
+    found = optimization.Optimization(request, prepared.facts, prepared.vocabulary, Thresholds())
+    outcome = found.run(photos, lambda *_: 1.0)
+    assert (outcome.photos, outcome.is_accepted) == (600, is_accepted)
+    assert find_prepared(request).compiled.precision == ("int8" if is_accepted else "float32")
+    assert load(whole, cache, precision="float32")[0].description.endswith("float32")
+    other = request.model_copy(update={"thresholds": "another"})
+    assert find_prepared(other).compiled.precision == "float32"
+
+
+def test_too_few_photos_prove_nothing(whole, cache):
+    """The number that is needed is named."""
+    request = request_for(whole, cache)
+    prepared = find_prepared(request)
+    found = optimization.Optimization(request, prepared.facts, prepared.vocabulary, Thresholds())
+    with pytest.raises(ConfigError, match="needs 700"):
+        found.run([np.zeros((32, 32, 3), np.uint8)] * 699, lambda *_: 1.0)
 
 
 def test_openvino_is_not_for_gpus(whole, tmp_path):
