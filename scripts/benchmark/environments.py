@@ -15,7 +15,6 @@ SERVICE_PACKAGES = ["fastapi>=0.110,<1", "uvicorn>=0.30,<1", "python-multipart>=
 # Without what they would bring along: torch, transformers, numpy and Pillow are those of pawtag's environment.
 PEER_PACKAGES = {
     "sentence-transformers": ["sentence-transformers", "scikit-learn", "joblib", "threadpoolctl", "scipy", "narwhals"],
-    "faster-clip": ["faster-clip"],
 }
 SIZES = {"12 MP": (4000, 3000), "640x480": (640, 480)}
 HERE = Path(__file__).parent

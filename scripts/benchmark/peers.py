@@ -49,23 +49,7 @@ def load_sentence_transformers(checkpoint: str) -> Embed:
     return embed
 
 
-def load_faster_clip(checkpoint: str) -> Embed:
-    """faster-clip, where it reads a local checkpoint."""
-    from faster_clip import SentenceTransformer
-    from PIL import Image
-
-    model = SentenceTransformer(checkpoint)
-    prompts = model.encode(PROMPTS, normalize_embeddings=True)
-
-    def embed(photos: list[Path]) -> Any:
-        return (
-            model.encode([Image.open(photo).convert("RGB") for photo in photos], normalize_embeddings=True) @ prompts.T
-        )
-
-    return embed
-
-
-PEERS = {"sentence-transformers": load_sentence_transformers, "faster-clip": load_faster_clip}
+PEERS = {"sentence-transformers": load_sentence_transformers}
 
 if __name__ == "__main__":
     main()
