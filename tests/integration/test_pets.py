@@ -154,6 +154,7 @@ async def test_I05_orientation_does_not_change_the_tags(pets, loaded):
     assert max(scores) - min(scores) < 0.1
 
 
+@pytest.mark.timeout(300)  # 199 photos through torch; beside other tests it takes more than a minute
 def test_embeddings_and_tags_are_those_of_torch_and_the_checkpoints_own_processor(pets, loaded):
     """Drafted decoding, one resize, OpenVINO: centred cosine 0.999 or better in the mean, and the same tags."""
     torch_engine = TorchEngine(loaded.checkpoint, "cpu", 2)
