@@ -1,7 +1,7 @@
 """Compare pawtag with the plain service that people run today, and with its peers, on the same weights in one run.
 
     python scripts/bench.py              all of it; about half an hour on two cores
-    python scripts/bench.py --short      a minute: fewer photos, one round, no peers; shows that it runs
+    python scripts/bench.py --short      three minutes: fewer photos, one round, no peers; shows that it runs
     python scripts/bench.py --json out.json
 
 Run it with the Python of pawtag's environment. What it needs (a checkpoint of random weights, photos, environments of
@@ -172,7 +172,7 @@ class Benchmark:
 def main() -> None:
     """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--short", action="store_true", help="a minute: shows that it runs")
+    parser.add_argument("--short", action="store_true", help="three minutes: shows that it runs")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every value there")
     given = parser.parse_args()
     benchmark = Benchmark(SHORT if given.short else FULL)

@@ -4,7 +4,7 @@ import logging
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,7 +75,8 @@ def _load_openvino(
             return _open(prepared, request)
         except ModelError as error:
             log.warning("%s The model is compiled again.", error)
-            prepared.path.unlink(missing_ok=True)
+            with suppress(OSError):  # a cache that may only be read: then a temporary one takes its place
+                prepared.path.unlink()
     try:
         with _writable(request.cache) as cache:
             request = request.model_copy(update={"cache": cache})

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -106,10 +107,12 @@ def prepare_in_child(request: PreparationRequest, on_step: OnStep) -> None:
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)  # noqa: S603
         with child:
             assert child.stdin and child.stdout  # noqa: PT018 - both are pipes
-            child.stdin.write(request.model_dump_json(by_alias=True).encode() + b"\n")
-            child.stdin.flush()
+            with suppress(BrokenPipeError):  # it has ended already; its exit code says more
+                child.stdin.write(request.model_dump_json(by_alias=True).encode() + b"\n")
+                child.stdin.flush()
             _follow(child.stdout, on_step)
-            child.stdin.close()
+            with suppress(BrokenPipeError):
+                child.stdin.close()
         if child.returncode:
             errors.seek(0)
             last_line = (errors.read().decode("utf-8", "replace").strip().splitlines() or ["it said nothing"])[-1]
