@@ -19,7 +19,8 @@ from pawtag.domain.labels import PromptSet
 from pawtag.domain.records import Floats
 from pawtag.images import ImageLimits, decode, preprocess
 from pawtag.inference.evaluation import EmbeddedPhoto, Prediction, predict, read_labelled_photos, summarise_predictions
-from pawtag.inference.model_loader import LoadedModel, load_model
+from pawtag.inference.loaded_model import LoadedModel
+from pawtag.inference.model_loader import load_model
 from pawtag.inference.scoring import Vocabulary
 
 
@@ -44,14 +45,14 @@ def measure(folder: Path, half: str, model: str, *, taught: bool = False) -> lis
     """The photos of the half, each with the model's answer."""
     settings = config.load_settings(overrides={"model": {"id": model}})
     loaded = load_model(settings, load_labels(settings.labels.file))
-    vocabulary = loaded.tagger.vocabulary
+    vocabulary = loaded.vocabulary
     if taught:
         vocabulary = Vocabulary(vocabulary.labels, _taught_vectors(vocabulary))
     truths = [
         truth for truth in read_labelled_photos(folder / "labels.csv", vocabulary) if half in ("all", _half(truth.file))
     ]
     seen = [EmbeddedPhoto(truth, _embed(loaded, (folder / truth.file).read_bytes())) for truth in truths]
-    return predict(seen, vocabulary, loaded.engine, loaded.tagger.thresholds)
+    return predict(seen, vocabulary, loaded.engine, loaded.thresholds)
 
 
 def _embed(loaded: LoadedModel, data: bytes) -> Floats:

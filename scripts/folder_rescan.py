@@ -78,7 +78,7 @@ def walk(folder: Path) -> float:
 
 def identity() -> TaggerIdentity:
     """Those of the model that ships, with the labels that ship."""
-    return load_model(load_settings(overrides={"model": {"id": "embedded"}}), load_labels(None)).tagger.identity
+    return load_model(load_settings(overrides={"model": {"id": "embedded"}}), load_labels(None)).identity
 
 
 def fill(folder: Path, count: int, ours: TaggerIdentity) -> None:

@@ -6,6 +6,8 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
+# Here other machines write: they send no file events, and share no memory.
+NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "fuse", "9p", "virtiofs", "afs", "ceph", "glusterfs", "vboxsf", "drvfs")
 TEMPORARY_NAME = re.compile(r"\.pawtag-[0-9a-f]{12}\.tmp")
 
 
@@ -36,6 +38,21 @@ def write_atomically(path: Path, content: bytes, *, replace: bool = True, flush:
 def is_temporary_name(name: str) -> bool:
     """Whether a file's name is one that `write_atomically` makes."""
     return TEMPORARY_NAME.fullmatch(name) is not None
+
+
+def is_on_network(path: Path) -> bool:
+    """Whether other machines may write to the file system of `path`. Known on Linux; elsewhere assumed not to be so."""
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines()
+    except OSError:
+        return False
+    place, best, kind = path.resolve(), -1, ""
+    for line in mounts:
+        left, _, right = line.partition(" - ")
+        point = left.split()[4].replace("\\040", " ")
+        if place.is_relative_to(point) and len(point) >= best:
+            best, kind = len(point), right.split()[0]
+    return kind.startswith(NETWORK_FILE_SYSTEMS)
 
 
 def _create(temporary: Path, path: Path) -> None:

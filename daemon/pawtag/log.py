@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 
 from pawtag.config import LogSettings
+from pawtag.domain.ports import SourceState
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
@@ -59,6 +60,19 @@ def configure_logging(settings: LogSettings) -> None:
     for library in ("PIL", "aiohttp.server"):  # they complain about input, which pawtag answers itself
         logging.getLogger(library).setLevel(logging.CRITICAL)
     logging.raiseExceptions = False  # a closed stderr must not stop the daemon
+
+
+def log_state_change(logger: logging.Logger, before: SourceState, after: SourceState) -> None:
+    """Log what has changed: a fault when it begins and when it becomes another one, and its end."""
+    if (before.state, before.reason) == (after.state, after.reason):
+        return
+    fields = {"uri": after.name, "reason": after.reason}
+    if after.state == "unavailable":
+        logger.error("%s", after.reason, extra=fields)
+    elif after.state == "degraded":
+        logger.warning("%s", after.reason, extra=fields)
+    else:
+        logger.info("the %s works again", after.name, extra=fields)
 
 
 def escape_unprintable(text: str) -> str:

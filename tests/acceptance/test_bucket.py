@@ -3,9 +3,12 @@
 import asyncio
 import signal
 import time
+from contextlib import closing
 
 import pytest
 
+from pawtag.state.database import StateDatabase
+from pawtag.state.dead_letters import DeadLetters
 from support.buckets import behind, count_messages, daemon_environment, put, tags, until
 from support.fault_proxy import Answer, FaultProxy
 from support.process import daemon
@@ -32,7 +35,8 @@ def test_S14_P02_kills_lose_no_upload_and_leave_no_message(store, tmp_path, chel
     found = [tags(store, f"{number}.png") for number in range(PHOTOS)]
     assert [one["pawtag:species"] for one in found] == ["cat"] * PHOTOS
     assert [one.get("album") for one in found] == [None if number % 4 else "summer" for number in range(PHOTOS)]
-    assert not list((tmp_path / "state").rglob("dead-letters*"))
+    with closing(StateDatabase(tmp_path / "state")) as database:
+        assert list(DeadLetters(database).list_letters()) == []
 
 
 @pytest.mark.timeout(60)

@@ -1,30 +1,33 @@
-"""One suite over every source, sink and model: what the ports promise."""
+"""One suite over every source, output and engine: what the ports promise."""
 
 import asyncio
 import json
 from contextlib import AsyncExitStack, aclosing
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from pawtag.config import FolderSettings, Settings
 from pawtag.domain.errors import GoneError
-from pawtag.domain.records import ModelInfo, PhotoRef
+from pawtag.domain.records import ModelInfo, PhotoRef, Tag, describe_source
 from pawtag.folder.sidecars import Sidecars
 from pawtag.folder.source import FolderSource
 from pawtag.inference.checkpoint import Checkpoint
 from pawtag.inference.model_loader import load_model
-from pawtag.state import ResumePoint
-from support.buckets import put, wire
+from pawtag.s3.queue_source import QueueSource
+from pawtag.state.resume_point import ResumePoint
+from support.buckets import event, put, wire
 from support.checkpoints import tiny_clip
-from support.doubles import ColourEngine, MemorySink, MemorySource, colour_tagger
+from support.doubles import ColourEngine, MemoryOutput, MemorySource, colour_tagger
 from support.pictures import BLUE, plain
+from support.pipeline import open_parts
 from support.records import record_for
 
 QUICK = FolderSettings(settle_s=0.05, stable_s=0.1)
 
 
-@pytest.fixture(params=["memory", "folder", "queue", "listing"])
+@pytest.fixture(params=["memory", "folder", "queue", "pushes", "listing"])
 async def source(request, tmp_path):
     """A source that holds two photos, a.png and b.png."""
     photos = {"a.png": plain(), "b.png": plain(BLUE)}
@@ -35,18 +38,25 @@ async def source(request, tmp_path):
         if request.param == "folder":
             for name, data in photos.items():
                 (tmp_path / name).write_bytes(data)
-            folder = FolderSource(tmp_path, QUICK, lambda walk: walk, max_bytes=10**6)
+            folder = FolderSource(tmp_path, QUICK, lambda walk: walk, sidecars=Sidecars(tmp_path), max_bytes=10**6)
             yield await stack.enter_async_context(folder.watch())
             return
         bucket = request.getfixturevalue("store")
         for name, data in photos.items():
             put(bucket, name, data)
-        wiring, tagger = wire(bucket, state=tmp_path, queue_url=bucket.url), colour_tagger()
+        parts = await stack.enter_async_context(open_parts(colour_tagger()))
         if request.param == "queue":
-            yield await stack.enter_async_context(wiring.build_queue_runners(tagger)[0].source.open())
+            wiring = wire(bucket, state=tmp_path, queue_url=bucket.url)
+            yield await stack.enter_async_context(wiring.build_queue_runners(parts)[0].source.serve())
+        elif request.param == "pushes":
+            runner = wire(bucket, state=tmp_path, bucket=bucket.bucket).build_owed_runner(parts)
+            inbox = await stack.enter_async_context(runner.inbox.open())
+            await inbox.accept(json.dumps({"Records": [event(name) for name in photos]}).encode())
+            yield runner.source
         else:
-            resume_point = ResumePoint(tmp_path, "scan")
-            yield wiring.build_listing_runner(tagger, (bucket.bucket, ""), (), resume_point).source
+            resume_point = ResumePoint(parts.database, "scan")
+            wiring = wire(bucket, state=tmp_path)
+            yield wiring.build_listing_runner(parts, (bucket.bucket, ""), (), resume_point).source
 
 
 async def take(source, count, stop):
@@ -77,11 +87,54 @@ async def test_a_source_ends_when_it_is_stopped(source):
 async def test_a_source_reads_the_photo_of_its_event(source):
     """The bytes come with the version that they are; what is gone raises GoneError."""
     event = (await take(source, 1, asyncio.Event()))[0]
-    payload = await source.read(event)
+    async with source.open(event.ref) as photo:
+        await photo.look()
+        payload = await photo.read()
+        assert payload.ref == photo.version
     assert payload.ref.size_bytes == len(payload.data)
-    gone = event.__class__(PhotoRef(event.ref.uri + "x", 1, 1))
-    with pytest.raises(GoneError):
-        await source.read(gone)
+    async with source.open(PhotoRef(event.ref.uri + "x")) as photo:
+        with pytest.raises(GoneError):
+            await photo.look()
+
+
+async def test_a_photo_is_read_without_a_look(source):
+    """Whoever only wants its bytes need not know what is written for it."""
+    event = (await take(source, 1, asyncio.Event()))[0]
+    async with source.open(event.ref) as photo:
+        assert (await photo.read()).data
+
+
+async def test_what_is_written_is_found_by_the_next_look(source):
+    """Nothing before; a stamp of that version after, also after a second write; another version is not described."""
+    event = (await take(source, 1, asyncio.Event()))[0]
+    async with source.open(event.ref) as photo:
+        seen = await photo.look()
+        assert (seen.stamp, seen.corrections) == (None, None)
+        await photo.read()
+        for fingerprint in ("first", "second", "second"):
+            record = record_for(photo.version, fingerprint=fingerprint, source=describe_source(photo.version))
+            await photo.write(record, await photo.look())
+    async with source.open(PhotoRef(event.ref.uri)) as photo:
+        stamp = (await photo.look()).stamp
+        assert stamp.fingerprint == "second"
+        assert stamp.describes(photo.version)
+        assert not stamp.describes(replace(photo.version, mtime_ns=1, etag="another"))
+
+
+async def test_a_correction_is_found_and_survives_the_next_write(source):
+    """As a sidecar and as tags."""
+    event = (await take(source, 1, asyncio.Event()))[0]
+    corrected = {"species": ["dog"]}
+    async with source.open(event.ref) as photo:
+        seen = await photo.look()
+        await photo.read()
+        made = record_for(photo.version, source=describe_source(photo.version))
+        tags = (Tag(label="dog", group="species", score=1.0),)
+        await photo.write(made.model_copy(update={"corrected": corrected, "tags": tags}), seen)
+        if isinstance(source, MemorySource):
+            source.store.corrections[event.ref.uri] = corrected
+    async with source.open(PhotoRef(event.ref.uri)) as photo:
+        assert (await photo.look()).corrections == corrected
 
 
 async def test_a_retried_event_comes_again_with_its_attempt(source):
@@ -93,35 +146,36 @@ async def test_a_retried_event_comes_again_with_its_attempt(source):
     assert (event.ref.uri, 1) in {(each.ref.uri, each.attempt) for each in again}
 
 
-@pytest.fixture(params=["memory", "sidecars"])
-def sink(request, tmp_path):
-    """An empty sink for photos below tmp_path."""
-    return MemorySink() if request.param == "memory" else Sidecars(tmp_path)
+async def test_a_postponed_event_comes_again_as_the_same_attempt(source):
+    """It was not finished, and that is no fault. A queue counts each receive, whatever the reason."""
+    async with asyncio.timeout(10), aclosing(source.events(asyncio.Event())) as events:
+        event = await anext(events)
+        await source.postpone(event, 0.05)
+        again = [await anext(events), await anext(events)]
+    attempts = {each.attempt for each in again if each.ref.uri == event.ref.uri}
+    assert attempts == ({1} if isinstance(source, QueueSource) else {0})
 
 
-@pytest.fixture
-def ref(tmp_path) -> PhotoRef:
-    path = tmp_path / "a.png"
-    path.write_bytes(plain())
-    return PhotoRef(str(path), path.stat().st_size, path.stat().st_mtime_ns)
+async def test_a_rescan_may_be_asked_for_at_any_time(source):
+    """Also of a source that cannot list photos."""
+    source.rescan()
+    assert len(await take(source, 2, asyncio.Event())) == 2
 
 
-def test_a_sink_returns_the_record_that_was_written(sink, ref):
-    """Nothing before, a stamp of that version after; another version is not described."""
-    assert sink.read_stamp(ref) is None
-    sink.write(ref, record_for(ref))
-    stamp = sink.read_stamp(ref)
-    assert stamp.describes(ref)
-    assert not stamp.describes(PhotoRef(ref.uri, ref.size_bytes, ref.mtime_ns + 1))
-    assert stamp.record.to_document() == record_for(ref).to_document()
+@pytest.fixture(params=["memory"])
+def output(request):
+    """An output."""
+    return MemoryOutput()
 
 
-def test_writing_a_record_twice_leaves_one(sink, ref):
-    """The last record stands, whole."""
-    sink.write(ref, record_for(ref, fingerprint="first"))
-    sink.write(ref, record_for(ref, fingerprint="second"))
-    sink.write(ref, record_for(ref, fingerprint="second"))
-    assert sink.read_stamp(ref).fingerprint == "second"
+async def test_an_output_is_told_what_it_returned(output):
+    """So that it can take back what it wrote, and nothing else."""
+    ref = PhotoRef("/p/a.png", 1, 1)
+    first = await output.write(ref, record_for(ref), None)
+    assert json.loads(json.dumps(first)) == first
+    again = await output.write(ref, record_for(ref), first)
+    assert again == first
+    await output.remove(ref, again)
 
 
 @pytest.fixture(params=["colours", "embedded", "tiny-clip", "openvino"])

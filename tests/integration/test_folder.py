@@ -15,10 +15,12 @@ from pawtag.app.runner import run_in_background
 from pawtag.app.wiring import build_folder_runner, resolve_folder
 from pawtag.cli.scan import _stop_when_drained
 from pawtag.config import Settings
+from pawtag.folder.sidecars import Sidecars
 from pawtag.folder.source import FolderSource
 from pawtag.folder.tuning import FolderTuning
 from support.doubles import ColourEngine, colour_tagger
 from support.pictures import BLUE, GREEN, RED, plain
+from support.pipeline import open_parts
 
 TIMEOUT_S = 10
 OLD_S = 3600
@@ -30,8 +32,8 @@ SMALL_BACKLOG = FolderTuning(stable_age_s=-1, max_backlog=10)
 async def watching(root: Path, model: ColourEngine | None = None, tuning: FolderTuning | None = None, **folder):
     """The folder's part of the daemon at work on `root`."""
     settings = Settings(folder={"settle_s": 0.2, "stable_s": 0.6, "rescan_s": 60, **folder})
-    async with colour_tagger(model).run() as tagger:
-        work, stop = build_folder_runner(settings, root, tagger, tuning=tuning), asyncio.Event()
+    async with open_parts(colour_tagger(model)) as parts:
+        work, stop = build_folder_runner(settings, root, parts, tuning=tuning), asyncio.Event()
         async with work.source.watch():
             task = asyncio.create_task(work.worker.run(stop))
             await asyncio.sleep(0.3)  # the watch stands
@@ -191,7 +193,7 @@ async def test_a_stop_ends_a_scan_at_once(tmp_path):
         old(tmp_path / f"{number}.png", b"x")
     started = time.monotonic()
     slowly = lambda walk: (found for found in walk if time.sleep(0.05))  # noqa: E731
-    source = FolderSource(tmp_path, Settings().folder, slowly, max_bytes=1)
+    source = FolderSource(tmp_path, Settings().folder, slowly, sidecars=Sidecars(tmp_path), max_bytes=1)
     async with source.watch():
         await asyncio.sleep(0.3)
     await asyncio.get_running_loop().shutdown_default_executor()
@@ -202,8 +204,8 @@ async def test_F19_a_scan_of_more_than_the_backlog_holds_finishes(tmp_path):
     """One scan command, several looks: none is left out."""
     for number in range(60):
         (tmp_path / f"{number}.png").write_bytes(plain(size=(8, 8)))
-    async with colour_tagger().run() as tagger:
-        work, stop = build_folder_runner(Settings(), tmp_path, tagger, tuning=SMALL_BACKLOG), asyncio.Event()
+    async with open_parts(colour_tagger()) as parts:
+        work, stop = build_folder_runner(Settings(), tmp_path, parts, tuning=SMALL_BACKLOG), asyncio.Event()
         await work.source.scan()
         async with asyncio.timeout(20), run_in_background(_stop_when_drained(work, stop), "drain"):
             await work.worker.run(stop)

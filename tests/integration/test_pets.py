@@ -18,7 +18,7 @@ from PIL import ImageOps
 from transformers import AutoImageProcessor
 
 from pawtag.app import wiring
-from pawtag.config import Settings
+from pawtag.config import LimitSettings, Settings
 from pawtag.config.labels_file import load_labels
 from pawtag.domain.errors import PermanentError
 from pawtag.folder.tuning import FolderTuning
@@ -28,8 +28,10 @@ from pawtag.inference.checkpoint import EMBEDDED_FOLDER
 from pawtag.inference.engines.torch import TorchEngine
 from pawtag.inference.model_loader import load_model
 from pawtag.inference.scoring import score_labels
+from pawtag.inference.tagger import Tagger
 from pawtag.server import ServerState, serve_http
 from support.paths import ROOT
+from support.pipeline import open_parts
 
 
 def accuracy_script():
@@ -87,10 +89,11 @@ def test_the_figures_of_the_model_card_hold(pets):
 async def test_I06_every_format_gets_the_expected_result_from_the_tagger(pets, expected, loaded):
     """The 83 files of the catalogue, as `pawtag tag` tags them."""
     outcomes = {}
-    async with loaded.tagger.run():
+    tagger = Tagger(loaded, LimitSettings())
+    async with tagger.run():
         for row in expected:
             try:
-                tagging = await loaded.tagger.tag((pets / "formats" / row["file"]).read_bytes())
+                tagging = await tagger.tag((pets / "formats" / row["file"]).read_bytes())
                 outcomes[row["file"]] = outcome("tagged", [tag.label for tag in tagging.tags])
             except PermanentError:
                 outcomes[row["file"]] = "failed"
@@ -102,8 +105,9 @@ async def test_I06_every_format_gets_the_expected_result_by_post(pets, expected,
     settings = Settings(server={"port": 0}, model={"id": "embedded", "cache_dir": tmp_path})
     state, outcomes = ServerState(settings, load_labels(None)), {}
     fresh = load_model(settings, state.labels)
-    async with fresh.tagger.run(), serve_http(state) as running, aiohttp.ClientSession(running.address) as session:
-        state.tagger = fresh.tagger
+    tagger = Tagger(fresh, settings.limits)
+    async with tagger.run(), serve_http(state) as running, aiohttp.ClientSession(running.address) as session:
+        state.tagger = tagger
         for row in expected:
             async with session.post(
                 "/tag?detail=record", data=io.BytesIO((pets / "formats" / row["file"]).read_bytes())
@@ -126,8 +130,8 @@ async def test_I06_every_format_gets_the_expected_result_in_the_folder(pets, exp
     suffixes = {pattern[1:] for pattern in settings.folder.patterns}
     photos = {row["file"] for row in expected if Path(row["file"]).suffix.lower() in suffixes}
     fresh = load_model(settings, load_labels(None))
-    async with fresh.tagger.run():
-        work, stop = wiring.build_folder_runner(settings, root, fresh.tagger, tuning=tuning), asyncio.Event()
+    async with open_parts(Tagger(fresh, settings.limits)) as parts:
+        work, stop = wiring.build_folder_runner(settings, root, parts, tuning=tuning), asyncio.Event()
         await work.source.scan()
         working = asyncio.create_task(work.worker.run(stop))
         async with asyncio.timeout(40):
@@ -147,7 +151,7 @@ async def test_I05_orientation_does_not_change_the_tags(pets, loaded):
     """Eight orientations of one cat: the same tags, nearly the same scores."""
     settings = Settings(model={"id": "embedded"})
     fresh = load_model(settings, load_labels(None))
-    async with fresh.tagger.run() as tagger:
+    async with Tagger(fresh, LimitSettings()).run() as tagger:
         found = [await tagger.tag((pets / f"formats/orient_cat_{number}.jpg").read_bytes()) for number in range(1, 9)]
     assert len({tuple(tag.label for tag in each.tags) for each in found}) == 1
     scores = [each.scores["species"]["cat"] for each in found]
@@ -186,5 +190,4 @@ def reference_embedding(engine: TorchEngine, processor, path: Path) -> np.ndarra
 
 
 def tags_of(loaded, embedding: np.ndarray) -> list[str]:
-    tagger = loaded.tagger
-    return [tag.label for tag in score_labels(embedding, tagger.vocabulary, loaded.engine, tagger.thresholds).tags]
+    return [tag.label for tag in score_labels(embedding, loaded.vocabulary, loaded.engine, loaded.thresholds).tags]

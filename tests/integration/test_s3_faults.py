@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 
+from pawtag.state.dead_letters import DeadLetters
 from support import buckets
 from support.buckets import BUCKET, SHORT_WAITS, behind, count_messages, event, put, sidecar, tags, until
 from support.doubles import SlowEngine
@@ -152,10 +153,10 @@ async def test_S08_without_a_redrive_rule_garbage_goes_to_the_local_dead_letters
         (message,) = store.sqs.receive_message(QueueUrl=store.url)["Messages"]
         given = {"QueueUrl": store.url, "ReceiptHandle": message["ReceiptHandle"]}
         store.sqs.change_message_visibility(**given, VisibilityTimeout=0)
-    async with run_queue_worker(store, state=tmp_path, bucket=BUCKET):
+    async with run_queue_worker(store, state=tmp_path, bucket=BUCKET) as at_work:
         await until(lambda: count_messages(store) == 0)
-    (line,) = (tmp_path / "s3" / "dead-letters.jsonl").read_text().splitlines()
-    assert json.loads(line)["body"] == body
+        (letter,) = DeadLetters(at_work.parts.database).list_letters()
+    assert (letter["body"], letter["receives"]) == (body, 5)
 
 
 async def test_sidecar_objects_in_another_bucket_overwrite_nothing(store):

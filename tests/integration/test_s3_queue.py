@@ -24,6 +24,7 @@ from support.buckets import (
 from support.doubles import ColourEngine, SlowEngine, colour_tagger
 from support.fault_proxy import FaultProxy
 from support.pictures import BLUE, GREEN, RED, plain
+from support.pipeline import open_parts
 
 
 async def test_S02_every_upload_carries_its_tags(store):
@@ -220,17 +221,19 @@ async def test_S16_four_daemons_share_a_queue(store):
     assert sum(model.batches) == len(keys)
 
 
-async def test_photos_of_the_fallback_are_tagged_again(store):
-    """By the model that takes over from it: the messages are gone by then."""
+async def test_photos_of_the_fallback_are_tagged_again(store, tmp_path):
+    """By the wanted model, also after a restart: the messages are gone by then."""
     fallback = ModelInfo(id="embedded", fallback=True, wanted="colours")
-    async with run_queue_worker(store, name=fallback):
+    async with run_queue_worker(store, name=fallback, state=tmp_path):
         put(store, "a.png", plain(RED))
         await until(lambda: count_messages(store) == 0)
     old = tags(store, "a.png")["pawtag:fingerprint"]
-    async with colour_tagger(fingerprint="wanted").run() as tagger:
-        (runner,) = wire(store).build_retag_runners(tagger, {f"s3://{BUCKET}/a.png", f"s3://{BUCKET}/gone.png"})
-        await runner.run(asyncio.Event())
-        assert wire(store).build_retag_runners(tagger, ()) == []
+    async with open_parts(colour_tagger(fingerprint="wanted"), tmp_path) as parts:
+        runner, stop = wire(store).build_owed_runner(parts), asyncio.Event()
+        running = asyncio.create_task(runner.run(stop))
+        await until(lambda: not parts.database.quick.execute("SELECT uri FROM owed"))
+        stop.set()
+        await running
     assert (old.split(".")[0], tags(store, "a.png")["pawtag:fingerprint"].split(".")[0]) == ("colours", "wanted")
 
 

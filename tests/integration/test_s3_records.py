@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from pawtag.domain.errors import TemporaryError
+from pawtag.domain.errors import PermanentError, TemporaryError
 from pawtag.domain.records import PhotoRef
 from support import buckets
 from support.buckets import (
@@ -155,8 +155,9 @@ async def test_S11_a_store_that_does_not_answer_ends_in_a_timeout(store):
     put(store, "a.png", plain(RED))
     with FaultProxy(store.address, lambda asked: Answer(delay_s=5) if is_read(asked) else None) as proxy:
         objects = wire(behind(store, proxy), tuning=replace(SHORT_WAITS, read_timeout_s=0.3)).build_objects()
-        with pytest.raises(TemporaryError, match=r"a\.png"):
-            await asyncio.to_thread(objects.read_stamp, PhotoRef(f"s3://{BUCKET}/a.png", 0, 0))
+        ref = PhotoRef(f"s3://{BUCKET}/a.png")
+        with objects.open_blocking(ref) as photo, pytest.raises(TemporaryError, match=r"a\.png"):
+            await asyncio.to_thread(photo.look)
 
 
 async def test_S10_the_failed_part_of_a_batch_is_named(store):
@@ -164,7 +165,7 @@ async def test_S10_the_failed_part_of_a_batch_is_named(store):
     codes = {"1": "InternalError", "2": "ReceiptHandleIsInvalid"}
     failed = json.dumps({"Successful": [{"Id": "0"}], "Failed": [{"Id": one, "Code": codes[one]} for one in codes]})
     with FaultProxy(store.address, lambda _: Answer(200, body=failed.encode())) as proxy:
-        queue = wire(behind(store, proxy)).build_queue(behind(store, proxy).url)
+        queue = wire(behind(store, proxy)).build_queue(behind(store, proxy).url, None)
         assert await asyncio.to_thread(queue.delete, ["zero", "one", "two"]) == ["one"]
 
 
@@ -172,13 +173,12 @@ async def test_S13_a_file_that_is_no_photo_is_recognised_by_its_first_bytes(stor
     """The rest of a video of a gigabyte is not fetched."""
     objects = wire(store).build_objects()
     put(store, "a.png", b"%PDF-1.7 " + b"x" * 3_000_000)
-    ref = PhotoRef(f"s3://{BUCKET}/a.png", 0, 0)
-    await asyncio.to_thread(objects.read_stamp, ref)
-    body = objects._find_open(ref).body
-    with pytest.raises(Exception, match="PDF"):
-        await asyncio.to_thread(objects.read, ref)
-    assert body.tell() <= 64 * 1024
-    objects.close(ref)
+    with objects.open_blocking(PhotoRef(f"s3://{BUCKET}/a.png")) as photo:
+        await asyncio.to_thread(photo.look)
+        body = photo._body
+        with pytest.raises(PermanentError, match="PDF"):
+            await asyncio.to_thread(photo.read)
+        assert body.tell() <= 64 * 1024
 
 
 async def test_a_correction_overrules_the_model_in_tags_and_record(store):

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import io
 import json
+from contextlib import closing
 
 import pyarrow as pa
 import pytest
@@ -16,9 +17,10 @@ from pawtag.domain.freshness import FreshnessPolicy
 from pawtag.s3.cost_estimate import CostEstimate
 from pawtag.s3.enqueue import Enqueuer
 from pawtag.s3.tuning import S3Tuning
-from pawtag.state import ResumePoint
+from pawtag.state.database import StateDatabase
+from pawtag.state.resume_point import ResumePoint
 from support.buckets import BUCKET, behind, count_messages, put, scan, tags, until, wire
-from support.doubles import SlowEngine, colour_tagger
+from support.doubles import COLOURS, SlowEngine, colour_tagger
 from support.fault_proxy import Answer, FaultProxy, deny, once
 from support.pictures import GREEN, RED, plain
 
@@ -28,7 +30,9 @@ async def test_a_resumed_scan_begins_before_the_first_failure(store, tmp_path, m
     put(store, "a.png", plain(RED))
     put(store, "b.png", plain(RED))
     with FaultProxy(store.address, deny("a.png")) as proxy:
-        assert (await scan(store, tmp_path, proxy, tuning=S3Tuning(scan_attempts=1))).source.given_up == 1
+        assert (await scan(store, tmp_path, proxy, tuning=S3Tuning(scan_attempts=1))).source.given_up == [
+            "s3://pets/a.png"
+        ]
     assert (await scan(store, tmp_path)).worker.counts.tagged == 1
     assert "pawtag:fingerprint" in tags(store, "a.png")
 
@@ -60,10 +64,11 @@ async def test_S13_a_scan_skips_archived_classes(store, tmp_path):
 def enqueue(store, state, manifest=None):
     wiring = wire(store, state=state, queue_url=store.url)
     ours = colour_tagger().identity
-    policy = FreshnessPolicy(ours, utc_timestamp())
-    enqueuer = Enqueuer(wiring.build_queue(store.url), wiring.build_objects(), policy, ours.fingerprint)
-    pages = wiring.open_pages((BUCKET, ""), (), manifest)
-    return enqueuer.enqueue(pages, ResumePoint(state, "enqueue", str(manifest)), lambda *_: None)
+    policy = FreshnessPolicy(ours, COLOURS, utc_timestamp())
+    with closing(StateDatabase(state)) as database:
+        enqueuer = Enqueuer(wiring.build_queue(store.url, database), wiring.build_objects(), policy, ours.fingerprint)
+        pages = wiring.open_pages((BUCKET, ""), (), manifest)
+        return enqueuer.enqueue(pages, ResumePoint(database, "enqueue", str(manifest)), lambda *_: None)
 
 
 async def test_S15_enqueue_sends_what_needs_tagging(store, tmp_path):
@@ -240,9 +245,10 @@ async def test_a_scan_in_which_every_photo_fails_ends(store, tmp_path, monkeypat
     with FaultProxy(store.address, deny(".png")) as proxy:
         async with asyncio.timeout(20):
             work = await scan(store, tmp_path, proxy)
-    assert work.source.given_up >= 50
+    assert len(work.source.given_up) >= 50
     assert "s3:GetObject" in work.worker.last_error
-    assert ResumePoint(tmp_path, "scan", BUCKET).position == ""
+    with closing(StateDatabase(tmp_path)) as database:
+        assert ResumePoint(database, "scan", BUCKET).position == ""
 
 
 def test_a_finished_scan_starts_at_the_first_key(cli_store, monkeypatch, capsys):

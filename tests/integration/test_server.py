@@ -13,8 +13,9 @@ import pytest
 from pawtag.config import Settings
 from pawtag.domain.errors import PawtagError
 from pawtag.domain.ports import DownloadProgress, SourceState
+from pawtag.pipeline.observers import count_in
 from pawtag.server import ServerState, serve_http
-from support.doubles import COLOURS, ColourEngine, SlowEngine, colour_tagger
+from support.doubles import COLOURS, ColourEngine, SlowEngine, colour_model, colour_tagger
 from support.pictures import BLUE, GREEN, RED, plain
 
 BOUNDARY = "frontier"
@@ -106,7 +107,7 @@ async def test_I01_a_body_that_cannot_be_tagged_gets_its_code(body, status, code
 async def test_I03_too_many_pixels_are_413():
     """A picture over the limit is refused by its header."""
     async with server() as (session, state):
-        state.tagger._limits = state.tagger._limits.__class__(10**6, 100)
+        state.tagger._image_limits = state.tagger._image_limits.__class__(10**6, 100)
         async with session.post("/tag", data=plain(size=(11, 10))) as response:
             assert (await problem(response, 413))["code"] == "too-many-pixels"
 
@@ -240,7 +241,6 @@ async def test_while_the_model_loads_photos_get_503():
 async def test_readyz_names_model_labels_and_sources():
     """The document of the contract; a lost source makes it 503."""
     async with server() as (session, state):
-        state.engine = "colours"
         source = SimpleNamespace(state=SourceState("folder /x", "running"), in_flight=3)
         state.sources = (source,)
         async with session.get("/readyz") as response:
@@ -417,8 +417,8 @@ async def test_H10_a_request_in_flight_is_answered_before_the_stop():
 async def test_the_metrics_count_photos_and_requests(tmp_path):
     """Photos by source and status, requests by route and status; unknown routes have one name."""
     async with server() as (session, state):
-        tagger = state.tagger
-        state.metrics = tagger.metrics
+        state.metrics = state.tagger.metrics
+        state.observers.add(count_in(state.metrics))
         for data in (plain(RED), plain(BLUE), b"broken"):
             async with session.post("/tag", data=data) as response:
                 await response.read()
@@ -470,26 +470,22 @@ async def test_the_references_of_the_openapi_description_resolve():
 
 async def test_a_replacement_of_the_model_loses_no_request():
     """The old one answers those in flight, the new one those that come later."""
-    old, new = colour_tagger(SlowEngine(0.1)), colour_tagger()
-    state = ServerState(Settings(server={"port": 0}), COLOURS)
-    async with serve_http(state) as running, aiohttp.ClientSession(running.address) as session:
+    async with server(model=SlowEngine(0.1)) as (session, state):
 
-        async def ask() -> int:
-            async with session.post("/tag", data=plain(RED)) as response:
-                await response.read()
-                return response.status
+        async def ask() -> str:
+            async with session.post("/tag?detail=record", data=plain(RED)) as response:
+                assert response.status == 200
+                return (await response.json())["fingerprint"]
 
-        async with old.run():
-            state.tagger = old
-            asked = [asyncio.create_task(ask()) for _ in range(10)]
-            while state.in_flight < 10:
-                await asyncio.sleep(0.01)
-            state.tagger = new
-            asked += [asyncio.create_task(ask()) for _ in range(10)]
-            while state.in_flight < 20:
-                await asyncio.sleep(0.01)
-        async with new.run():
-            assert await asyncio.gather(*asked) == [200] * 20
+        asked = [asyncio.create_task(ask()) for _ in range(10)]
+        while state.in_flight < 10:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)
+        draining = state.tagger.replace(colour_model(fingerprint="new"))
+        state.note_model()
+        assert await ask() == "new"
+        assert set(await asyncio.gather(*asked)) == {"colours"}
+        await draining
 
 
 async def test_readyz_shows_the_progress_of_the_download():
@@ -530,3 +526,61 @@ async def test_pushed_events_need_the_key():
     assert taken == [b"{}", b"{}"]
     async with server() as (session, _), session.post("/notifications/s3", data=b"{}") as response:
         await problem(response, 403)
+
+
+async def test_an_answer_tells_the_status_of_the_photo():
+    """An empty list alone tells nothing: there may be no pet, or one that is not sure."""
+    async with server() as (session, _):
+        for picture, status in ((plain(RED), "tagged"), (plain(BLUE), "no-pet"), (plain((255, 255, 150)), "unsure")):
+            async with session.post("/tag?detail=record", data=picture) as response:
+                assert response.headers["Pawtag-Status"] == (await response.json())["status"] == status
+            async with session.post("/tag", data=picture) as response:
+                assert response.headers["Pawtag-Status"] == status
+
+
+@pytest.mark.parametrize(
+    ("filename", "name"),
+    [("mimi.jpg", "mimi.jpg"), ("C:\\photos\\mimi.jpg", "mimi.jpg"), ("photos/mimi.jpg", "mimi.jpg"), ("", None)],
+)
+async def test_the_record_of_an_upload_tells_the_name_of_its_file(filename, name):
+    """Its base name, whatever the sender's system."""
+    data = aiohttp.FormData(quote_fields=False)
+    data.add_field("file", plain(RED), filename=filename)
+    async with server() as (session, _), session.post("/tag?detail=record", data=data) as response:
+        assert (await response.json())["photo"]["name"] == name
+
+
+async def test_a_body_has_no_name():
+    """Nothing tells it."""
+    async with server() as (session, _), session.post("/tag?detail=record", data=plain(RED)) as response:
+        assert (await response.json())["photo"]["name"] is None
+
+
+@pytest.mark.parametrize(
+    ("content_type", "advice"),
+    [("application/x-www-form-urlencoded", "--data-binary"), ("application/json", "as the field 'file'")],
+)
+async def test_a_body_in_a_wrong_form_is_told_the_right_one(content_type, advice):
+    """`curl -d` changes the bytes; JSON is no photo."""
+    async with server() as (session, _):
+        headers = {"Content-Type": content_type}
+        async with session.post("/tag", data=b'{"file": "x"}', headers=headers) as response:
+            assert advice in (await problem(response, 415))["detail"]
+
+
+async def test_another_host_is_told_the_setting_and_its_value():
+    """As it is written in the file and in the environment."""
+    async with server() as (session, _), session.get("/labels", headers={"Host": "nas.local:7860"}) as response:
+        detail = (await problem(response, 403))["detail"]
+    assert """PAWTAG_SERVER__ALLOWED_HOSTS='["nas.local"]'""" in detail
+
+
+async def test_what_is_posted_is_told_to_the_observers():
+    """As photos of any other source are."""
+    async with server() as (session, state):
+        outcomes = []
+        state.observers.add(outcomes.append)
+        for data in (plain(RED), b"broken"):
+            async with session.post("/tag", data=data) as response:
+                await response.read()
+    assert [each.record.status for each in outcomes] == ["tagged", "failed"]

@@ -16,6 +16,7 @@ from pawtag.app.s3_wiring import S3Wiring
 from pawtag.config import Settings
 from pawtag.s3.tuning import S3Tuning
 from support.doubles import ColourEngine, colour_tagger
+from support.pipeline import open_parts
 
 BUCKET, REGION = "pets", "us-east-1"
 ODD_KEYS = ["a b+c.png", "100%.png", "grün/猫 1.png", "quo'te\".png", "plus++%2B.png", "?#&=:@,;.png", "1/2/3"]
@@ -117,15 +118,15 @@ def wire(store, *, tuning: S3Tuning = FAST, **own) -> S3Wiring:
 
 
 @asynccontextmanager
-async def run_queue_worker(store, model=None, name=None, tuning: S3Tuning = FAST, **settings):
+async def run_queue_worker(store, model=None, name=None, tuning: S3Tuning = FAST, state=None, **settings):
     """The queue's runner at work; gives the runner and the model."""
     model = model or ColourEngine()
-    async with colour_tagger(model, name=name).run() as tagger:
-        (runner,) = wire(store, tuning=tuning, queue_url=store.url, **settings).build_queue_runners(tagger)
+    async with open_parts(colour_tagger(model, name=name), state) as parts:
+        (runner,) = wire(store, tuning=tuning, queue_url=store.url, **settings).build_queue_runners(parts)
         stop = asyncio.Event()
         running = asyncio.create_task(runner.run(stop))
         try:
-            yield SimpleNamespace(runner=runner, model=model, counts=runner.worker.counts)
+            yield SimpleNamespace(runner=runner, model=model, counts=runner.worker.counts, parts=parts)
         finally:
             stop.set()
             await running
@@ -135,11 +136,11 @@ async def scan(store, state, proxy=None, model=None, tuning: S3Tuning = FAST, **
     """Scan the bucket as `pawtag s3 scan` does; gives the runner."""
     at = SimpleNamespace(**vars(store) | {"address": proxy.address if proxy else store.address})
     wiring = wire(at, tuning=tuning, state=state, bucket=store.bucket, **own)
-    resume_point = wiring.build_resume_point("scan", store.bucket)
-    async with colour_tagger(model or ColourEngine()).run() as tagger:
-        runner = wiring.build_listing_runner(tagger, (store.bucket, ""), (), resume_point)
+    async with open_parts(colour_tagger(model or ColourEngine()), state) as parts:
+        resume_point = wiring.build_resume_point(parts.database, "scan", store.bucket)
+        runner = wiring.build_listing_runner(parts, (store.bucket, ""), (), resume_point)
         await runner.worker.run(asyncio.Event())
-    resume_point.save()
+        resume_point.save()
     return runner
 
 
@@ -147,13 +148,13 @@ async def scan(store, state, proxy=None, model=None, tuning: S3Tuning = FAST, **
 async def run_push_worker(store, state, tuning: S3Tuning = FAST, **own):
     """The bucket's runner at work: it accepts notifications and resyncs."""
     model = ColourEngine()
-    async with colour_tagger(model).run() as tagger:
-        (runner,) = wire(store, tuning=tuning, state=state, bucket=store.bucket, **own).build_push_runners(tagger)
+    async with open_parts(colour_tagger(model), state) as parts:
+        runner = wire(store, tuning=tuning, state=state, bucket=store.bucket, **own).build_owed_runner(parts)
         stop = asyncio.Event()
         running = asyncio.create_task(runner.run(stop))
         await asyncio.sleep(0.2)
         try:
-            yield SimpleNamespace(inbox=runner.inbox, model=model, runner=runner)
+            yield SimpleNamespace(inbox=runner.inbox, model=model, runner=runner, parts=parts)
         finally:
             stop.set()
             await running

@@ -1,15 +1,17 @@
-"""Doubles for the ports: a source and a sink in memory, and a model that sees only the mean colour."""
+"""Doubles for the ports: photos, records and an output in memory, and a model that sees only the mean colour."""
 
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from pawtag.config import LimitSettings
-from pawtag.domain.errors import GoneError, PermanentError
+from pawtag.domain.errors import ChangedError, GoneError, PermanentError
 from pawtag.domain.labels import Labels, Thresholds
 from pawtag.domain.ports import SourceState
 from pawtag.domain.records import (
@@ -20,11 +22,13 @@ from pawtag.domain.records import (
     PhotoRef,
     Pixels,
     PixelSpec,
-    SourceInfo,
     Stamp,
     TaggerIdentity,
     TagRecord,
+    Written,
 )
+from pawtag.inference.checkpoint import Checkpoint
+from pawtag.inference.loaded_model import LoadedModel
 from pawtag.inference.scoring import embed_words, list_prompts
 from pawtag.inference.tagger import Tagger
 
@@ -72,24 +76,43 @@ class SlowEngine(ColourEngine):
         return super().embed(batch)
 
 
+def colour_model(
+    model: ColourEngine | None = None,
+    *,
+    fingerprint: str = "colours",
+    name: ModelInfo | None = None,
+    labels: Labels = COLOURS,
+    thresholds: Thresholds | None = None,
+) -> LoadedModel:
+    """The double as a loaded model."""
+    model, name = model or ColourEngine(), name or ModelInfo(id="colours")
+    identity = TaggerIdentity(name, labels.fingerprint, fingerprint)
+    vocabulary = embed_words(labels, model.embed_text(list_prompts(labels)))
+    checkpoint = Checkpoint(Path("colours"), name)
+    return LoadedModel(model, vocabulary, thresholds or Thresholds(), identity, checkpoint, calibrated=False)
+
+
 def colour_tagger(
     model: ColourEngine | None = None, *, fingerprint: str = "colours", name: ModelInfo | None = None, **limits
 ) -> Tagger:
     """A real tagger around the double."""
-    model = model or ColourEngine()
-    names = TaggerIdentity(name or ModelInfo(id="colours"), COLOURS.fingerprint, fingerprint)
-    vocabulary = embed_words(COLOURS, model.embed_text(list_prompts(COLOURS)))
-    return Tagger(model, vocabulary, Thresholds(), identity=names, limits=LimitSettings(**limits))
+    return Tagger(colour_model(model, fingerprint=fingerprint, name=name), LimitSettings(**limits))
 
 
 class MemorySource:
-    """Photos in a dictionary; each is handed out once, and again where it is to be retried."""
+    """Photos in a dictionary; each is handed out once, and again where it is to be retried.
 
-    def __init__(self, photos: dict[str, bytes]) -> None:
+    The records are in `records`. `faults` are raised first, one a write.
+    """
+
+    def __init__(self, photos: dict[str, bytes], records: "MemoryRecords | None" = None) -> None:
         self.photos = photos
+        self.store = records or MemoryRecords()
         self.pending: asyncio.Queue[Event] = asyncio.Queue()
         self.finished: list[str] = []
         self.retried: list[tuple[str, float]] = []
+        self.postponed: list[tuple[str, float]] = []
+        self.rescans = 0
         self.state = SourceState("memory", "running")
         for uri in photos:
             self.pending.put_nowait(Event(self.ref(uri)))
@@ -108,15 +131,9 @@ class MemorySource:
                 getting.cancel()
         stopping.cancel()
 
-    def describe_source(self, ref: PhotoRef) -> SourceInfo:
-        return SourceInfo(kind="folder", mtime_ns=ref.mtime_ns)
-
-    async def read(self, event: Event) -> Payload:
-        if event.ref.uri not in self.photos:
-            raise GoneError(event.ref.uri)
-        if self.photos[event.ref.uri] == b"locked":
-            raise PermanentError("unreadable", "locked")
-        return Payload(self.ref(event.ref.uri), self.photos[event.ref.uri])
+    @asynccontextmanager
+    async def open(self, ref: PhotoRef) -> AsyncIterator["MemoryPhoto"]:
+        yield MemoryPhoto(ref, self)
 
     async def ack(self, event: Event) -> None:
         self.finished.append(event.ref.uri)
@@ -125,25 +142,79 @@ class MemorySource:
         self.retried.append((event.ref.uri, delay_s))
         self.pending.put_nowait(Event(event.ref, attempt=event.attempt + 1))
 
+    async def postpone(self, event: Event, delay_s: float) -> None:
+        self.postponed.append((event.ref.uri, delay_s))
+        self.pending.put_nowait(event)
 
-class MemorySink:
-    """Records in a dictionary. `faults` are raised first, one a write."""
+    def rescan(self) -> None:
+        self.rescans += 1
+        for uri in self.photos:
+            self.pending.put_nowait(Event(self.ref(uri)))
+
+
+class MemoryRecords:
+    """Records in a dictionary, and what a person wrote into them. `faults`, or what they return, are raised first."""
 
     def __init__(self) -> None:
         self.records: dict[str, TagRecord] = {}
         self.versions: dict[str, PhotoRef] = {}
-        self.faults: list[Exception] = []
+        self.corrections: dict[str, object] = {}
+        self.faults: list[Exception | Callable[[], Exception]] = []
         self.writes = 0
 
-    def read_stamp(self, ref: PhotoRef) -> Stamp | None:
-        record = self.records.get(ref.uri)
-        if record is None:
-            return None
-        version = self.versions[ref.uri]
-        return replace(Stamp.from_record(record), size_bytes=version.size_bytes, mtime_ns=version.mtime_ns)
 
-    def write(self, ref: PhotoRef, record: TagRecord) -> None:
+class MemoryPhoto:
+    """A photo of a MemorySource."""
+
+    def __init__(self, ref: PhotoRef, source: MemorySource) -> None:
+        self.version, self._source, self._store = ref, source, source.store
+
+    async def look(self) -> Written:
+        uri = self.version.uri
+        if uri not in self._source.photos:
+            raise GoneError(uri)
+        self.version = self._source.ref(uri)
+        corrections, record = self._store.corrections.get(uri), self._store.records.get(uri)
+        if record is None:
+            return Written(corrections=corrections)
+        written = self._store.versions[uri]
+        stamp = replace(Stamp.from_record(record), size_bytes=written.size_bytes, mtime_ns=written.mtime_ns)
+        return Written(stamp, corrections, record.outputs)
+
+    async def read(self) -> Payload:
+        data = self._source.photos.get(self.version.uri)
+        if data is None:
+            raise GoneError(self.version.uri)
+        if data == b"locked":
+            raise PermanentError("unreadable", "locked")
+        return Payload(self.version, data)
+
+    async def write(self, record: TagRecord, seen: Written) -> None:
+        uri = self.version.uri
+        if self._store.faults:
+            fault = self._store.faults.pop(0)
+            raise fault() if callable(fault) else fault
+        if self._store.corrections.get(uri) != seen.corrections:
+            raise ChangedError("corrected meanwhile")
+        self._store.writes += 1
+        self._store.records[uri], self._store.versions[uri] = record, self.version
+
+
+class MemoryOutput:
+    """An output that keeps what it is given. `faults` are raised first, one a write."""
+
+    def __init__(self) -> None:
+        self.written: dict[str, list[str]] = {}
+        self.before: list[object] = []
+        self.faults: list[Exception | Callable[[], Exception]] = []
+
+    async def write(self, photo: PhotoRef, record: TagRecord, before: object) -> object:
         if self.faults:
-            raise self.faults.pop(0)
-        self.writes += 1
-        self.records[ref.uri], self.versions[ref.uri] = record, ref
+            fault = self.faults.pop(0)
+            raise fault() if callable(fault) else fault
+        self.before.append(before)
+        self.written[photo.uri] = [tag.label for tag in record.tags]
+        return {"keywords": self.written[photo.uri]}
+
+    async def remove(self, photo: PhotoRef, before: object) -> None:
+        self.written.pop(photo.uri, None)

@@ -23,6 +23,9 @@ class SourceRunner(Protocol):
     def pending(self) -> int:
         """How many photos are known to be pending."""
 
+    def rescan(self) -> None:
+        """Find photos whose record has become stale."""
+
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set, then finish what is in flight."""
 
@@ -39,6 +42,10 @@ class FolderRunner:
     def pending(self) -> int:
         """How many photos are known to be pending."""
         return self.source.pending
+
+    def rescan(self) -> None:
+        """Find photos whose record has become stale."""
+        self.source.rescan()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch, scan and tag until `stop` is set."""

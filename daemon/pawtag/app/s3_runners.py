@@ -1,11 +1,12 @@
-"""Runners of S3's sources: queues, pushed events, photos to tag again, and a bucket's listing."""
+"""Runners of S3's sources: queues, what is owed, and a bucket's listing."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from pawtag.app.runner import run_in_background
 from pawtag.pipeline.worker import Worker
-from pawtag.s3.listing_feed import ListingFeed, UriFeed
+from pawtag.s3.listing_feed import ListingFeed
 from pawtag.s3.object_source import ObjectSource
 from pawtag.s3.push_inbox import PushInbox
 from pawtag.s3.queue_source import QueueSource
@@ -24,47 +25,43 @@ class QueueRunner:
         """The approximate number of messages in the queue."""
         return self.source.pending
 
+    def rescan(self) -> None:
+        """Nothing: see OwedRunner."""
+        self.source.rescan()
+
     async def run(self, stop: asyncio.Event) -> None:
         """Receive and tag until `stop` is set."""
-        async with self.source.open():
+        async with self.source.serve():
             await self.worker.run(stop)
 
 
 @dataclass(frozen=True, slots=True)
-class PushRunner:
-    """The photos that a store's pushed events and the resync name."""
+class OwedRunner:
+    """The photos that are owed a record: pushed, found by the resync where there is one, to be tagged again."""
 
     source: ObjectSource
     worker: Worker
     inbox: PushInbox
-    resync: Resync
+    resync: Resync | None
 
     @property
     def pending(self) -> int:
         """How many photos are pending."""
         return len(self.inbox)
 
+    def rescan(self) -> None:
+        """Take the photos that the fallback has tagged."""
+        self.source.rescan()
+
     async def run(self, stop: asyncio.Event) -> None:
         """Accept, resync and tag until `stop` is set."""
-        async with self.inbox.open(), run_in_background(self.resync.run(self.source.report_fault), "resync"):
+        async with AsyncExitStack() as stack:
+            stack.callback(self.source.close)
+            await stack.enter_async_context(self.inbox.open())
+            if self.resync:
+                resyncing = run_in_background(self.resync.run(self.source.report_fault), "resync")
+                await stack.enter_async_context(resyncing)
             await self.worker.run(stop)
-
-
-@dataclass(frozen=True, slots=True)
-class RetagRunner:
-    """The photos of the re-tag list."""
-
-    worker: Worker
-    feed: UriFeed
-
-    @property
-    def pending(self) -> int:
-        """How many photos are pending."""
-        return len(self.feed)
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Tag them, or stop when `stop` is set."""
-        await self.worker.run(stop)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,24 +1,22 @@
 """Wiring of S3: from the settings to sources, workers and their runners."""
 
-import hashlib
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from pawtag.app.s3_runners import ListingRunner, PushRunner, QueueRunner, RetagRunner
-from pawtag.clock import utc_timestamp
+from pawtag.app.pipeline_parts import PipelineParts
+from pawtag.app.s3_runners import ListingRunner, OwedRunner, QueueRunner
 from pawtag.config import Settings
 from pawtag.domain.errors import ConfigError
-from pawtag.domain.freshness import FreshnessPolicy
+from pawtag.domain.outcomes import PhotoSkipped
 from pawtag.domain.ports import PhotoSource
 from pawtag.images import ImageLimits
-from pawtag.inference.tagger import Tagger
 from pawtag.pipeline.worker import Worker
 from pawtag.s3.client import Client
 from pawtag.s3.enqueue import LOOKUP_THREADS, Pages
 from pawtag.s3.inventory import Inventory
 from pawtag.s3.listing import DEFAULT_STORAGE_CLASSES, Listing
-from pawtag.s3.listing_feed import ListingFeed, UriFeed
+from pawtag.s3.listing_feed import ListingFeed
 from pawtag.s3.object_source import ObjectSource
 from pawtag.s3.objects import Objects
 from pawtag.s3.push_inbox import PushInbox
@@ -26,9 +24,12 @@ from pawtag.s3.queue_source import QueueSource
 from pawtag.s3.resync import Resync
 from pawtag.s3.sqs_queue import SqsQueue
 from pawtag.s3.tuning import S3Tuning
-from pawtag.state import DeadLetters, ResumePoint
+from pawtag.state.database import StateDatabase
+from pawtag.state.dead_letters import DeadLetters
+from pawtag.state.owed import OwedPhotos
+from pawtag.state.resume_point import ResumePoint
 
-STATE_FOLDER, DEAD_LETTERS_FILE = "s3", "dead-letters.jsonl"
+OWED_SOURCE = "photos to tag again"  # of a daemon that is told of new ones by queues alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,45 +39,49 @@ class S3Wiring:
     settings: Settings
     tuning: S3Tuning = field(default_factory=S3Tuning)
 
-    def build_queue_runners(self, tagger: Tagger) -> list[QueueRunner]:
+    def build_queue_runners(self, parts: PipelineParts) -> list[QueueRunner]:
         """One runner for each queue."""
-        s3, runners = self.settings.s3, []
-        for url in s3.queue_urls:
-            objects = self.build_objects()
-            source = QueueSource(self.build_queue(url), objects, s3, tagger.identity.fingerprint, self.tuning)
-            runners.append(QueueRunner(source, self._build_worker(source, objects, tagger)))
+        runners = []
+        for url in self.settings.s3.queue_urls:
+            source = QueueSource(
+                self.build_queue(url, parts.database),
+                self.build_objects(),
+                self.settings.s3,
+                lambda: parts.tagger.identity.fingerprint,
+                on_skipped=lambda skipped: _publish_skipped(parts, skipped),
+                tuning=self.tuning,
+            )
+            runners.append(QueueRunner(source, self._build_worker(source, parts)))
         return runners
 
-    def build_push_runners(self, tagger: Tagger) -> list[PushRunner]:
-        """The runner of the bucket itself, if it has no queue or s3.rescan_s asks for a resync."""
+    def build_owed_runner(self, parts: PipelineParts) -> OwedRunner:
+        """The runner of what is owed. It lists the bucket if that has no queue, or if s3.rescan_s is set."""
         s3 = self.settings.s3
-        if s3.bucket is None or (s3.queue_urls and s3.rescan_s is None):
-            return []
-        journal = self.state_dir / f"pushed-{_digest(s3.bucket)}.journal"
-        inbox = PushInbox(s3, journal, DeadLetters(self.state_dir / DEAD_LETTERS_FILE))
-        objects = self.build_objects()
-        source = ObjectSource(f"bucket {s3.bucket}", inbox, objects)
-        resume_point = self.build_resume_point("resync", s3.bucket, s3.prefix, str(s3.endpoint_url))
-        listing = Listing(self.build_client("s3"), s3, (s3.bucket, s3.prefix))
-        resync = Resync(listing, inbox, resume_point, s3.rescan_s or self.tuning.rescan_s)
-        return [PushRunner(source, self._build_worker(source, objects, tagger), inbox, resync)]
+        inbox = PushInbox(
+            s3,
+            OwedPhotos(parts.database),
+            DeadLetters(parts.database),
+            is_fallback=lambda: parts.tagger.identity.model.fallback,
+            on_skipped=lambda skipped: _publish_skipped(parts, skipped),
+        )
+        name = f"bucket {s3.bucket}" if self.accepts_pushes else OWED_SOURCE
+        source = ObjectSource(name, inbox, self.build_objects())
+        resync = self._build_resync(inbox, parts) if self.accepts_pushes else None
+        return OwedRunner(source, self._build_worker(source, parts), inbox, resync)
 
-    def build_retag_runners(self, tagger: Tagger, uris: Collection[str]) -> list[RetagRunner]:
-        """The runner of photos that another model tagged, if there are any."""
-        if not uris:
-            return []
-        feed, objects = UriFeed(uris), self.build_objects()
-        source = ObjectSource("photos to tag again", feed, objects)
-        return [RetagRunner(self._build_worker(source, objects, tagger), feed)]
+    @property
+    def accepts_pushes(self) -> bool:
+        """Whether the bucket itself is a source: it has no queue, or s3.rescan_s asks for a resync."""
+        s3 = self.settings.s3
+        return s3.bucket is not None and not (s3.queue_urls and s3.rescan_s is None)
 
     def build_listing_runner(
-        self, tagger: Tagger, uri: tuple[str, str], classes: Sequence[str], resume_point: ResumePoint
+        self, parts: PipelineParts, uri: tuple[str, str], classes: Sequence[str], resume_point: ResumePoint
     ) -> ListingRunner:
         """The runner of a bucket's listing, below a prefix."""
         feed = ListingFeed(self.build_listing(uri, classes), resume_point)
-        objects = self.build_objects()
-        source = ObjectSource(f"bucket {uri[0]}", feed, objects, max_attempts=self.tuning.scan_attempts)
-        return ListingRunner(source, self._build_worker(source, objects, tagger), feed)
+        source = ObjectSource(f"bucket {uri[0]}", feed, self.build_objects(), max_attempts=self.tuning.scan_attempts)
+        return ListingRunner(source, self._build_worker(source, parts), feed)
 
     def build_listing(self, uri: tuple[str, str], classes: Sequence[str]) -> Listing:
         """A bucket's listing below a prefix. `classes`: storage classes to read besides the default ones."""
@@ -92,14 +97,13 @@ class S3Wiring:
             raise ConfigError(f"{manifest} is an inventory of {inventory.bucket}, not of {uri[0]}.")
         return inventory
 
-    def build_queue(self, url: str) -> SqsQueue:
+    def build_queue(self, url: str, database: StateDatabase) -> SqsQueue:
         """A queue with its local dead letters."""
         connections = max(LOOKUP_THREADS, self.settings.s3.concurrency + 2)
-        dead_letters = DeadLetters(self.state_dir / DEAD_LETTERS_FILE)
-        return SqsQueue(self.build_client("sqs", connections), url, self.settings.s3, dead_letters)
+        return SqsQueue(self.build_client("sqs", connections), url, self.settings.s3, DeadLetters(database))
 
     def build_objects(self) -> Objects:
-        """The photos of the store, and the sink of their records."""
+        """The photos of the store."""
         limits = ImageLimits(self.settings.limits.max_file_bytes, self.settings.limits.max_pixels)
         # A photo's body is open while its tags are read: two connections for each.
         connections = max(LOOKUP_THREADS, 2 * self.settings.s3.concurrency + 2)
@@ -109,19 +113,21 @@ class S3Wiring:
         """A client of one service."""
         return Client(service, self.settings.s3, max_connections=max_connections, tuning=self.tuning)
 
-    def build_resume_point(self, job: str, *parameters: str) -> ResumePoint:
-        """The resume point of a job. Raises PawtagError if its file cannot be read."""
-        return ResumePoint(self.state_dir, job, *parameters, save_interval_s=self.tuning.save_interval_s)
+    def build_resume_point(self, database: StateDatabase, job: str, *parameters: str) -> ResumePoint:
+        """The resume point of a job. Raises TemporaryError if it cannot be read."""
+        return ResumePoint(database, job, *parameters, save_interval_s=self.tuning.save_interval_s)
 
-    @property
-    def state_dir(self) -> Path:
-        """The folder of the state of S3."""
-        return self.settings.state.dir / STATE_FOLDER
+    def _build_resync(self, inbox: PushInbox, parts: PipelineParts) -> Resync:
+        s3 = self.settings.s3
+        bucket = str(s3.bucket)
+        resume_point = self.build_resume_point(parts.database, "resync", bucket, s3.prefix, str(s3.endpoint_url))
+        listing = Listing(self.build_client("s3"), s3, (bucket, s3.prefix))
+        return Resync(listing, inbox, resume_point, s3.rescan_s or self.tuning.rescan_s)
 
-    def _build_worker(self, source: PhotoSource, objects: Objects, tagger: Tagger) -> Worker:
-        policy = FreshnessPolicy(tagger.identity, utc_timestamp())
-        return Worker(source, objects, tagger, policy=policy, concurrency=self.settings.s3.concurrency)
+    def _build_worker(self, source: PhotoSource, parts: PipelineParts) -> Worker:
+        return parts.build_worker(source, concurrency=self.settings.s3.concurrency)
 
 
-def _digest(bucket: str) -> str:
-    return hashlib.sha256(bucket.encode()).hexdigest()[:16]
+def _publish_skipped(parts: PipelineParts, skipped: Counter[str]) -> None:
+    for reason, count in skipped.items():
+        parts.observers.publish(PhotoSkipped(reason, count))

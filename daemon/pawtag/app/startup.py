@@ -5,9 +5,11 @@ import os
 from pathlib import Path
 
 from pawtag.config import Settings
-from pawtag.inference.model_loader import LoadedModel
+from pawtag.inference.loaded_model import LoadedModel
 
 log = logging.getLogger(__name__)
+
+MAX_SHOWN = 20
 
 
 def log_startup(loaded: LoadedModel, address: str, *, may_download: bool) -> None:
@@ -32,6 +34,13 @@ def log_sources(settings: Settings, root: Path | None) -> None:
     if root is not None:
         log.info("watching %s", root)
         _warn_if_unwritable(settings, root)
+
+
+def log_abandoned(uris: list[str]) -> None:
+    """Log which photos a process was at work on that ended without a word."""
+    if uris:
+        shown = ", ".join(uris[:MAX_SHOWN]) + (f" and {len(uris) - MAX_SHOWN} more" if len(uris) > MAX_SHOWN else "")
+        log.warning("an earlier process ended while it was at work on %s", shown)
 
 
 def _warn_if_unwritable(settings: Settings, root: Path) -> None:

@@ -1,15 +1,17 @@
 """Wiring of the folder: from the settings to its source, sidecars, worker and runner."""
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from pawtag.app.pipeline_parts import PipelineParts
 from pawtag.app.runner import FolderRunner
-from pawtag.clock import utc_timestamp
 from pawtag.config import Settings
 from pawtag.domain.errors import ConfigError, PawtagError
-from pawtag.domain.freshness import FreshnessPolicy, Verdict
-from pawtag.domain.records import PhotoRef, describe_bytes
+from pawtag.domain.freshness import Verdict
+from pawtag.domain.outcomes import PhotoSkipped
+from pawtag.domain.records import PhotoRef, Stamp, describe_bytes
 from pawtag.folder.scan import Scan
 from pawtag.folder.scan_memory import ScanMemory
 from pawtag.folder.sidecars import Sidecars
@@ -17,10 +19,12 @@ from pawtag.folder.source import FolderSource
 from pawtag.folder.tuning import FolderTuning
 from pawtag.folder.walk import read_photo
 from pawtag.inference.tagger import Tagger
-from pawtag.pipeline.worker import Worker
+from pawtag.pipeline.reconciler import Reconciler
 
 DEFAULT_FOLDER = Path("photos")
 SCANS = "scans.db"  # in the cache
+
+OnFailed = Callable[[PhotoRef, Stamp], None]
 
 
 def resolve_folder(settings: Settings) -> Path | None:
@@ -40,13 +44,25 @@ def resolve_folder(settings: Settings) -> Path | None:
 
 
 def build_folder_runner(
-    settings: Settings, root: Path, tagger: Tagger, *, verify: bool = False, tuning: FolderTuning | None = None
+    settings: Settings,
+    root: Path,
+    parts: PipelineParts,
+    *,
+    verify: bool = False,
+    on_failed: OnFailed = lambda _ref, _stamp: None,
+    tuning: FolderTuning | None = None,
 ) -> FolderRunner:
-    """The runner of a folder. With `verify` photos are compared by their content, not by size and mtime."""
-    sidecars, policy = build_sidecars(settings, root), FreshnessPolicy(tagger.identity, utc_timestamp())
+    """The runner of a folder. With `verify` photos are compared by their content, not by size and mtime.
+
+    `on_failed` is called from threads with each photo of a scan whose record says why it cannot be tagged.
+    """
+    sidecars, tagger = build_sidecars(settings, root), parts.tagger
     verify_up_to = settings.limits.max_file_bytes if verify else None
-    judge = partial(_judge, policy, sidecars, verify_up_to=verify_up_to)
-    open_memory = partial(ScanMemory, settings.model.cache_dir / SCANS, _build_scan_key(settings, tagger))
+    judge = _Judge(sidecars, Reconciler(tagger), verify_up_to, on_failed)
+
+    def open_memory() -> ScanMemory:
+        return ScanMemory(settings.model.cache_dir / SCANS, _build_scan_key(settings, tagger))
+
     build_scan = partial(
         Scan, judge=judge, sidecar_folder=sidecars.sidecar_folder, open_memory=None if verify else open_memory
     )
@@ -54,12 +70,12 @@ def build_folder_runner(
         root,
         settings.folder,
         build_scan,
+        sidecars=sidecars,
         max_bytes=settings.limits.max_file_bytes,
-        on_skipped=tagger.metrics.count_skipped,
+        on_skipped=lambda reason, count: parts.observers.publish(PhotoSkipped(reason, count)),
         tuning=tuning,
     )
-    policy = replace(policy, trusts_mtime=not verify)
-    worker = Worker(source, sidecars, tagger, policy=policy, concurrency=settings.folder.concurrency)
+    worker = parts.build_worker(source, concurrency=settings.folder.concurrency, trusts_mtime=not verify)
     return FolderRunner(source, worker, build_scan)
 
 
@@ -76,14 +92,28 @@ def build_sidecars(settings: Settings, root: Path) -> Sidecars:
     return Sidecars(root, mirror)
 
 
-def _judge(policy: FreshnessPolicy, sidecars: Sidecars, ref: PhotoRef, *, verify_up_to: int | None) -> Verdict:
-    """What a photo needs. With `verify_up_to`, files of up to so many bytes are read and compared."""
-    try:
-        stamp = sidecars.read_stamp(ref)
-        verdict = policy.judge(stamp, ref)
-        if stamp is None or verdict is Verdict.NEEDED or verify_up_to is None or stamp.sha256 is None:
-            return verdict
-        found = describe_bytes(read_photo(ref.uri, verify_up_to).data).sha256
-        return verdict if found == stamp.sha256 else Verdict.NEEDED
-    except PawtagError:
-        return Verdict.NEEDED  # the worker meets the same fault, names it and retries
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """Decides in a scan's thread what a photo needs. With `verify_up_to`, files of up to so many bytes are compared."""
+
+    sidecars: Sidecars
+    reconciler: Reconciler
+    verify_up_to: int | None
+    on_failed: OnFailed
+
+    def __call__(self, ref: PhotoRef) -> Verdict:
+        try:
+            seen = self.sidecars.look(ref)
+            verdict = self.reconciler.judge(seen, ref)
+            if verdict is Verdict.NEEDED or self._has_changed(seen.stamp, ref):
+                return Verdict.NEEDED
+        except PawtagError:
+            return Verdict.NEEDED  # the worker meets the same fault, names it and retries
+        if verdict is Verdict.FAILED and seen.stamp:
+            self.on_failed(ref, seen.stamp)
+        return verdict
+
+    def _has_changed(self, stamp: Stamp | None, ref: PhotoRef) -> bool:
+        if self.verify_up_to is None or stamp is None or stamp.sha256 is None:
+            return False
+        return describe_bytes(read_photo(ref.uri, self.verify_up_to).data).sha256 != stamp.sha256

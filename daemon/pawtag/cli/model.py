@@ -16,7 +16,8 @@ from pawtag.folder.walk import read_photo
 from pawtag.images import ImageLimits, decode, preprocess
 from pawtag.inference import evaluation
 from pawtag.inference.checkpoint import find_checkpoint, find_wanted_revision, is_offline
-from pawtag.inference.model_loader import LoadedModel, load_model
+from pawtag.inference.loaded_model import LoadedModel
+from pawtag.inference.model_loader import load_model
 from pawtag.log import escape_unprintable
 
 if TYPE_CHECKING:
@@ -108,13 +109,13 @@ def _advance(bar: "tqdm[None]", pull: "Pull", count: int) -> None:
 
 
 def _show(loaded: LoadedModel, *, as_json: bool) -> None:
-    identity, spec = loaded.tagger.identity, loaded.engine.spec
+    identity, spec = loaded.identity, loaded.engine.spec
     facts = {
         **identity.model.model_dump(),
         "engine": loaded.engine.description,
         "calibrated": loaded.calibrated,
-        "threshold": loaded.tagger.thresholds.tag,
-        "temperature": loaded.tagger.thresholds.temperature,
+        "threshold": loaded.thresholds.tag,
+        "temperature": loaded.thresholds.temperature,
         "folder": str(loaded.checkpoint.folder),
         "digest": loaded.engine.digest,
         "input": list(spec.crop or (spec.shorter_side,)),
@@ -128,7 +129,7 @@ def _show(loaded: LoadedModel, *, as_json: bool) -> None:
 def _evaluate(arguments: argparse.Namespace, settings: Settings, loaded: LoadedModel) -> None:
     """Print how the model does on the photos, and which threshold and temperature suit it; write them if asked."""
     photos = _embed_photos(arguments.labelled, settings, loaded)
-    vocabulary, current = loaded.tagger.vocabulary, loaded.tagger.thresholds
+    vocabulary, current = loaded.vocabulary, loaded.thresholds
     _print_summary(f"{len(photos)} photos, {loaded.checkpoint.model.id}", photos, loaded, current)
     if arguments.show_errors:
         _print_errors(evaluation.predict(photos, vocabulary, loaded.engine, current))
@@ -139,7 +140,7 @@ def _evaluate(arguments: argparse.Namespace, settings: Settings, loaded: LoadedM
 
 
 def _embed_photos(labelled: Path, settings: Settings, loaded: LoadedModel) -> list[evaluation.EmbeddedPhoto]:
-    expected = evaluation.read_labelled_photos(labelled, loaded.tagger.vocabulary)
+    expected = evaluation.read_labelled_photos(labelled, loaded.vocabulary)
     limits = ImageLimits(settings.limits.max_file_bytes, settings.limits.max_pixels)
     photos = []
     for photo in tqdm(expected, unit=" photos", disable=None, dynamic_ncols=True):
@@ -153,7 +154,7 @@ def _print_summary(
     title: str, photos: list[evaluation.EmbeddedPhoto], loaded: LoadedModel, thresholds: Thresholds
 ) -> None:
     print(f"{title} threshold {thresholds.tag:g}, temperature {thresholds.temperature:g}")
-    predictions = evaluation.predict(photos, loaded.tagger.vocabulary, loaded.engine, thresholds)
+    predictions = evaluation.predict(photos, loaded.vocabulary, loaded.engine, thresholds)
     print("\n".join(f"  {name}: {value}" for name, value in evaluation.summarise_predictions(predictions).items()))
 
 

@@ -15,7 +15,8 @@ from pawtag.domain.records import Pixels
 from pawtag.folder.walk import Walk, read_photo
 from pawtag.images import ImageLimits, decode, preprocess
 from pawtag.inference.engine_loader import build_request
-from pawtag.inference.model_loader import LoadedModel, load_model
+from pawtag.inference.loaded_model import LoadedModel
+from pawtag.inference.model_loader import load_model
 from pawtag.inference.optimization import FLOAT, Optimization, Outcome
 from pawtag.inference.preparation import find_prepared
 
@@ -36,7 +37,7 @@ def optimize(folder: Path, settings: Settings) -> int:
         raise ModelError(
             f"The prepared model is not in {request.cache}; set model.cache_dir to a folder that can be written."
         )
-    optimization = Optimization(request, prepared.facts, loaded.tagger.vocabulary, loaded.tagger.thresholds)
+    optimization = Optimization(request, prepared.facts, loaded.vocabulary, loaded.thresholds)
     outcome = optimization.run(_read_pixels(folder, settings, loaded), _measure_ms)
     print(format_outcome(outcome))
     return 0 if outcome.is_accepted else 1

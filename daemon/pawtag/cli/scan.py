@@ -2,21 +2,28 @@
 
 import argparse
 import asyncio
+from contextlib import closing
 from pathlib import Path
 
 from tqdm import tqdm
 
 from pawtag import log
 from pawtag.app import wiring
+from pawtag.app.pipeline_parts import PipelineParts
 from pawtag.app.runner import FolderRunner, run_in_background
 from pawtag.cli.clean import remove_files
+from pawtag.cli.fallback import warn_of_fallback
+from pawtag.cli.scan_report import ScanReport, build_scan_observers
 from pawtag.config import Settings
 from pawtag.config.labels_file import load_labels
 from pawtag.domain.errors import ConfigError, PawtagError
+from pawtag.domain.outcomes import PhotoFailed, PhotoTagged
+from pawtag.domain.records import PhotoRef, Stamp
 from pawtag.folder.cleanup import find_written_files
 from pawtag.folder.walk import Walk
-from pawtag.inference.model_loader import LoadedModel, load_model
-from pawtag.pipeline.worker import Counts
+from pawtag.inference.model_loader import load_model
+from pawtag.inference.tagger import Tagger
+from pawtag.state.database import StateDatabase
 
 DRAIN_CHECK_S = 0.1
 MAX_PHOTO_ATTEMPTS = 2
@@ -27,25 +34,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="DIR", help="the folder")
     parser.add_argument("--dry-run", action="store_true", help="only print what would be tagged, or removed")
     parser.add_argument("--verify", action="store_true", help="compare contents, not only sizes and times")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 if a photo cannot be tagged")
     parser.add_argument("--prune", action="store_true", help="remove sidecars whose photo is gone")
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Tag what needs a record. A photo that cannot be tagged is a result, not a failure of the scan."""
+    """Tag what needs a record. A photo that cannot be tagged is a result; with `--strict` the exit code is 1 then."""
     quiet = settings.log.model_copy(update={"level": "warning"}) if settings.log.level == "info" else settings.log
     log.configure_logging(quiet)
-    root = arguments.folder.resolve()
-    if not root.is_dir():
-        raise ConfigError(f"The folder {arguments.folder} does not exist.")
+    root = _resolve_folder(arguments.folder)
     loaded = load_model(settings, load_labels(settings.labels.file))
-    if arguments.dry_run:
-        asyncio.run(_preview(root, settings, loaded, verify=arguments.verify))
-    else:
-        counts = asyncio.run(_scan(root, settings, loaded, verify=arguments.verify))
-        print(f"{counts.tagged} tagged, {counts.no_pet} without a pet, {counts.failed} failed")
+    warn_of_fallback(loaded.identity)
+    report = ScanReport()
+    with closing(StateDatabase(settings.state.dir)) as database:
+        parts = PipelineParts(Tagger(loaded, settings.limits), database, build_scan_observers(settings, report))
+        if arguments.dry_run:
+            asyncio.run(_preview(root, settings, parts, verify=arguments.verify))
+        else:
+            asyncio.run(_scan(root, settings, parts, report, verify=arguments.verify))
+            print(report.format())
     if arguments.prune:
         _prune(root, settings, dry_run=arguments.dry_run)
-    return 0
+    return int(arguments.strict and report.has_failures)
+
+
+def _resolve_folder(given: Path) -> Path:
+    if str(given).startswith("s3:"):
+        raise ConfigError(f"{given} is no folder: 'pawtag s3 scan' tags the photos of a bucket.")
+    root = given.resolve()
+    if not root.is_dir():
+        raise ConfigError(f"The folder {given} does not exist.")
+    return root
 
 
 def _prune(root: Path, settings: Settings, *, dry_run: bool) -> None:
@@ -59,19 +78,24 @@ def _prune(root: Path, settings: Settings, *, dry_run: bool) -> None:
     remove_files(orphans, sidecars, dry_run=dry_run, with_user_content=False)
 
 
-async def _preview(root: Path, settings: Settings, loaded: LoadedModel, *, verify: bool) -> None:
-    runner, count = wiring.build_folder_runner(settings, root, loaded.tagger, verify=verify), 0
+async def _preview(root: Path, settings: Settings, parts: PipelineParts, *, verify: bool) -> None:
+    runner, count = wiring.build_folder_runner(settings, root, parts, verify=verify), 0
     for found in runner.build_scan(Walk(root, settings.folder, removes_temporary=False)):
         count += 1
         print(log.escape_unprintable(found.ref.uri))
     print(f"{count} photos would be tagged")
 
 
-async def _scan(root: Path, settings: Settings, loaded: LoadedModel, *, verify: bool) -> Counts:
-    async with loaded.tagger.run():
-        runner, stop = wiring.build_folder_runner(settings, root, loaded.tagger, verify=verify), asyncio.Event()
+async def _scan(root: Path, settings: Settings, parts: PipelineParts, report: ScanReport, *, verify: bool) -> None:
+    def note_failed(ref: PhotoRef, stamp: Stamp) -> None:
+        if stamp.failure:
+            report.note_unchanged(ref.uri, stamp.failure, stamp.tagged_at)
+
+    async with parts.tagger.run():
+        runner = wiring.build_folder_runner(settings, root, parts, verify=verify, on_failed=note_failed)
+        stop = asyncio.Event()
         with tqdm(unit=" photos", disable=None, dynamic_ncols=True) as bar:
-            runner.worker.on_record = lambda _ref, _record: bar.update()
+            parts.observers.add(lambda outcome: bar.update(isinstance(outcome, PhotoTagged | PhotoFailed)))
             try:
                 bar.total = await runner.source.scan()
                 async with run_in_background(_stop_when_drained(runner, stop), "drain"):
@@ -79,8 +103,8 @@ async def _scan(root: Path, settings: Settings, loaded: LoadedModel, *, verify: 
             except OSError as error:
                 raise PawtagError(f"The folder {root} cannot be read: {error.strerror}.") from error
     if left := runner.source.count_exhausted(MAX_PHOTO_ATTEMPTS):
+        print(report.format())
         raise PawtagError(f"{left} photos could not be finished: {runner.worker.last_error}")
-    return runner.worker.counts
 
 
 async def _stop_when_drained(runner: FolderRunner, stop: asyncio.Event) -> None:

@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 from pawtag import log
+from pawtag.cli.fallback import warn_of_fallback
 from pawtag.config import Settings
 from pawtag.config.labels_file import load_labels
-from pawtag.domain.errors import GoneError, PermanentError, TemporaryError
+from pawtag.domain.errors import ConfigError, GoneError, PermanentError, TemporaryError
 from pawtag.domain.records import PhotoInfo, SourceInfo, TagRecord, describe_bytes
 from pawtag.folder.walk import read_photo
 from pawtag.inference.model_loader import load_model
@@ -30,8 +31,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     """Tag and print each file in the order given; exit code 1 if one of them fails."""
     log.configure_logging(settings.log)
+    _check_files(arguments.files)
     loaded = load_model(settings, load_labels(settings.labels.file))
-    return asyncio.run(_tag_all(arguments.files, settings, loaded.tagger, as_json=arguments.json))
+    warn_of_fallback(loaded.identity)
+    return asyncio.run(_tag_all(arguments.files, settings, Tagger(loaded, settings.limits), as_json=arguments.json))
+
+
+def _check_files(names: list[str]) -> None:
+    for name in names:
+        if name.startswith("s3:"):
+            raise ConfigError(f"{name} is no file: 'pawtag s3 scan' tags the photos of a bucket.")
+        if Path(name).is_dir():
+            raise ConfigError(f"{name} is a folder: 'pawtag scan' tags the photos in it.")
 
 
 async def _tag_all(names: list[str], settings: Settings, tagger: Tagger, *, as_json: bool) -> int:
@@ -61,7 +72,7 @@ async def _build_record(name: str, settings: Settings, tagger: Tagger, ahead: as
         try:
             data = await asyncio.to_thread(_read_bytes, name, settings.limits.max_file_bytes)
             photo = describe_bytes(data, base)
-            return build_record(await tagger.tag(data, photo=photo), base, tagger.identity, source)
+            return build_record(await tagger.tag(data, photo=photo), base, source)
         except PermanentError as error:
             return build_failed_record(error, photo, tagger.identity, source)
         except (GoneError, TemporaryError) as error:

@@ -1,38 +1,93 @@
 """What a person wrote into a record overrules the model. Pure."""
 
-from pydantic import TypeAdapter, ValidationError
+from dataclasses import dataclass
+from typing import Any
 
+from pawtag.domain.labels import NONE, Labels
 from pawtag.domain.records import PET_GROUP, Corrections, Tag, TagRecord
 
-CORRECTIONS: TypeAdapter[Corrections] = TypeAdapter(Corrections)
+FORM = '{"species": ["dog"]}'
 
 
-def apply_corrections(record: TagRecord, corrections: object) -> TagRecord:
-    """`record` with the tags of the corrected groups replaced; anything that is no correction changes nothing."""
-    by_group = parse_corrections(corrections)
-    if by_group is None:
+@dataclass(frozen=True, slots=True)
+class ParsedCorrections:
+    """The corrections by group, None where there are none; and what is wrong with them, each in a sentence."""
+
+    by_group: Corrections | None
+    problems: tuple[str, ...] = ()
+
+
+def parse_corrections(written: Any, labels: Labels) -> ParsedCorrections:
+    """What a person wrote: `{"species": ["dog"]}`, also `{"species": "dog"}`, `["dog"]` or `"dog"`.
+
+    An unknown label or group is a problem, and holds all the same: a person may know more than the labels do. What
+    has another form is a problem, and no correction.
+    """
+    if written is None:
+        return ParsedCorrections(None)
+    by_group = _assign_groups(written, labels) if isinstance(written, str | list) else written
+    if not isinstance(by_group, dict):
+        return ParsedCorrections(None, (f"The correction {written!r} is not understood; write it as {FORM}.",))
+    lists = {group: [found] if isinstance(found, str) else found for group, found in by_group.items()}
+    if not all(isinstance(found, list) and all(isinstance(label, str) for label in found) for found in lists.values()):
+        return ParsedCorrections(None, (f"The correction {written!r} is not understood; write it as {FORM}.",))
+    chosen = {group: [label for label in found if label != NONE] for group, found in lists.items()}
+    return ParsedCorrections(chosen, tuple(_find_unknown(chosen, labels)))
+
+
+def apply_corrections(record: TagRecord, corrections: Corrections | None, labels: Labels) -> TagRecord:
+    """`record` with the tags of the corrected groups replaced. Groups that do not apply to a corrected label go."""
+    if corrections is None:
         return record
-    groups = list(dict.fromkeys([*record.scores, *by_group]))
-    tags = tuple(tag for group in groups for tag in _build_tags(record, group, by_group))
+    groups = dict.fromkeys([*record.scores, *corrections])
+    dropped = {group for group in groups if group not in corrections and _is_dropped(group, corrections, labels)}
+    tags = tuple(tag for group in groups if group not in dropped for tag in _build_tags(record, group, corrections))
     status = record.status
-    if status != "failed" and PET_GROUP in by_group:
-        status = "tagged" if by_group[PET_GROUP] else "no-pet"
-    return record.model_copy(update={"tags": tags, "status": status, "corrected": by_group})
+    if status != "failed" and PET_GROUP in corrections:
+        status = "tagged" if corrections[PET_GROUP] else "no-pet"
+    return record.model_copy(update={"tags": tags, "status": status, "corrected": corrections})
 
 
-def parse_corrections(corrections: object) -> Corrections | None:
-    """What a person wrote, `{"species": "dog"}` as `{"species": ["dog"]}`; None for what is no correction."""
-    if not isinstance(corrections, dict):
-        return None
-    try:
-        return CORRECTIONS.validate_python(
-            {group: [labels] if isinstance(labels, str) else labels for group, labels in corrections.items()}
-        )
-    except ValidationError:
-        return None
+def follows_corrections(record: TagRecord, corrections: Corrections | None, labels: Labels) -> bool:
+    """Whether the tags of a record are those that its corrections ask for."""
+    return record.corrected == corrections and apply_corrections(record, corrections, labels) == record
 
 
-def _build_tags(record: TagRecord, group: str, by_group: Corrections) -> list[Tag]:
-    if group in by_group:
-        return [Tag(label=label, group=group, score=1.0) for label in by_group[group]]
+def _assign_groups(written: str | list[Any], labels: Labels) -> Corrections | None:
+    """The group of each label of a bare list; None where one is in no group, or in several."""
+    by_group: Corrections = {}
+    for label in [written] if isinstance(written, str) else written:
+        groups = [name for name, group in labels.groups.items() if label in list(group.labels) and label != NONE]
+        if len(groups) != 1:
+            return None
+        by_group.setdefault(groups[0], []).append(label)
+    return by_group
+
+
+def _find_unknown(corrections: Corrections, labels: Labels) -> list[str]:
+    problems = []
+    for group, found in corrections.items():
+        if group not in labels.groups:
+            problems.append(f"The correction names an unknown group {group!r}; known are {', '.join(labels.groups)}.")
+            continue
+        known = [label for label in labels.groups[group].labels if label != NONE]
+        problems += [
+            f"The correction names an unknown label {label!r} of {group}; known are {', '.join(known)}."
+            for label in found
+            if label not in known
+        ]
+    return problems
+
+
+def _is_dropped(name: str, corrections: Corrections, labels: Labels) -> bool:
+    """Whether the group does not apply to the labels that its parent group was corrected to."""
+    group = labels.groups.get(name)
+    if group is None or group.parent_group not in corrections:
+        return False
+    return not set(corrections[group.parent_group]) & set(group.parent_labels)
+
+
+def _build_tags(record: TagRecord, group: str, corrections: Corrections) -> list[Tag]:
+    if group in corrections:
+        return [Tag(label=label, group=group, score=1.0) for label in corrections[group]]
     return [tag for tag in record.tags if tag.group == group]

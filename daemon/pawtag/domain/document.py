@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pawtag.domain.corrections import apply_corrections, parse_corrections
-from pawtag.domain.records import SCHEMA, Stamp, TagRecord
+from pawtag.domain.errors import ChangedError
+from pawtag.domain.records import SCHEMA, Json, Stamp, TagRecord, Written
 
 SCHEMA_NAME = SCHEMA.split("/")[0]
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
@@ -33,6 +33,13 @@ class StoredDocument:
         return document.get("corrected") is not None or not set(document) <= OUR_KEYS | {"corrected"}
 
     @property
+    def written(self) -> Written:
+        """The stamp, the corrections and the outputs that the document holds."""
+        document = self.content or {}
+        outputs = document.get("outputs")
+        return Written(parse_stamp(document), document.get("corrected"), outputs if isinstance(outputs, dict) else {})
+
+    @property
     def source_uri(self) -> str | None:
         """Whose record it is, where it says so."""
         source = (self.content or {}).get("source")
@@ -49,12 +56,17 @@ def parse_document(content: bytes) -> StoredDocument:
     return StoredDocument(ours, document if ours else None)
 
 
-def merge_record(record: TagRecord, old: dict[str, Any] | None) -> dict[str, Any]:
-    """The record's document with the corrections of the old one, and with its keys that are not ours."""
+def merge_record(record: TagRecord, old: dict[str, Any] | None, corrections: Json) -> dict[str, Any]:
+    """The record's document, with the keys of the old one that are not ours.
+
+    `corrections`: as they were when the record was made. Raises ChangedError where the old document has others now.
+    """
     old = old or {}
-    document = apply_corrections(record, old.get("corrected")).to_document()
-    if document["corrected"] is None and old.get("corrected") is not None:
-        document["corrected"] = old["corrected"]  # the user can correct an invalid one
+    if old.get("corrected") != corrections:
+        raise ChangedError("A person changed the corrections at the same moment.")
+    document = record.to_document()
+    if document["corrected"] is None:
+        document["corrected"] = corrections  # the user can correct an invalid one
     return document | {key: value for key, value in old.items() if key not in document}
 
 
@@ -67,14 +79,21 @@ def encode_document(document: dict[str, Any]) -> bytes:
 
 
 def parse_stamp(document: dict[str, Any]) -> Stamp | None:
-    """The stamp that the document is; None where it is broken, or a person has corrected it since."""
+    """The stamp that the document is; None where it is broken."""
+    corrected = document.get("corrected")
+    canonical = corrected if isinstance(corrected, dict) else None
     try:
-        record = TagRecord.model_validate(document | {"corrected": parse_corrections(document.get("corrected"))})
+        record = TagRecord.model_validate(document | {"corrected": canonical})
     except ValidationError:
-        return None
-    if apply_corrections(record, record.corrected) != record:
-        return None  # so that the tags follow the correction
+        return _parse_damaged(document)
     return Stamp.from_record(record)
+
+
+def _parse_damaged(document: dict[str, Any]) -> Stamp | None:
+    """The stamp of a record whose correction alone has another form: `{"species": "dog"}`."""
+    if not isinstance(document.get("corrected"), dict):
+        return None
+    return parse_stamp(document | {"corrected": None})
 
 
 def truncate_name(name: str, suffix: str, max_bytes: int = MAX_NAME_BYTES) -> str:

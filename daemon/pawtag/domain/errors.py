@@ -52,8 +52,17 @@ class UnfinishedError(TemporaryError):
     """The photo is still being written: look again soon. No fault of anything."""
 
 
+class ChangedError(TemporaryError):
+    """What is written for the photo changed since it was looked at: look again. No fault of anything."""
+
+
 class GoneError(PawtagError):
-    """The photo is not there any more: it needs no record."""
+    """The photo is not there any more, or cannot be had: it needs no record."""
+
+    def __init__(self, message: str, reason: str = "gone") -> None:
+        """Say what happened; `reason`: why the photo is skipped, for metrics."""
+        super().__init__(message)
+        self.reason = reason
 
 
 class PermanentError(PawtagError):

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from pawtag.domain.records import PhotoRef, Stamp, TaggerIdentity
+from pawtag.domain.corrections import follows_corrections
+from pawtag.domain.labels import Labels
+from pawtag.domain.records import Corrections, PhotoRef, Stamp, TaggerIdentity
 
 
 class Verdict(Enum):
@@ -11,43 +13,56 @@ class Verdict(Enum):
 
     NEEDED = "it needs a record"
     CURRENT = "its record is current"
+    FAILED = "its record is current, and says why it cannot be tagged"
     FOREIGN = "another daemon's record is left unchanged, as long as this one runs"
 
 
 @dataclass(frozen=True, slots=True)
 class FreshnessPolicy:
-    """Decides for one daemon. `identity`: what it writes; `started_at`: since when it runs, as records write the time."""
+    """Decides for one model of one process. `identity`: what it writes now; `labels`: its labels.
+
+    `started_at`: since when the process runs, as records write the time.
+    """
 
     identity: TaggerIdentity
+    labels: Labels
     started_at: str
+    own_fingerprints: frozenset[str] = frozenset()
+    """All that this process has written records with."""
     trusts_mtime: bool = True
     """Whether the same size and mtime mean the same content. False where digests are compared."""
 
-    def is_current(self, stamp: Stamp | None, ref: PhotoRef) -> bool:
-        """Whether the photo, as it is, needs no new record."""
+    def is_current(self, stamp: Stamp | None, ref: PhotoRef, corrections: Corrections | None = None) -> bool:
+        """Whether the photo, as it is, needs no new record. `corrections`: those that hold for it."""
         if stamp is None or not self.trusts_mtime:
             return False
-        return stamp.describes(ref) and not self.supersedes(stamp) and not stamp.is_unreadable
+        is_fresh = stamp.describes(ref) and not self.supersedes(stamp) and not stamp.is_unreadable
+        return is_fresh and self.follows(stamp, corrections)
 
-    def judge(self, stamp: Stamp | None, ref: PhotoRef) -> Verdict:
+    def follows(self, stamp: Stamp, corrections: Corrections | None) -> bool:
+        """Whether the tags follow the corrections. Tags on an object are themselves what a person corrects."""
+        return stamp.record is None or follows_corrections(stamp.record, corrections, self.labels)
+
+    def judge(self, stamp: Stamp | None, ref: PhotoRef, corrections: Corrections | None = None) -> Verdict:
         """What the photo, as it is, needs."""
-        if stamp is None or not self.is_current(stamp, ref):
+        if stamp is None or not self.is_current(stamp, ref, corrections):
             return Verdict.NEEDED
-        is_ours = stamp.fingerprint == self.identity.fingerprint or self.is_from_wanted_model(stamp)
-        return Verdict.CURRENT if is_ours else Verdict.FOREIGN
+        if not (self._is_ours(stamp) or self.is_from_wanted_model(stamp)):
+            return Verdict.FOREIGN
+        return Verdict.FAILED if stamp.failure else Verdict.CURRENT
 
     def supersedes(self, stamp: Stamp) -> bool:
-        """Whether this daemon's record replaces one of the same content."""
-        is_ours = stamp.fingerprint == self.identity.fingerprint
-        return not (is_ours or self.is_from_wanted_model(stamp) or self.written_by_peer(stamp))
+        """Whether this process's record replaces one of the same content."""
+        return not (self._is_ours(stamp) or self.is_from_wanted_model(stamp) or self.written_by_peer(stamp))
 
     def is_from_wanted_model(self, stamp: Stamp) -> bool:
         """Whether this daemon runs its fallback, and the wanted model wrote the record with the same labels."""
         wanted = self.identity.model.wanted
-        if wanted is not None and not stamp.model_id:
-            return True  # tags on an object do not name their model: it may be the wanted one
-        is_wanted = stamp.model_id == wanted and not stamp.fallback
-        return wanted is not None and is_wanted and stamp.labels == self.identity.labels
+        if wanted is None:
+            return False
+        if stamp.model_id is None:
+            return stamp.fingerprint not in self.own_fingerprints  # tags on an object name no model
+        return stamp.model_id == wanted and not stamp.fallback and stamp.labels == self.identity.labels
 
     def written_by_peer(self, stamp: Stamp) -> bool:
         """Whether another daemon wrote the record since our start: to replace it would never end.
@@ -55,5 +70,8 @@ class FreshnessPolicy:
         A fallback's record does not count where this daemon has the wanted model.
         """
         is_from_fallback = stamp.fallback and not self.identity.model.fallback
-        is_foreign = stamp.fingerprint != self.identity.fingerprint
-        return is_foreign and stamp.tagged_at > self.started_at and not is_from_fallback
+        is_foreign = not self._is_ours(stamp) and stamp.fingerprint not in self.own_fingerprints
+        return is_foreign and not is_from_fallback and (stamp.tagged_at or "") > self.started_at
+
+    def _is_ours(self, stamp: Stamp) -> bool:
+        return stamp.fingerprint == self.identity.fingerprint

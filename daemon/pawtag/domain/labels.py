@@ -76,12 +76,14 @@ def _fill_template(template: str, marks: dict[str, str]) -> str:
 class Thresholds:
     """From which score on a label is a tag; `temperature` divides the model's own logits.
 
-    `labels` holds those of single labels, where the model's measurement asked for another.
+    `presence`: below it, nothing of the group is there. `labels` holds the thresholds of single labels, where the
+    model's measurement asked for another.
     """
 
     tag: float = 0.5
     secondary: float = 0.25
     temperature: float = 1.0
+    presence: float = 0.5
     labels: Mapping[str, float] = field(default_factory=dict)
 
     def for_label(self, label: str) -> float:

@@ -1,11 +1,12 @@
-"""The protocols between the stages: a new source, sink or model is one new file that keeps to one of these."""
+"""The protocols between the stages: a new source, output or engine is one new file that keeps to one of these."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from pawtag.domain.records import Event, Floats, Payload, PhotoRef, Pixels, PixelSpec, SourceInfo, Stamp, TagRecord
+from pawtag.domain.records import Event, Floats, Json, Payload, PhotoRef, Pixels, PixelSpec, TagRecord, Written
 
 MB = 1_000_000
 
@@ -34,6 +35,30 @@ class DownloadProgress:
         return f"{self.done_bytes / MB:.0f}{total} MB" + (f" ({self.reason})" if self.reason else "")
 
 
+class OpenPhoto(Protocol):
+    """A photo that is being looked at: a file, or an object whose GET is under way."""
+
+    @property
+    def version(self) -> PhotoRef:
+        """The version of the photo, as far as it is known. Final after `look` or `read`."""
+
+    async def look(self) -> Written:
+        """What is written for the photo, whatever version of it that describes.
+
+        Raises GoneError, and TemporaryError where it cannot know.
+        """
+
+    async def read(self) -> Payload:
+        """The photo's bytes. Raises GoneError, TemporaryError, PermanentError."""
+
+    async def write(self, record: TagRecord, seen: Written) -> None:
+        """Write the record, whole or not at all; the same record twice is the same as once.
+
+        `seen`: what `look` has found. Raises ChangedError where corrections have changed since, GoneError where the
+        photo is gone, TemporaryError where the place cannot be written.
+        """
+
+
 class PhotoSource(Protocol):
     """Where photos come from. Never the same photo twice at once."""
 
@@ -44,33 +69,30 @@ class PhotoSource(Protocol):
     def events(self, stop: asyncio.Event) -> AsyncIterator[Event]:
         """Events until `stop` is set."""
 
-    def describe_source(self, ref: PhotoRef) -> SourceInfo:
-        """What a record says of where the photo came from."""
-
-    async def read(self, event: Event) -> Payload:
-        """The photo's bytes. Raises GoneError, TemporaryError, PermanentError."""
+    def open(self, ref: PhotoRef) -> AbstractAsyncContextManager[OpenPhoto]:
+        """The photo of an event, or any other one of the source. What it holds is released at the end."""
 
     async def ack(self, event: Event) -> None:
         """The event is done."""
 
     async def retry(self, event: Event, delay_s: float) -> None:
-        """Hand the event out again after `delay_s` seconds."""
+        """Hand the event out again after `delay_s` seconds, as its next attempt."""
+
+    async def postpone(self, event: Event, delay_s: float) -> None:
+        """Hand the event out again after `delay_s` seconds: the photo is not finished, and no attempt is counted."""
+
+    def rescan(self) -> None:
+        """Find photos whose record has become stale, as far as the source can list photos."""
 
 
-class Sink(Protocol):
-    """Where records go. Its calls block: they are made from threads."""
+class Output(Protocol):
+    """Another place for what a record says (XMP), written before the record. `record.outputs` keeps what it returns."""
 
-    def read_stamp(self, ref: PhotoRef) -> Stamp | None:
-        """What is written for the photo, whatever version of it; None where nothing of ours is.
+    async def write(self, photo: PhotoRef, record: TagRecord, before: Json) -> Json:
+        """Write it; `before`: what the last write returned, None for none. Raises TemporaryError."""
 
-        Raises TemporaryError where it cannot know.
-        """
-
-    def write(self, ref: PhotoRef, record: TagRecord) -> None:
-        """Write the record, whole or not at all; the same record twice is the same as once.
-
-        Raises GoneError where the photo is gone, TemporaryError where the place cannot be written.
-        """
+    async def remove(self, photo: PhotoRef, before: Json) -> None:
+        """Take back what `write` wrote. Raises TemporaryError."""
 
 
 class Engine(Protocol):

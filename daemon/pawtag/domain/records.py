@@ -2,7 +2,8 @@
 
 import hashlib
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -15,12 +16,17 @@ from pawtag.domain.errors import ErrorCode
 SCHEMA = "pawtag.record/1"
 # The group that decides whether a photo shows a pet.
 PET_GROUP = "species"
+OBJECT_SCHEME = "s3://"
 
 Floats = NDArray[np.float32]
 # The input of a model for one photo, (H, W, 3): resized and cropped; the engine normalises it.
 Pixels = NDArray[np.uint8]
 Scores = dict[str, dict[str, float]]
 Corrections = dict[str, list[str]]
+# What the model says of a photo: a pet, a pet of which it cannot tell the species, none.
+PetStatus = Literal["tagged", "unsure", "no-pet"]
+# What an output keeps in a record: plain JSON values.
+Json = Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +34,12 @@ class PhotoRef:
     """One version of one photo: its URI, and what identifies the version."""
 
     uri: str
-    size_bytes: int
-    mtime_ns: int
+    size_bytes: int | None = None
+    """None, as in all that follow, if it is not known (yet)."""
+    mtime_ns: int | None = None
+    """Of a file; of an object, when it was modified."""
     etag: str | None = None
-    """The ETag of an object; None if it is not known yet."""
+    """Of an object."""
     version_id: str | None = None
 
 
@@ -148,16 +156,6 @@ class Failure(FrozenModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Tagging:
-    """The model's result for one photo: `tags`, best first in each group, and every score."""
-
-    tags: tuple[Tag, ...]
-    scores: Scores
-    photo: PhotoInfo
-    has_pet: bool
-
-
-@dataclass(frozen=True, slots=True)
 class TaggerIdentity:
     """What a tagger is: the model's name, its labels, and both with all settings as one digest."""
 
@@ -166,11 +164,22 @@ class TaggerIdentity:
     fingerprint: str
 
 
+@dataclass(frozen=True, slots=True)
+class Tagging:
+    """The model's result for one photo: `tags`, best first in each group, every score, and what made them."""
+
+    status: PetStatus
+    tags: tuple[Tag, ...]
+    scores: Scores
+    photo: PhotoInfo
+    identity: TaggerIdentity
+
+
 class TagRecord(FrozenModel):
     """What a photo got: the sidecar, and what HTTP and the command line show of it."""
 
     schema_: str = Field(SCHEMA, alias="schema")
-    status: Literal["tagged", "no-pet", "failed"]
+    status: Literal["tagged", "unsure", "no-pet", "failed"]
     photo: PhotoInfo
     tags: tuple[Tag, ...]
     scores: Scores
@@ -179,6 +188,7 @@ class TagRecord(FrozenModel):
     fingerprint: str
     source: SourceInfo
     corrected: Corrections | None = None
+    outputs: dict[str, Json] = {}
     error: Failure | None = None
     tagged_at: str
     pawtag: str = __version__
@@ -192,18 +202,22 @@ class TagRecord(FrozenModel):
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What is already written for a photo: enough to decide whether it is current."""
+    """What is already written for a photo: enough to decide whether it is current.
 
-    size_bytes: int | None
-    mtime_ns: int | None
-    sha256: str | None
+    Tags on an object tell only the fingerprint and the ETag; everything else is None then.
+    """
+
     fingerprint: str
-    labels: str
-    model_id: str
-    fallback: bool
-    tagged_at: str
+    size_bytes: int | None = None
+    mtime_ns: int | None = None
+    sha256: str | None = None
+    labels: str | None = None
+    model_id: str | None = None
+    fallback: bool | None = None
+    tagged_at: str | None = None
     record: TagRecord | None = None
     etag: str | None = None
+    failure: Failure | None = None
 
     @classmethod
     def from_record(cls, record: TagRecord) -> Self:
@@ -219,18 +233,40 @@ class Stamp:
             tagged_at=record.tagged_at,
             record=record,
             etag=record.source.etag,
+            failure=record.error,
         )
 
     @property
     def is_unreadable(self) -> bool:
         """Whether the photo could not be read then: it may be readable now, and look the same."""
-        return bool(self.record and self.record.error and self.record.error.code == "unreadable")
+        return self.record is not None and self.failure is not None and self.failure.code == "unreadable"
 
     def describes(self, ref: PhotoRef) -> bool:
         """Whether this was written for that very version of the photo."""
         if self.etag is not None:
-            return ref.etag in (None, self.etag)
+            return ref.etag == self.etag
         return (self.size_bytes, self.mtime_ns) == (ref.size_bytes, ref.mtime_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What is written for a photo: its stamp, a person's corrections as they stand there, what each output wrote."""
+
+    stamp: Stamp | None = None
+    corrections: Json = None
+    outputs: Mapping[str, Json] = field(default_factory=dict)
+
+
+def describe_source(ref: PhotoRef) -> SourceInfo:
+    """What a record says of where the photo came from."""
+    if ref.uri.startswith(OBJECT_SCHEME):
+        return SourceInfo(kind="s3", uri=ref.uri, etag=ref.etag, version_id=ref.version_id)
+    return SourceInfo(kind="folder", mtime_ns=ref.mtime_ns)
+
+
+def describe_name(uri: str) -> str:
+    """The base name. Bytes that are not UTF-8 become replacement characters."""
+    return uri.rpartition("/")[2].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def describe_bytes(data: bytes, name: str | None = None) -> PhotoInfo:

@@ -26,7 +26,7 @@ class Backlog:
         for ref in refs:
             if ref.uri not in self._members:
                 self._members.add(ref.uri)
-                heapq.heappush(self._heap, (-ref.mtime_ns, ref.uri))
+                heapq.heappush(self._heap, (-(ref.mtime_ns or 0), ref.uri))
         if len(self._heap) > self._max_photos + self._max_photos // 10:  # with some slack: not for each photo
             self._heap = heapq.nsmallest(self._max_photos, self._heap)
             self._members = {uri for _, uri in self._heap}

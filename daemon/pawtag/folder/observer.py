@@ -33,8 +33,6 @@ WATCHED_EVENTS = [
     FileModifiedEvent,
     FileMovedEvent,
 ]
-# On these file systems other machines write, and send no events here.
-NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "fuse", "9p", "virtiofs", "afs", "ceph", "glusterfs", "vboxsf", "drvfs")
 OVERFLOW_LOGGER = "watchdog.observers.inotify_c"
 
 Hint = Callable[[str, bool], None]
@@ -114,21 +112,6 @@ class _Overflow(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if "overflow" in record.getMessage():
             self._rescan(None)
-
-
-def supports_native_events(root: Path) -> bool:
-    """Whether the file system reports every writer's changes to this machine. Known on Linux, assumed elsewhere."""
-    try:
-        mounts = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines()
-    except OSError:
-        return True
-    best, kind = -1, ""
-    for line in mounts:
-        left, _, right = line.partition(" - ")
-        point = left.split()[4].replace("\\040", " ")
-        if root.is_relative_to(point) and len(point) >= best:
-            best, kind = len(point), right.split()[0]
-    return not kind.startswith(NETWORK_FILE_SYSTEMS)
 
 
 def _create_observer() -> BaseObserver:

@@ -14,6 +14,7 @@ from pawtag.folder.walk import NOT_A_FILE, FoundPhoto, Walk, find_photo
 
 Judge = Callable[[PhotoRef], Verdict]
 FIRST, SECOND = SUFFIXES
+CURRENT, PEER = "current", "another-daemon"
 # What changed later than this before it was looked at may change again with the same time.
 RACY_NS = 2_000_000_000
 
@@ -33,7 +34,7 @@ class Scan:
     def __iter__(self) -> Iterator[FoundPhoto]:
         """Every photo that needs a record, folder by folder. Raises OSError if the root cannot be read."""
         if self.open_memory is None:
-            yield from (found for found in self.walk if self.judge(found.ref) is Verdict.NEEDED)
+            yield from (found for found in self.walk if self._decide(found) is Verdict.NEEDED)
             return
         with closing(self.open_memory()) as memory:
             for folder, entries in self.walk.folders():
@@ -52,10 +53,11 @@ class Scan:
             row = before.get(name)
             if row is not None and row == _read_row(entry, sidecars + name + FIRST):
                 known[name] = row
+                self.walk.skipped[CURRENT] += 1
                 continue
             row = _read_row(entry, sidecars + name + FIRST)
             found = self._find(entry.path)
-            verdict = self.judge(found.ref) if found else None
+            verdict = self._decide(found) if found else None
             if found and verdict is Verdict.NEEDED:
                 yield found
             elif (
@@ -67,6 +69,12 @@ class Scan:
                 known[name] = row
         if known != before:
             memory.store(folder, known)
+
+    def _decide(self, found: FoundPhoto) -> Verdict:
+        verdict = self.judge(found.ref)
+        if verdict is not Verdict.NEEDED:
+            self.walk.skipped[PEER if verdict is Verdict.FOREIGN else CURRENT] += 1
+        return verdict
 
     def _find(self, path: str) -> FoundPhoto | None:
         found = find_photo(path)

@@ -11,11 +11,10 @@ from pawtag.domain.document import (
     encode_document,
     merge_record,
     parse_document,
-    parse_stamp,
     truncate_name,
 )
 from pawtag.domain.errors import GoneError, TemporaryError
-from pawtag.domain.records import PhotoRef, Stamp, TagRecord
+from pawtag.domain.records import PhotoRef, TagRecord, Written
 from pawtag.files import write_atomically
 
 NOT_OURS_ERRORS = (errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP)
@@ -39,8 +38,8 @@ class Sidecars:
         """The folder of the photos whose sidecars are in `folder`."""
         return self.root / folder.relative_to(self.base_dir)
 
-    def read_stamp(self, ref: PhotoRef) -> Stamp | None:
-        """The stamp of the photo; None if there is none, a broken one, or another program's file.
+    def look(self, ref: PhotoRef) -> Written:
+        """What is written for the photo; nothing if there is no sidecar, a broken one, or another program's file.
 
         Raises TemporaryError if the sidecar cannot be read.
         """
@@ -49,19 +48,20 @@ class Sidecars:
             ours = next((found for found in documents if found is not None and found.is_ours), None)
         except OSError as error:
             raise _translate_error(error, ref) from error
-        return parse_stamp(ours.content) if ours and ours.content else None
+        return ours.written if ours and ours.content else Written()
 
-    def write(self, ref: PhotoRef, record: TagRecord) -> None:
-        """Write the record. A person's corrections, and keys of other programs, stay.
+    def write(self, ref: PhotoRef, record: TagRecord, seen: Written) -> None:
+        """Write the record. Keys of other programs stay.
 
-        Raises GoneError if the photo is gone, TemporaryError if the sidecar cannot be written.
+        Raises ChangedError if the corrections are not those that `look` has found, GoneError if the photo is gone,
+        TemporaryError if the sidecar cannot be written.
         """
         if not os.path.lexists(ref.uri):
             raise GoneError(f"{ref.uri} is gone.")
         try:
             for _ in range(MAX_WRITE_ATTEMPTS):
                 path, found = self._find_slot(ref)
-                if _write(path, found, record, make_folder=self._mirror is not None):
+                if _write(path, found, record, seen, make_folder=self._mirror is not None):
                     return
         except OSError as error:
             raise _translate_error(error, ref) from error
@@ -85,11 +85,11 @@ class Sidecars:
         return f"{self.sidecar_folder(folder)}{os.sep}{truncate_name(name, suffix)}"
 
 
-def _write(path: Path, found: StoredDocument | None, record: TagRecord, *, make_folder: bool) -> bool:
+def _write(path: Path, found: StoredDocument | None, record: TagRecord, seen: Written, *, make_folder: bool) -> bool:
     """Whether the record is written; False if the file is another program's, or the name was taken meanwhile."""
     if found is not None and not found.is_ours:
         return False
-    content = encode_document(merge_record(record, found.content if found else None))
+    content = encode_document(merge_record(record, found.content if found else None, seen.corrections))
     if make_folder:
         path.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -5,19 +5,26 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from pawtag.config import FolderSettings
 from pawtag.domain.ports import SourceState
-from pawtag.domain.records import Event, Payload, PhotoRef, SourceInfo
+from pawtag.domain.records import Event, PhotoRef
 from pawtag.folder.backlog import Backlog
+from pawtag.folder.photo_file import PhotoFile
+from pawtag.folder.sidecars import Sidecars
 from pawtag.folder.stability import StabilityTracker
 from pawtag.folder.tuning import FolderTuning
-from pawtag.folder.walk import FoundPhoto, find_photo, read_photo
+from pawtag.folder.walk import FoundPhoto, find_photo
 from pawtag.folder.watcher import BuildScan, FolderWatcher, OnSkipped, WatchListener, ignore_skipped
+from pawtag.pipeline.threaded_photo import ThreadedPhoto
 
 log = logging.getLogger(__name__)
+
+MAX_THREADS = 8  # that read photos and sidecars
 
 
 class FolderSource:
@@ -29,12 +36,14 @@ class FolderSource:
         settings: FolderSettings,
         build_scan: BuildScan,
         *,
+        sidecars: Sidecars,
         max_bytes: int,
         on_skipped: OnSkipped = ignore_skipped,
         tuning: FolderTuning | None = None,
     ) -> None:
-        """Nothing is read before `watch` or `scan`. `build_scan` and `on_skipped` are called from threads."""
-        self._max_bytes, self._settle_s = max_bytes, settings.settle_s
+        """Nothing is read before `watch` or `scan`. `build_scan` is called from threads, `on_skipped` on the loop."""
+        self._sidecars, self._max_bytes, self._settle_s = sidecars, max_bytes, settings.settle_s
+        self._threads = ThreadPoolExecutor(min(settings.concurrency, MAX_THREADS), thread_name_prefix="folder")
         self._tuning = tuning or FolderTuning()
         listener = WatchListener(self._add_found, self._add_event, on_skipped)
         self._watcher = FolderWatcher(root, settings, build_scan, listener, self._tuning)
@@ -79,6 +88,7 @@ class FolderSource:
             self._is_watching = False
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
+            self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def scan(self) -> int:
         """Scan the folder once; returns how many photos need a record. Raises OSError."""
@@ -109,17 +119,15 @@ class FolderSource:
         finally:
             stopping.cancel()
 
-    def describe_source(self, ref: PhotoRef) -> SourceInfo:
-        """What a record says of the file: the version that was read."""
-        return SourceInfo(kind="folder", mtime_ns=ref.mtime_ns)
+    @asynccontextmanager
+    async def open(self, ref: PhotoRef) -> AsyncIterator[ThreadedPhoto]:
+        """The file with its sidecar."""
+        photo = PhotoFile(ref, self._sidecars, self._max_bytes, partial(self._is_fresh, ref.uri))
+        yield ThreadedPhoto(photo, self._threads)
 
-    async def read(self, event: Event) -> Payload:
-        """The photo's bytes as they are now; see walk.read_photo for the errors."""
-        path = event.ref.uri
-        payload = await asyncio.to_thread(read_photo, path, self._max_bytes)
-        changed_at_s = self._changed_at.get(path)
-        is_fresh = changed_at_s is not None and time.monotonic() - changed_at_s < self._tuning.fresh_s
-        return Payload(payload.ref, payload.data, is_fresh)
+    def rescan(self) -> None:
+        """Scan the whole folder as soon as possible."""
+        self._watcher.request_scan()
 
     async def ack(self, event: Event) -> None:
         """The photo has its record, or needs none."""
@@ -130,11 +138,19 @@ class FolderSource:
 
     async def retry(self, event: Event, delay_s: float) -> None:
         """Look at the photo again after `delay_s`."""
+        self._attempts[event.ref.uri] = event.attempt + 1
+        await self.postpone(event, delay_s)
+
+    async def postpone(self, event: Event, delay_s: float) -> None:
+        """Look at the photo again after `delay_s`, as the same attempt."""
         path = event.ref.uri
         self._in_flight.discard(path)
-        self._attempts[path] = event.attempt + 1
         self._unstable.postpone(path, time.monotonic(), delay_s)
         self._wake.set()
+
+    def _is_fresh(self, path: str) -> bool:
+        changed_at_s = self._changed_at.get(path)
+        return changed_at_s is not None and time.monotonic() - changed_at_s < self._tuning.fresh_s
 
     def _add_found(self, photos: list[FoundPhoto]) -> None:
         new = [each for each in photos if each.ref.uri not in self._unstable and each.ref.uri not in self._in_flight]

@@ -14,13 +14,15 @@ from pawtag.config import FolderSettings
 from pawtag.domain.backoff import Backoff
 from pawtag.domain.ports import SourceState
 from pawtag.domain.records import PhotoRef
-from pawtag.folder.observer import NativeObserver, supports_native_events
+from pawtag.files import is_on_network
+from pawtag.folder.observer import NativeObserver
 from pawtag.folder.tuning import FolderTuning
 from pawtag.folder.walk import NOT_A_PHOTO, FoundPhoto, Walk, find_photo, is_folder_within, is_other_file, is_within
+from pawtag.log import log_state_change
 
 log = logging.getLogger(__name__)
 
-FIRST_ROOT_DELAY_S, ROOT_BACKOFF = 1.0, Backoff(max_s=30.0)
+ROOT_BACKOFF = Backoff(first_s=1.0, max_s=30.0)
 # The pause between two rescans is at least so many times as long as the scan took, up to a quarter of an hour.
 RESCAN_PAUSE_FACTOR, MAX_SLOW_PAUSE_S = 20, 900.0
 SCAN_CHUNK_PHOTOS = 500
@@ -41,8 +43,8 @@ def ignore_skipped(_reason: str, _count: int) -> None:
 class WatchListener:
     """What the watcher calls.
 
-    On the event loop: `on_found` with photos of a scan that need a record, `on_event` with the path of an event and
-    the version of the file (None after a close or a move). From threads: `on_skipped` with a reason and a count.
+    All on the event loop: `on_found` with photos of a scan that need a record, `on_event` with the path of an event
+    and the version of the file (None after a close or a move), `on_skipped` with a reason and a count.
     """
 
     on_found: OnFound
@@ -87,7 +89,7 @@ class FolderWatcher:
                 log.exception("unexpected error while %s was watched", self.root)
                 self._set_unavailable(f"the folder {self.root} is not watched: {error}")
             failures = 0 if time.monotonic() - started > ROOT_BACKOFF.max_s else failures
-            await asyncio.sleep(ROOT_BACKOFF.delay_s(FIRST_ROOT_DELAY_S, failures))
+            await asyncio.sleep(ROOT_BACKOFF.delay_s(failures))
             failures += 1
 
     def request_scan(self, folder: Path | None = None) -> None:
@@ -138,7 +140,7 @@ class FolderWatcher:
         """Raises OSError when the root is gone or replaced, or when its events end."""
         identity = _read_identity(self.root)
         native = self._settings.observer == "native" or (
-            self._settings.observer == "auto" and supports_native_events(self.root.resolve())
+            self._settings.observer == "auto" and not is_on_network(self.root)
         )
         async with AsyncExitStack() as stack:
             observer = await self._start_observer(stack) if native else None
@@ -162,7 +164,6 @@ class FolderWatcher:
                 f"{self.root} is polled, for the system grants no file events ({error.strerror or error}): "
                 + WATCH_LIMIT_ADVICE
             )
-            log.warning("%s", self._polling_reason, extra={"uri": str(self.root)})
             return None
         self._polling_reason = None
         return observer
@@ -199,7 +200,7 @@ class FolderWatcher:
             if closed or found:
                 self._loop.call_soon_threadsafe(self._listener.on_event, path, found.ref if found else None)
         elif closed and is_other_file(os.path.basename(path)):  # noqa: PTH119 - a name may be any bytes
-            self._listener.on_skipped(NOT_A_PHOTO, 1)
+            self._loop.call_soon_threadsafe(self._listener.on_skipped, NOT_A_PHOTO, 1)
 
     def _request_from_thread(self, folder: str | None) -> None:
         if folder and not is_folder_within(folder, self.root, self._settings):
@@ -207,14 +208,14 @@ class FolderWatcher:
         self._loop.call_soon_threadsafe(self.request_scan, Path(folder) if folder else None)
 
     def _set_unavailable(self, reason: str) -> None:
-        if self.state.state != "unavailable":
-            log.error("%s", reason, extra={"uri": str(self.root), "reason": reason})
-        self.state = SourceState(self.state.name, "unavailable", reason)
+        self._set_state(SourceState(self.state.name, "unavailable", reason))
 
     def _set_available(self, reason: str | None) -> None:
-        if self.state.state == "unavailable":
-            log.info("the folder %s is available again", self.root, extra={"uri": str(self.root)})
-        self.state = SourceState(self.state.name, "degraded" if reason else "running", reason)
+        self._set_state(SourceState(self.state.name, "degraded" if reason else "running", reason))
+
+    def _set_state(self, state: SourceState) -> None:
+        log_state_change(log, self.state, state)
+        self.state = state
 
 
 def _stretch_pause(pause_s: float, took_s: float) -> float:

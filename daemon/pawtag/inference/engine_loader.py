@@ -119,8 +119,13 @@ def build_request(settings: Settings, labels: Labels, checkpoint: Checkpoint) ->
         cache=settings.model.cache_dir,
         precision=settings.model.precision,
         threads=settings.limits.threads,
-        thresholds=f"{settings.labels.tag_threshold} {settings.model.threshold} {settings.model.temperature}",
+        thresholds=" ".join(str(value) for value in _list_thresholds(settings)),
     )
+
+
+def _list_thresholds(settings: Settings) -> tuple[float | None, ...]:
+    labels, model = settings.labels, settings.model
+    return labels.tag_threshold, labels.presence_threshold, model.threshold, model.temperature
 
 
 @contextmanager

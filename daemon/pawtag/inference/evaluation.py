@@ -11,7 +11,7 @@ from pawtag.domain.errors import ConfigError
 from pawtag.domain.labels import NONE, Thresholds
 from pawtag.domain.ports import Engine
 from pawtag.domain.records import PET_GROUP, Floats
-from pawtag.inference.scoring import ScoredLabels, Vocabulary, multiply, score_labels
+from pawtag.inference.scoring import ScoredLabels, Vocabulary, compute_presence, multiply, score_labels
 
 COAT_GROUP = "coat"
 CALIBRATION_BINS = 5
@@ -141,7 +141,10 @@ def calibrate(
     losses = [_log_loss(predict(photos, vocabulary, engine, each)) for each in cooled]
     best = replace(cooled[int(np.argmin(losses))], tag=0.0)
     predictions = predict(photos, vocabulary, engine, best)
-    rights = [sum(_is_right_from(each, threshold) for each in predictions) for threshold in CANDIDATE_THRESHOLDS]
+    rights = [
+        sum(_is_right_from(each, threshold, current.presence) for each in predictions)
+        for threshold in CANDIDATE_THRESHOLDS
+    ]
     good = [threshold for threshold, count in zip(CANDIDATE_THRESHOLDS, rights, strict=True) if count == max(rights)]
     tag = round(good[len(good) // 2], 2)
     return replace(best, tag=tag, secondary=min(tag, current.secondary), temperature=round(best.temperature, 3))
@@ -152,9 +155,10 @@ def _log_loss(photos: Sequence[Prediction]) -> float:
     return float(-np.log(np.maximum(probabilities, MIN_PROBABILITY)).mean())
 
 
-def _is_right_from(photo: Prediction, threshold: float) -> bool:
-    tag = photo.best if photo.best != NONE and max(photo.scored.scores[PET_GROUP].values()) >= threshold else NONE
-    return tag == photo.expected.species
+def _is_right_from(photo: Prediction, threshold: float, presence: float) -> bool:
+    scores = photo.scored.scores[PET_GROUP]
+    is_tagged = compute_presence(scores) >= presence and scores.get(photo.best_pet, 0.0) >= threshold
+    return (photo.best_pet if is_tagged else NONE) == photo.expected.species
 
 
 def _score_coat(photo: EmbeddedPhoto, vocabulary: Vocabulary, engine: Engine) -> dict[str, float]:

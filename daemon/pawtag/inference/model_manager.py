@@ -13,8 +13,8 @@ from pawtag.domain.errors import ModelError, PawtagError
 from pawtag.domain.labels import Labels
 from pawtag.domain.ports import DownloadProgress
 from pawtag.inference.checkpoint import find_checkpoint, find_wanted_revision, is_offline
-from pawtag.inference.model_loader import LoadedModel, load_checkpoint, load_model
-from pawtag.metrics import Metrics
+from pawtag.inference.loaded_model import LoadedModel
+from pawtag.inference.model_loader import load_checkpoint, load_model
 
 if TYPE_CHECKING:
     from pawtag.inference.hub.pull import Pull
@@ -28,9 +28,9 @@ MAX_DOWNLOAD_ATTEMPTS = 5
 class ModelManager:
     """Loads the model that serves first, and its replacement: the wanted model, once it is downloaded."""
 
-    def __init__(self, settings: Settings, labels: Labels, metrics: Metrics, stop: asyncio.Event) -> None:
+    def __init__(self, settings: Settings, labels: Labels, stop: asyncio.Event) -> None:
         """Nothing is loaded yet."""
-        self._settings, self._labels, self._metrics, self._stop = settings, labels, metrics, stop
+        self._settings, self._labels, self._stop = settings, labels, stop
         self._pull: Pull | None = None
         self._failure: str | None = None
         self.step: str | None = None
@@ -51,7 +51,7 @@ class ModelManager:
 
     def _load_initial(self) -> LoadedModel:
         try:
-            return load_model(self._settings, self._labels, self._metrics, self._note_step)
+            return load_model(self._settings, self._labels, self._note_step)
         finally:
             self.step = None
 
@@ -110,7 +110,7 @@ class ModelManager:
         if checkpoint is None:
             raise ModelError(f"The model {self._settings.model.id} is not on this machine.")
         try:
-            return load_checkpoint(self._settings, self._labels, checkpoint, self._metrics, self._note_step)
+            return load_checkpoint(self._settings, self._labels, checkpoint, self._note_step)
         finally:
             self.step = None
 

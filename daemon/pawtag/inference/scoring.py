@@ -9,7 +9,7 @@ import numpy as np
 from pawtag.domain.errors import PermanentError
 from pawtag.domain.labels import NONE, SCORE_DIGITS, Group, Labels, PromptSet, Thresholds
 from pawtag.domain.ports import Engine
-from pawtag.domain.records import Floats, Scores, Tag
+from pawtag.domain.records import PET_GROUP, Floats, PetStatus, Scores, Tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +22,11 @@ class Vocabulary:
 
 @dataclass(frozen=True, slots=True)
 class ScoredLabels:
-    """Scores and tags for one embedding."""
+    """Scores and tags for one embedding, and whether it shows a pet."""
 
     tags: tuple[Tag, ...]
     scores: Scores
+    status: PetStatus
 
 
 def embed_words(labels: Labels, embeddings: Floats) -> Vocabulary:
@@ -65,7 +66,7 @@ def score_labels(embedding: Floats, vocabulary: Vocabulary, engine: Engine, thre
             label: round(float(value), SCORE_DIGITS) for label, value in zip(group.labels, values, strict=True)
         }
         tags += choose_tags(name, group, scores[name], thresholds)
-    return ScoredLabels(tuple(tags), scores)
+    return ScoredLabels(tuple(tags), scores, judge_pet(tags, scores, thresholds))
 
 
 def multiply(vectors: Floats, embedding: Floats) -> Floats:
@@ -98,12 +99,27 @@ def softmax_labels(logits: Floats, word_counts: list[int], temperature: float) -
 
 
 def choose_tags(name: str, group: Group, scores: dict[str, float], thresholds: Thresholds) -> list[Tag]:
-    """The tags of one group, best first; empty where the best label is `none` or below its threshold."""
-    ranked = sorted(scores, key=lambda label: -scores[label])
-    best = ranked[0]
-    if best == NONE or scores[best] < group.thresholds.get(best, thresholds.for_label(best)):
+    """The tags of one group, best first; empty where the best label other than `none` is below its threshold."""
+    if compute_presence(scores) < thresholds.presence:
         return []
-    chosen = [best]
+    ranked = sorted((label for label in scores if label != NONE), key=lambda label: -scores[label])
+    if not ranked or scores[ranked[0]] < group.thresholds.get(ranked[0], thresholds.for_label(ranked[0])):
+        return []
+    chosen = ranked[:1]
     if group.multi_label:
-        chosen += [label for label in ranked[1:] if label != NONE and scores[label] >= thresholds.secondary]
+        chosen += [label for label in ranked[1:] if scores[label] >= thresholds.secondary]
     return [Tag(label=label, group=name, score=scores[label]) for label in chosen]
+
+
+def compute_presence(scores: dict[str, float]) -> float:
+    """How sure it is that the photo shows something of the group; 1 in a group without `none`."""
+    return 1 - scores.get(NONE, 0.0)
+
+
+def judge_pet(tags: list[Tag], scores: Scores, thresholds: Thresholds) -> PetStatus:
+    """What the species say. With labels that have no species, any tag counts."""
+    if PET_GROUP not in scores:
+        return "tagged" if tags else "no-pet"
+    if compute_presence(scores[PET_GROUP]) < thresholds.presence:
+        return "no-pet"
+    return "tagged" if any(tag.group == PET_GROUP for tag in tags) else "unsure"

@@ -11,13 +11,13 @@ from contextlib import asynccontextmanager, contextmanager, nullcontext
 from functools import partial
 
 from pawtag.config import LimitSettings
-from pawtag.domain.labels import Thresholds
-from pawtag.domain.ports import Engine
-from pawtag.domain.records import PET_GROUP, Floats, PhotoInfo, Pixels, Tag, TaggerIdentity, Tagging, describe_bytes
+from pawtag.domain.labels import Labels
+from pawtag.domain.records import Floats, PhotoInfo, Pixels, TaggerIdentity, Tagging, describe_bytes
 from pawtag.images import DecodeLimiter, ImageLimits, decode, preprocess
-from pawtag.inference.batcher import Batcher
 from pawtag.inference.interactive_gate import InteractiveGate
-from pawtag.inference.scoring import Vocabulary, score_labels
+from pawtag.inference.loaded_model import LoadedModel
+from pawtag.inference.scoring import score_labels
+from pawtag.inference.serving import ServingModel
 from pawtag.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -29,97 +29,119 @@ SPARE_CORES = 2
 
 
 class Tagger:
-    """A loaded model with its vocabulary, thresholds and limits."""
+    """Tags with one model, which another may replace at any time. Lives on one event loop."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        vocabulary: Vocabulary,
-        thresholds: Thresholds,
-        *,
-        identity: TaggerIdentity,
-        limits: LimitSettings,
-        metrics: Metrics | None = None,
-    ) -> None:
+    def __init__(self, model: LoadedModel, limits: LimitSettings, metrics: Metrics | None = None) -> None:
         """Answers while the context of `run` lasts."""
         self.metrics = metrics or Metrics()
-        self.identity = identity
-        self._engine, self.vocabulary, self.thresholds = engine, vocabulary, thresholds
-        self._limits = ImageLimits(limits.max_file_bytes, limits.max_pixels)
+        self._limits = limits
+        self._image_limits = ImageLimits(limits.max_file_bytes, limits.max_pixels)
         self._memory = DecodeLimiter(limits.memory_bytes)
         self._gate = InteractiveGate()
-        size = min(limits.batch_size or engine.max_batch, engine.max_batch)
-        if size < (limits.batch_size or size):
-            log.warning("limits.batch_size %d has no effect: this model takes %d", limits.batch_size, size)
-        self._batcher = Batcher(engine.embed, size, limits.batch_wait_s, gate=self._gate, metrics=self.metrics)
+        self._serving = ServingModel(model, limits, self._gate, self.metrics)
+        self._draining: set[asyncio.Task[None]] = set()
+        self.own_fingerprints: frozenset[str] = frozenset({model.identity.fingerprint})
+        """Of all models that have served."""
         # Interactive requests have decoding threads that the backlog cannot fill.
-        threads = max(limits.threads, (os.cpu_count() or 1) - SPARE_CORES) if engine.runs_on_gpu else limits.threads
+        on_gpu = model.engine.runs_on_gpu
+        threads = max(limits.threads, (os.cpu_count() or 1) - SPARE_CORES) if on_gpu else limits.threads
         self._interactive_threads = ThreadPoolExecutor(threads, thread_name_prefix="decode-interactive")
         self._normal_threads = ThreadPoolExecutor(threads, thread_name_prefix="decode", initializer=_lower_priority)
         self._score_thread = ThreadPoolExecutor(1, thread_name_prefix="score")
-        self._in_flight = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+
+    @property
+    def model(self) -> LoadedModel:
+        """The model that serves now."""
+        return self._serving.model
+
+    @property
+    def identity(self) -> TaggerIdentity:
+        """That of the model that serves now."""
+        return self._serving.model.identity
+
+    @property
+    def labels(self) -> Labels:
+        """The labels of the model that serves now."""
+        return self._serving.model.vocabulary.labels
 
     @property
     def failure(self) -> str | None:
         """Why no photo can be tagged any more; None while it works."""
-        return self._batcher.failure
+        return self._serving.failure
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator["Tagger"]:
         """The tagger, which answers until the context ends and photos in flight are done. Earlier photos wait."""
-        batching = asyncio.create_task(self._batcher.run(), name="batcher")
+        self._serving.start()
         try:
             yield self
-            await self._idle.wait()
+            await self._serving.wait_until_idle()
         finally:
-            batching.cancel()
-            await asyncio.gather(batching, return_exceptions=True)
+            for draining in self._draining:
+                draining.cancel()
+            await asyncio.gather(*self._draining, return_exceptions=True)
+            await self._serving.close()
             for threads in (self._interactive_threads, self._normal_threads, self._score_thread):
                 threads.shutdown(wait=False, cancel_futures=True)
+
+    def replace(self, model: LoadedModel) -> asyncio.Task[None]:
+        """Serve `model` from now on. Photos in flight keep the old one; the task ends when that is closed."""
+        old, self._serving = self._serving, ServingModel(model, self._limits, self._gate, self.metrics)
+        self.own_fingerprints |= {model.identity.fingerprint}
+        self._serving.start()
+        draining = asyncio.create_task(_close_when_idle(old), name="drain-model")
+        self._draining.add(draining)
+        draining.add_done_callback(self._draining.discard)
+        return draining
 
     async def tag(self, data: bytes, *, photo: PhotoInfo | None = None, interactive: bool = False) -> Tagging:
         """Tag one photo. `photo`: what is known of these bytes, where the caller has described them.
 
         Raises PermanentError if it cannot be tagged, TemporaryError for a fault that may pass.
         """
-        loop, threads = asyncio.get_running_loop(), self._interactive_threads if interactive else self._normal_threads
-        with self._track_in_flight(), self._gate.track_request() if interactive else nullcontext():
+        with self._gate.track_request() if interactive else nullcontext():
             if not interactive:
                 await self._gate.wait_for_turn()
-            known, pixels = await loop.run_in_executor(threads, self._preprocess, data, photo, interactive)
-            embedding = await self._batcher.embed(pixels, interactive=interactive)
-            return await loop.run_in_executor(self._score_thread, self._score, embedding, known)
+            with self._lease() as serving:
+                return await self._tag_with(serving, data, photo, interactive=interactive)
+
+    async def _tag_with(
+        self, serving: ServingModel, data: bytes, photo: PhotoInfo | None, *, interactive: bool
+    ) -> Tagging:
+        loop, threads = asyncio.get_running_loop(), self._interactive_threads if interactive else self._normal_threads
+        decode_photo = partial(self._preprocess, serving.model, data, photo, interactive)
+        known, pixels = await loop.run_in_executor(threads, decode_photo)
+        embedding = await serving.embed(pixels, interactive=interactive)
+        return await loop.run_in_executor(self._score_thread, _score, serving.model, embedding, known)
 
     @contextmanager
-    def _track_in_flight(self) -> Iterator[None]:
-        self._in_flight += 1
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self._in_flight -= 1
-            if not self._in_flight:
-                self._idle.set()
+    def _lease(self) -> Iterator[ServingModel]:
+        """The model that serves now; it stays open while the context lasts."""
+        with self._serving.lease() as serving:
+            yield serving
 
-    def _preprocess(self, data: bytes, photo: PhotoInfo | None, interactive: bool) -> tuple[PhotoInfo, Pixels]:
-        spec = self._engine.spec
+    def _preprocess(
+        self, model: LoadedModel, data: bytes, photo: PhotoInfo | None, interactive: bool
+    ) -> tuple[PhotoInfo, Pixels]:
+        spec = model.engine.spec
         with self.metrics.time_stage("decode"):
             reserve = partial(self._memory.acquire, first=interactive)
-            image = decode(data, self._limits, spec.shorter_side, reserve)
+            image = decode(data, self._image_limits, spec.shorter_side, reserve)
             pixels = preprocess(image, spec)
         known = {"width": image.width, "height": image.height, "format": image.format}
         return (photo or describe_bytes(data)).model_copy(update=known), pixels
 
-    def _score(self, embedding: Floats, photo: PhotoInfo) -> Tagging:
-        scored = score_labels(embedding, self.vocabulary, self._engine, self.thresholds)
-        return Tagging(scored.tags, scored.scores, photo, self._has_pet(scored.tags))
 
-    def _has_pet(self, tags: tuple[Tag, ...]) -> bool:
-        """Whether a species has reached its threshold. With labels that have no species, any tag counts."""
-        own_groups = PET_GROUP not in self.vocabulary.labels.groups
-        return any(own_groups or tag.group == PET_GROUP for tag in tags)
+async def _close_when_idle(old: ServingModel) -> None:
+    try:
+        await old.wait_until_idle()
+    finally:
+        await old.close()
+
+
+def _score(model: LoadedModel, embedding: Floats, photo: PhotoInfo) -> Tagging:
+    scored = score_labels(embedding, model.vocabulary, model.engine, model.thresholds)
+    return Tagging(scored.status, scored.tags, scored.scores, photo, model.identity)
 
 
 def _lower_priority() -> None:

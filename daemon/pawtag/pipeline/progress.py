@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from pawtag.pipeline.worker import Counts
+from pawtag.pipeline.observers import Counts
 
 log = logging.getLogger(__name__)
 

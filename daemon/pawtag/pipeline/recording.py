@@ -2,20 +2,23 @@
 
 from pawtag.clock import utc_timestamp
 from pawtag.domain.errors import PermanentError
-from pawtag.domain.records import SCHEMA, Failure, PhotoInfo, SourceInfo, TaggerIdentity, Tagging, TagRecord
+from pawtag.domain.labels import NONE
+from pawtag.domain.records import PET_GROUP, SCHEMA, Failure, PhotoInfo, SourceInfo, TaggerIdentity, Tagging, TagRecord
+
+MAX_CANDIDATES = 2
 
 
-def build_record(tagging: Tagging, name: str | None, identity: TaggerIdentity, source: SourceInfo) -> TagRecord:
+def build_record(tagging: Tagging, name: str | None, source: SourceInfo) -> TagRecord:
     """The record of a photo that the model has seen."""
     return TagRecord(
         schema=SCHEMA,
-        status="tagged" if tagging.has_pet else "no-pet",
+        status=tagging.status,
         photo=tagging.photo.model_copy(update={"name": name}),
         tags=tagging.tags,
         scores=tagging.scores,
         source=source,
         tagged_at=utc_timestamp(),
-        **_identity_fields(identity),
+        **_identity_fields(tagging.identity),
     )
 
 
@@ -40,7 +43,16 @@ def summarise(record: TagRecord) -> str:
     """A record in a few words, for people."""
     if record.error:
         return f"failed, {record.error.code}: {record.error.message}"
+    if record.status == "unsure":
+        return f"unsure{_list_candidates(record)}"
     return ", ".join(f"{tag.label} {tag.score:.2f}" for tag in record.tags) or "no pet"
+
+
+def _list_candidates(record: TagRecord) -> str:
+    """The best species of a photo that shows a pet, but not which."""
+    scores = {label: score for label, score in record.scores.get(PET_GROUP, {}).items() if label != NONE}
+    best = sorted(scores, key=lambda label: -scores[label])[:MAX_CANDIDATES]
+    return f": {' or '.join(f'{label} {scores[label]:.2f}' for label in best)}" if best else ""
 
 
 def _identity_fields(identity: TaggerIdentity) -> dict[str, object]:

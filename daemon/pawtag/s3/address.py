@@ -1,15 +1,18 @@
 """URIs of objects, `s3://bucket/key`, and which keys are photos. Pure."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
 from pawtag.config import S3Settings
 from pawtag.domain.errors import ConfigError
-from pawtag.domain.records import PhotoRef
+from pawtag.domain.records import OBJECT_SCHEME, PhotoRef
 
-SCHEME = "s3://"
+SCHEME = OBJECT_SCHEME
 SIDECAR_SUFFIX = ".json"
+OTHER_BUCKET, OTHER_PREFIX, NOT_A_PHOTO = "other-bucket", "other-prefix", "not-a-photo"
 
 
 def format_uri(bucket: str, key: str) -> str:
@@ -36,11 +39,35 @@ def build_version_params(ref: PhotoRef) -> dict[str, Any]:
     return build_object_params(ref.uri) | ({"VersionId": ref.version_id} if ref.version_id else {})
 
 
-def list_photo_uris(bucket: str, keys: Iterable[str | None], settings: S3Settings) -> list[str]:
-    """The URIs of the keys that may be photos: in `s3.bucket` if that is set, and below `s3.prefix`."""
+@dataclass(frozen=True, slots=True)
+class ChosenPhotos:
+    """The URIs of photos among keys, and how many keys are not, by reason."""
+
+    uris: tuple[str, ...]
+    skipped: Counter[str]
+
+
+def choose_photos(named: Iterable[tuple[str, Sequence[str | None]]], settings: S3Settings) -> ChosenPhotos:
+    """The photos among what notifications name: a bucket each, with one or two readings of a key."""
+    uris: dict[str, None] = {}
+    skipped: Counter[str] = Counter()
+    for bucket, readings in named:
+        keys = [key for key in readings if key]
+        reasons = [find_key_reason(bucket, key, settings) for key in keys]
+        found = [format_uri(bucket, key) for key, reason in zip(keys, reasons, strict=True) if reason is None]
+        uris |= dict.fromkeys(found)
+        if not found and reasons:
+            skipped[str(reasons[0])] += 1
+    return ChosenPhotos(tuple(uris), skipped)
+
+
+def find_key_reason(bucket: str, key: str, settings: S3Settings) -> str | None:
+    """Why an object is no photo of ours: another bucket, another prefix, its name; None for a photo."""
     if settings.bucket not in (None, bucket):
-        return []
-    return [format_uri(bucket, key) for key in keys if key and is_photo_key(key, settings)]
+        return OTHER_BUCKET
+    if not key.startswith(settings.prefix):
+        return OTHER_PREFIX
+    return None if is_photo_key(key, settings) else NOT_A_PHOTO
 
 
 def is_photo_key(key: str, settings: S3Settings) -> bool:

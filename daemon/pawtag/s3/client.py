@@ -35,10 +35,24 @@ HEAD_NOT_FOUND = "404"  # an answer to HEAD has no body, and so no code
 RESOURCE_NOT_FOUND = frozenset({"NoSuchBucket", "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
 ACCESS_DENIED_CODES = frozenset({"AccessDenied", "AllAccessDisabled", "403", "Forbidden", "AccessDeniedException"})
 EXPIRED_CREDENTIALS = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"})
-INVALID_CREDENTIALS = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidClientTokenId", "InvalidToken"})
+INVALID_CREDENTIALS = frozenset(
+    {
+        "AuthFailure",
+        "IncompleteSignature",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "InvalidToken",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
+# An answer to HEAD has no body: it may as well be the secret that is wrong.
+UNEXPLAINED_REFUSAL = "403"
 KMS_PREFIXES = ("KMS.", "Kms")
 CLOCK_SKEW = frozenset({"RequestTimeTooSkewed"})
 NOT_SUPPORTED = frozenset({"405", "501", "MethodNotAllowed", "NotImplemented", "UnknownOperationException"})
+ARCHIVED_REASON = "archived"
 ARCHIVED, CUSTOMER_ENCRYPTED = "InvalidObjectState", frozenset({"InvalidRequest", "400"})
 # Calls whose permission in IAM has another name.
 PERMISSIONS = {
@@ -113,7 +127,7 @@ class Client:
         if code in OBJECT_NOT_FOUND:
             return GoneError(f"{what} is gone ({code}).")
         if code == ARCHIVED:
-            return GoneError(f"{what} is archived; pawtag tags it when it is restored.")
+            return GoneError(f"{what} is archived; pawtag tags it when it is restored.", ARCHIVED_REASON)
         if operation == "GetObject" and code in CUSTOMER_ENCRYPTED:
             return PermanentError("unreadable", "The object is encrypted with a customer-provided key.")
         if advice := _describe_misconfiguration(error, what):
@@ -176,6 +190,10 @@ def _describe_misconfiguration(error: ClientError, what: str) -> str | None:
             code in RESOURCE_NOT_FOUND or is_missing_bucket(error),
             f"{what}: no such bucket or queue ({code}).",
         ),
+        (
+            code == UNEXPLAINED_REFUSAL,
+            f"{what}: access is denied; check the key and its secret, or grant {find_required_permission(error)}.",
+        ),
         (code in ACCESS_DENIED_CODES, f"{what}: access is denied; grant {find_required_permission(error)}."),
         (
             code.startswith(KMS_PREFIXES),
@@ -185,7 +203,7 @@ def _describe_misconfiguration(error: ClientError, what: str) -> str | None:
             code in EXPIRED_CREDENTIALS,
             f"The AWS credentials have expired ({code}); renew them, pawtag reads them again.",
         ),
-        (code in INVALID_CREDENTIALS, f"The AWS credentials are not accepted ({code})."),
+        (code in INVALID_CREDENTIALS, f"The AWS credentials are not accepted ({code}); check the key and its secret."),
         (code in CLOCK_SKEW, f"The clock of this machine is wrong ({code}); set it."),
     ):
         if applies:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
+from pawtag.domain.corrections import parse_corrections
 from pawtag.domain.errors import GoneError, PawtagError
 from pawtag.domain.freshness import FreshnessPolicy
 from pawtag.domain.records import PhotoRef
@@ -15,7 +16,7 @@ from pawtag.s3.listing import Page
 from pawtag.s3.message_queue import MAX_BATCH_MESSAGES, MessageQueue
 from pawtag.s3.messages import format_message
 from pawtag.s3.objects import Objects
-from pawtag.state import ResumePoint
+from pawtag.state.resume_point import ResumePoint
 
 log = logging.getLogger(__name__)
 
@@ -65,18 +66,19 @@ class Enqueuer:
         if self.policy is None:
             return SENT
         try:
-            return CURRENT if self.policy.is_current(self.objects.read_stamp(ref), ref) else SENT
+            with self.objects.open_blocking(ref) as photo:
+                seen = photo.look()
+                parsed = parse_corrections(seen.corrections, self.policy.labels)
+                return CURRENT if self.policy.is_current(seen.stamp, photo.version, parsed.by_group) else SENT
         except GoneError:
             return CURRENT
         except PawtagError as error:
             log.debug("%s", error)
             return UNCHECKED
-        finally:
-            self.objects.close(ref)
 
     def _send(self, refs: list[PhotoRef]) -> None:
         self.queue.send([self._message(ref) for ref in refs])
 
     def _message(self, ref: PhotoRef) -> str:
         bucket, key = parse_uri(ref.uri)
-        return format_message(bucket, key, ref.etag or "", ref.size_bytes, self.fingerprint)
+        return format_message(bucket, key, ref.etag or "", ref.size_bytes or 0, self.fingerprint)

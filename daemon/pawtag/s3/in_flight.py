@@ -1,6 +1,6 @@
 """Messages in flight: which photos of each are done, and so whether the message is."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pawtag.domain.records import Event, PhotoRef
@@ -31,20 +31,20 @@ class InFlightMessages:
         self.done: list[str] = []
         """Receipts to delete."""
 
-    def open(self, message: Message, photos: Mapping[str, int]) -> list[Event]:
-        """An event for each photo that is not in flight already. `photos`: their sizes in bytes by URI."""
-        if not photos:
+    def open(self, message: Message, uris: Sequence[str]) -> list[Event]:
+        """An event for each photo that is not in flight already."""
+        if not uris:
             self.done.append(message.receipt)
             return []
-        fresh = {uri: size_bytes for uri, size_bytes in photos.items() if uri not in self._photos}
+        fresh = [uri for uri in uris if uri not in self._photos]
         if not fresh:
             self._give_back(message.receipt, self._busy_delay_s)
             return []
-        delay_s = self._busy_delay_s if len(fresh) < len(photos) else None
+        delay_s = self._busy_delay_s if len(fresh) < len(uris) else None
         entry = InFlightMessage(message.receipt, len(fresh), delay_s)
         self.unfinished.add(entry)
         self._photos |= set(fresh)
-        return [Event(PhotoRef(uri, size, 0), entry, message.receives - 1) for uri, size in fresh.items()]
+        return [Event(PhotoRef(uri), entry, message.receives - 1) for uri in fresh]
 
     def finish(self, event: Event, delay_s: float | None) -> None:
         """The photo is done, or must come again after `delay_s`. The last photo finishes its message."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from pawtag.config import S3Settings
 from pawtag.domain.records import PhotoRef
-from pawtag.s3.address import format_uri, is_photo_key
+from pawtag.s3.address import NOT_A_PHOTO, format_uri, is_photo_key
 from pawtag.s3.client import Client
 
 # Storage classes that S3 reads at once and without a fee. Colder ones are read only if named.
@@ -79,10 +79,10 @@ class Listing:
 
 
 def find_skip_reason(key: str, storage: str | None, settings: S3Settings, classes: frozenset[str]) -> str | None:
-    """Why an object is skipped: "not-a-photo", or its storage class; None for a photo."""
+    """Why an object is skipped: its name, or its storage class; None for a photo."""
     storage = storage or "STANDARD"
     if not is_photo_key(key, settings):
-        return "not-a-photo"
+        return NOT_A_PHOTO
     return storage if storage in ARCHIVE_CLASSES or storage not in classes else None
 
 

@@ -1,20 +1,19 @@
-"""Photo feeds that end: a bucket's listing, which can be resumed, and a list of URIs."""
+"""The photo feed of a bucket's listing, which ends and can be resumed."""
 
 import asyncio
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pawtag.domain.backoff import Backoff
 from pawtag.domain.errors import MisconfigurationError, TemporaryError
 from pawtag.domain.records import PhotoRef
 from pawtag.s3.listing import Listing, Page
-from pawtag.state import ResumePoint
+from pawtag.state.resume_point import ResumePoint
 
-MAX_LIST_ATTEMPTS, LIST_BACKOFF = 5, Backoff(max_s=120.0)
+MAX_LIST_ATTEMPTS, LIST_BACKOFF = 5, Backoff(first_s=1.0, max_s=120.0)
 # One more attempt may succeed at once: expired credentials have been read again.
 MAX_MISCONFIGURED_ATTEMPTS, MISCONFIGURED_DELAY_S = 2, 1.0
-CHUNK_URIS = 100
 
 
 class ListingFeed:
@@ -41,7 +40,10 @@ class ListingFeed:
                 return photos
         return None
 
-    def mark_finished(self, ref: PhotoRef) -> None:
+    def rescan(self) -> None:
+        """A listing is read once."""
+
+    async def mark_finished(self, ref: PhotoRef) -> None:
         """One more photo is done; the resume point may move."""
         self.finished += 1
         self._resume_point.finish(self._pieces.pop(ref.uri))
@@ -64,23 +66,6 @@ class ListingFeed:
         is_lasting = isinstance(error, MisconfigurationError)
         if attempt + 1 == (MAX_MISCONFIGURED_ATTEMPTS if is_lasting else MAX_LIST_ATTEMPTS):
             raise error
-        await asyncio.sleep(MISCONFIGURED_DELAY_S if is_lasting else LIST_BACKOFF.delay_s(error.delay_s, attempt))
-
-
-class UriFeed:
-    """Photos by their URIs, each once; see object_source.PhotoFeed."""
-
-    def __init__(self, uris: Iterable[str]) -> None:
-        """In the order given."""
-        self._uris = deque(uris)
-
-    def __len__(self) -> int:
-        """How many were not taken yet."""
-        return len(self._uris)
-
-    async def take(self) -> Sequence[PhotoRef] | None:
-        """The next of them; None after the last."""
-        return [PhotoRef(self._uris.popleft(), 0, 0) for _ in range(min(CHUNK_URIS, len(self)))] or None
-
-    def mark_finished(self, ref: PhotoRef) -> None:
-        """Nothing is remembered."""
+        await asyncio.sleep(
+            MISCONFIGURED_DELAY_S if is_lasting else LIST_BACKOFF.delay_s(attempt, first_s=error.delay_s)
+        )

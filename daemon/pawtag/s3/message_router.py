@@ -1,11 +1,11 @@
 """What to do with a message of a queue. Pure."""
 
-from collections.abc import Mapping
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
 from pawtag.config import S3Settings
-from pawtag.s3.address import list_photo_uris
+from pawtag.s3.address import ChosenPhotos, choose_photos
 from pawtag.s3.message_queue import Message
 from pawtag.s3.messages import MessageError, ObjectHint, parse_message
 
@@ -15,21 +15,22 @@ MAX_RECEIVES_INVALID, MAX_RECEIVES = 5, 50
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`tag` its photos (sizes in bytes by URI), `leave` it to come again, `release` it to other daemons, or keep it as a `dead-letter`.
+    """`tag` its photos, `leave` it to come again, `release` it to other daemons, or keep it as a `dead-letter`.
 
-    `reason` says why it is left, or is a local dead letter.
+    `reason` says why it is left, or is a local dead letter; `skipped` counts what it names besides, by reason.
     """
 
     action: Literal["tag", "leave", "release", "dead-letter"]
-    photos: Mapping[str, int] = field(default_factory=dict)
+    uris: tuple[str, ...] = ()
     reason: str = ""
+    skipped: Counter[str] = field(default_factory=Counter)
 
 
 def route_message(message: Message, settings: S3Settings, fingerprint: str, *, has_redrive: bool | None) -> Route:
     """The route of one message. `fingerprint`: this daemon's; `has_redrive`: None where the queue does not say."""
     try:
         hints = parse_message(message.body)
-        photos = _find_photos(hints, settings)
+        photos = _choose_photos(hints, settings)
     except MessageError as error:
         is_over = has_redrive is False and message.receives >= MAX_RECEIVES_INVALID
         return Route("dead-letter" if is_over else "leave", reason=str(error))
@@ -39,18 +40,14 @@ def route_message(message: Message, settings: S3Settings, fingerprint: str, *, h
     # A message that names a fingerprint may have been received by daemons with another one.
     if not fingerprints and has_redrive is False and message.receives >= MAX_RECEIVES:
         return Route("dead-letter", reason="It has failed too often.")
-    return Route("tag", photos)
+    return Route("tag", photos.uris, skipped=photos.skipped)
 
 
-def _find_photos(hints: list[ObjectHint], settings: S3Settings) -> dict[str, int]:
-    """The photos that the hints may mean, and their sizes: where a key is ambiguous, both readings.
+def _choose_photos(hints: list[ObjectHint], settings: S3Settings) -> ChosenPhotos:
+    """The photos that the hints may mean: where a key is ambiguous, both readings.
 
     Raises MessageError for hints about another bucket alone: they are another daemon's, or s3.bucket is wrong.
     """
     if hints and not any(settings.bucket in (None, hint.bucket) for hint in hints):
         raise MessageError(f"It names the bucket {hints[0].bucket!r}, but s3.bucket is another.")
-    return {
-        uri: hint.size_bytes or 0
-        for hint in hints
-        for uri in list_photo_uris(hint.bucket, (hint.key, hint.other_key), settings)
-    }
+    return choose_photos(((hint.bucket, (hint.key, hint.other_key)) for hint in hints), settings)

@@ -7,7 +7,6 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from pawtag.config import S3Settings
-from pawtag.domain.corrections import apply_corrections
 from pawtag.domain.document import (
     MAX_DOCUMENT_BYTES,
     SUFFIXES,
@@ -18,7 +17,7 @@ from pawtag.domain.document import (
     parse_stamp,
     truncate_name,
 )
-from pawtag.domain.errors import GoneError, TemporaryError
+from pawtag.domain.errors import ChangedError, GoneError, TemporaryError
 from pawtag.domain.records import PhotoRef, Stamp, TagRecord
 from pawtag.s3.address import build_object_params, format_uri
 from pawtag.s3.client import OBJECT_NOT_FOUND, Client, read_error_code
@@ -42,11 +41,6 @@ class Slot:
         document = self.found.content if self.found else None
         stamp = parse_stamp(document) if document else None
         return stamp if stamp and stamp.etag else None
-
-    def apply_corrections(self, record: TagRecord) -> TagRecord:
-        """`record` with the corrections of the record in this slot."""
-        document = self.found.content if self.found else None
-        return apply_corrections(record, document.get("corrected") if document else None)
 
 
 class ObjectSidecars:
@@ -76,11 +70,12 @@ class ObjectSidecars:
         return Slot(uri, parse_document(_read_body(answer, uri)), answer["ETag"])
 
     def write(self, slot: Slot, record: TagRecord) -> None:
-        """Write the record there. Raises TemporaryError if somebody else wrote first."""
-        content = encode_document(merge_record(record, slot.found.content if slot.found else None))
+        """Write the record there. Raises ChangedError if somebody else wrote first."""
+        old = slot.found.content if slot.found else None
+        content = encode_document(merge_record(record, old, old.get("corrected") if old else None))
         conditions = _match_conditions(slot.etag) if slot.etag else [{"IfNoneMatch": "*"}]
         if not any(self._put(slot.uri, content, condition) for condition in conditions):
-            raise TemporaryError(f"Another program wrote {slot.uri} at the same moment.")
+            raise ChangedError(f"Another program wrote {slot.uri} at the same moment.")
 
     def list_names(self, uri: str) -> tuple[str, ...]:
         """The two URIs that the record of a photo may have."""

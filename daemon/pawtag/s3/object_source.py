@@ -1,4 +1,4 @@
-"""A source of objects that a feed names: a listing, pushed events, or a list. Retries happen in this process."""
+"""A source of objects that a feed names: a listing, or what is owed. Retries happen in this process."""
 
 import asyncio
 import heapq
@@ -6,11 +6,15 @@ import itertools
 import logging
 import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, Protocol
 
-from pawtag.domain.errors import PawtagError
+from pawtag.domain.errors import PawtagError, TemporaryError
 from pawtag.domain.ports import SourceState
-from pawtag.domain.records import Event, Payload, PhotoRef, SourceInfo
+from pawtag.domain.records import Event, PhotoRef
+from pawtag.log import log_state_change
+from pawtag.pipeline.threaded_photo import ThreadedPhoto
 from pawtag.s3.objects import Objects
 
 log = logging.getLogger(__name__)
@@ -27,8 +31,11 @@ class PhotoFeed(Protocol):
     def take(self) -> Coroutine[Any, Any, Sequence[PhotoRef] | None]:
         """The next photos, as soon as there are any; None at the end. Raises PawtagError."""
 
-    def mark_finished(self, ref: PhotoRef) -> None:
-        """A photo that was taken has its record, or needs none."""
+    async def mark_finished(self, ref: PhotoRef) -> None:
+        """A photo that was taken has its record, or needs none. Raises TemporaryError."""
+
+    def rescan(self) -> None:
+        """Name photos again whose record has become stale, as far as it knows them."""
 
 
 class ObjectSource:
@@ -42,7 +49,8 @@ class ObjectSource:
         self._in_flight = 0
         self._progressed = asyncio.Event()
         self._failures = self._successes = 0
-        self.given_up = 0
+        self.given_up: list[str] = []
+        """The URIs of photos whose attempts are used up, or that were pending when all others had failed."""
         self.has_ended = False
         """Whether the feed came to its end."""
         self.state = SourceState(name, "running")
@@ -59,7 +67,7 @@ class ObjectSource:
                 while not stop.is_set() and (event := self._pop_due()):
                     yield self._hand_out(event)
                 if self._is_done() or self._has_only_failures():
-                    self.given_up += len(self._retries)
+                    self.given_up += [event.ref.uri for _, _, event in self._retries]
                     return
                 if not self.has_ended and taking is None and len(self._retries) < MAX_PENDING_RETRIES:
                     taking = asyncio.create_task(self._take(), name="feed-take")
@@ -75,48 +83,60 @@ class ObjectSource:
             for task in filter(None, (stopping, taking)):
                 task.cancel()
 
-    def describe_source(self, ref: PhotoRef) -> SourceInfo:
-        """What a record says of the object."""
-        return self._objects.describe_source(ref)
+    @asynccontextmanager
+    async def open(self, ref: PhotoRef) -> AsyncIterator[ThreadedPhoto]:
+        """The object."""
+        async with self._objects.open(ref) as photo:
+            yield photo
 
-    async def read(self, event: Event) -> Payload:
-        """The object's bytes as they are now."""
-        return await asyncio.to_thread(self._objects.read, event.ref)
+    def rescan(self) -> None:
+        """Let the feed name stale photos again."""
+        self._feed.rescan()
 
     async def ack(self, event: Event) -> None:
         """The object has its record, or needs none."""
         self._successes += 1
-        self._release(event)
-        self._feed.mark_finished(event.ref)
+        self._release()
+        try:
+            await self._feed.mark_finished(event.ref)
+        except TemporaryError as error:
+            log.warning("%s The photo is looked at again after a restart.", error, extra={"uri": event.ref.uri})
 
     async def retry(self, event: Event, delay_s: float) -> None:
         """Hand the photo out again after the delay, unless its attempts are used up."""
         self._failures += 1
-        self._release(event)
         if self._max_attempts is not None:
             delay_s = min(delay_s, MAX_RETRY_DELAY_S)
             if event.attempt + 1 >= self._max_attempts:
-                self.given_up += 1  # and not finished: a later scan resumes before it
+                self.given_up.append(event.ref.uri)  # and not finished: a later scan resumes before it
+                self._release()
                 return
-        again = Event(event.ref, event.receipt, event.attempt + 1)
-        heapq.heappush(self._retries, (time.monotonic() + delay_s, next(self._count), again))
+        await self.postpone(replace(event, attempt=event.attempt + 1), delay_s)
+
+    async def postpone(self, event: Event, delay_s: float) -> None:
+        """Hand the photo out again after the delay, as the same attempt."""
+        heapq.heappush(self._retries, (time.monotonic() + delay_s, next(self._count), event))
+        self._release()
+
+    def close(self) -> None:
+        """End its threads."""
+        self._objects.close()
 
     def report_fault(self, fault: PawtagError | None) -> None:
         """Show a fault of the feed in /readyz; None: there is none any more."""
-        if fault and self.state.state == "running":
-            log.error("%s", fault, extra={"uri": self.state.name, "reason": str(fault)})
-        self.state = SourceState(self.state.name, "degraded" if fault else "running", str(fault) if fault else None)
+        after = SourceState(self.state.name, "degraded" if fault else "running", str(fault) if fault else None)
+        log_state_change(log, self.state, after)
+        self.state = after
 
     async def _take(self) -> Sequence[PhotoRef] | None:
-        await asyncio.to_thread(self._objects.probe)
+        await asyncio.get_running_loop().run_in_executor(self._objects.threads, self._objects.probe)
         return await self._feed.take()
 
     def _hand_out(self, event: Event) -> Event:
         self._in_flight += 1
         return event
 
-    def _release(self, event: Event) -> None:
-        self._objects.close(event.ref)
+    def _release(self) -> None:
         self._in_flight -= 1
         self._progressed.set()
 

@@ -6,11 +6,11 @@ from contextlib import suppress
 
 from botocore.exceptions import ClientError
 
-from pawtag.domain.errors import GoneError, PermanentError, TemporaryError
-from pawtag.domain.records import PhotoRef
+from pawtag.domain.errors import ChangedError, GoneError, PermanentError
+from pawtag.domain.records import Corrections, PhotoRef
 from pawtag.s3.address import build_object_params, build_version_params, format_uri
 from pawtag.s3.client import Client, read_error_code
-from pawtag.s3.tag_encoding import is_ours, merge_tags
+from pawtag.s3.tag_encoding import is_ours, merge_tags, parse_tag_corrections
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +36,7 @@ class ObjectTags:
     def probe(self, bucket: str, prefix: str) -> None:
         """Find out whether the store supports tags: ask for those of an object that does not exist. Raises TemporaryError."""
         with suppress(GoneError):
-            self._read_tags(
-                PhotoRef(format_uri(bucket, prefix + PROBE_KEY), 0, 0), TAGGING_NOT_IMPLEMENTED | AMBIGUOUS_CODES
-            )
+            self._read_tags(PhotoRef(format_uri(bucket, prefix + PROBE_KEY)), TAGGING_NOT_IMPLEMENTED | AMBIGUOUS_CODES)
 
     def read(self, ref: PhotoRef) -> dict[str, str]:
         """The tags of that version of an object. Raises what `Client.translate_errors` raises."""
@@ -52,17 +50,21 @@ class ObjectTags:
             return {}
         return self.read(ref)
 
-    def write(self, ref: PhotoRef, own: Mapping[str, str], known: Mapping[str, str]) -> bool:
+    def write(
+        self, ref: PhotoRef, own: Mapping[str, str], known: Mapping[str, str], corrections: Corrections | None = None
+    ) -> bool:
         """Merge our tags into the current ones. False if the store refuses them or has no room: nothing has changed.
 
         `known`: the tags as they were a moment ago, or any others if they must be read again. If there were none,
-        and a GET of this bucket contains the number of tags, they are not read again. Raises TemporaryError if
-        another program overwrote ours.
+        and a GET of this bucket contains the number of tags, they are not read again. `corrections`: those that the
+        tags held then. Raises ChangedError if these are others now, or if another program overwrote our tags.
         """
         if not self.is_supported:
             return False
         counting = self._reports_count.get(_bucket_of(ref))
         current = self.read(ref) if known or not counting else {}
+        if current and parse_tag_corrections(current) != corrections:
+            raise ChangedError(f"A person changed the tags of {ref.uri} at the same moment.")
         merged = merge_tags(own, current)
         if merged is None or not self._put(ref, merged):
             self._remove_our_tags(ref, current)
@@ -116,7 +118,7 @@ class ObjectTags:
     def _verify(self, ref: PhotoRef, written: Mapping[str, str]) -> None:
         """Read the tags again: another program writes tags, too."""
         if not written.items() <= self.read(ref).items():
-            raise TemporaryError(f"Another program changed the tags of {ref.uri} at the same moment.")
+            raise ChangedError(f"Another program changed the tags of {ref.uri} at the same moment.")
 
     def _learn_tag_count(self, ref: PhotoRef) -> None:
         """Find out whether a GET contains the number of tags. Without s3:GetObjectTagging, or on some stores, it does not.

@@ -1,36 +1,52 @@
-"""Photos that a store's pushed events and the resync name: on disk before the answer, replayed at the start."""
+"""Photos of a bucket that are owed a record: on disk before the store gets its answer, taken up again at the start."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from itertools import islice
-from pathlib import Path
 
-from pawtag.clock import utc_timestamp
 from pawtag.config import S3Settings
 from pawtag.domain.errors import OverloadedError, TemporaryError
 from pawtag.domain.records import PhotoRef
-from pawtag.s3.address import list_photo_uris
+from pawtag.s3.address import choose_photos, format_uri
 from pawtag.s3.messages import MessageError, parse_message
-from pawtag.state import DeadLetters, Journal
+from pawtag.state.dead_letters import DeadLetters
+from pawtag.state.owed import OwedPhotos
 
 log = logging.getLogger(__name__)
 
 MAX_PENDING, MAX_PENDING_RESYNC = 100_000, 2_000
 CHUNK_PHOTOS = 100
+ROUTE = "POST /notifications/s3"
 
 
 class PushInbox:
-    """A photo feed (see object_source.PhotoFeed) of what is pushed. Lives on the event loop."""
+    """A photo feed (see object_source.PhotoFeed) of what is owed: what is pushed, what a resync finds, what is to re-tag.
 
-    def __init__(self, settings: S3Settings, journal: Path, dead_letters: DeadLetters) -> None:
+    `is_fallback`: whether the fallback serves, whose photos are tagged again once it does not. `on_skipped` hears how
+    many keys of a notification are no photos of ours, by reason. Lives on the event loop.
+    """
+
+    def __init__(
+        self,
+        settings: S3Settings,
+        owed: OwedPhotos,
+        dead_letters: DeadLetters,
+        *,
+        is_fallback: Callable[[], bool],
+        on_skipped: Callable[[Counter[str]], None],
+    ) -> None:
         """Nothing is read before `open`."""
-        self._settings, self._path, self._dead_letters = settings, journal, dead_letters
-        self._journal: Journal | None = None
+        self._settings, self._owed, self._dead_letters = settings, owed, dead_letters
+        self._is_fallback, self._on_skipped = is_fallback, on_skipped
         self._pending: dict[str, PhotoRef] = {}
         self._in_flight: set[str] = set()
         self._changed_again: set[str] = set()
+        self._retag_after: str | None = None
+        """Up to where the photos to re-tag were taken; None: all of them, or none may be."""
+        self._is_open = False
         self._changed = asyncio.Condition()
 
     def __len__(self) -> int:
@@ -39,15 +55,22 @@ class PushInbox:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator["PushInbox"]:
-        """The inbox, with what an earlier process left in it. Raises ConfigError, OSError."""
-        journal = Journal(self._path)
-        self._pending = {uri: PhotoRef(uri, 0, 0) for uri in journal.names}
-        self._journal = journal
+        """The inbox, with what earlier processes left in it. Raises TemporaryError."""
+        bucket = format_uri(self._settings.bucket, "") if self._settings.bucket else ""
+        await asyncio.to_thread(self._owed.adopt, bucket)
+        pushed = await asyncio.to_thread(self._owed.list_uris, "pushed", MAX_PENDING)
+        self._pending = {uri: PhotoRef(uri) for uri in pushed}
+        self.rescan()
+        self._is_open = True
         try:
             yield self
         finally:
-            self._journal = None
-            await journal.close()
+            self._is_open = False
+
+    def rescan(self) -> None:
+        """Take the photos to re-tag, unless the fallback still serves."""
+        self._retag_after = None if self._is_fallback() else ""
+        asyncio.get_running_loop().create_task(self._notify(), name="push-inbox")
 
     async def accept(self, body: bytes) -> int:
         """Take in a posted notification; returns how many photos it names. They are on disk by then.
@@ -57,9 +80,8 @@ class PushInbox:
         """
         if len(self._pending) >= MAX_PENDING:
             raise OverloadedError(f"{len(self._pending)} photos are pending; try again later.")
-        with self._translate_errors():
-            refs = self._parse(body)
-            await self._add(refs)
+        refs = await self._parse(body)
+        await self._add(refs)
         return len(refs)
 
     async def offer(self, refs: Sequence[PhotoRef]) -> None:
@@ -67,60 +89,62 @@ class PushInbox:
         for start in range(0, len(refs), CHUNK_PHOTOS):
             async with self._changed:
                 await self._changed.wait_for(lambda: len(self._pending) < MAX_PENDING_RESYNC)
-            with self._translate_errors():
-                await self._add(refs[start : start + CHUNK_PHOTOS])
+            await self._add(refs[start : start + CHUNK_PHOTOS])
 
     async def take(self) -> Sequence[PhotoRef] | None:
         """The next photos, oldest first, as soon as there are any."""
         async with self._changed:
-            await self._changed.wait_for(lambda: self._pending)
-        taken = [self._pending.pop(uri) for uri in list(islice(self._pending, CHUNK_PHOTOS))]
+            while not (taken := self._take_pending() or await self._take_retags()):
+                await self._changed.wait()
         self._in_flight |= {ref.uri for ref in taken}
         return taken
 
-    def mark_finished(self, ref: PhotoRef) -> None:
-        """Forget the photo, unless it was named again while it was in flight: then it may have changed."""
+    async def mark_finished(self, ref: PhotoRef) -> None:
+        """Forget the photo, unless it was named again while it was in flight: then it may have changed.
+
+        Raises TemporaryError.
+        """
         self._in_flight.discard(ref.uri)
         if ref.uri in self._changed_again:
             self._changed_again.discard(ref.uri)
-            self._pending[ref.uri] = PhotoRef(ref.uri, 0, 0)
-        elif self._journal:
-            self._journal.remove(ref.uri)
-        asyncio.get_running_loop().create_task(self._notify(), name="push-inbox")
+            self._pending[ref.uri] = PhotoRef(ref.uri)
+        else:
+            await self._owed.remove(ref.uri, keep_retag=self._is_fallback())
+        await self._notify()
 
-    def _parse(self, body: bytes) -> list[PhotoRef]:
+    def _take_pending(self) -> list[PhotoRef]:
+        return [self._pending.pop(uri) for uri in list(islice(self._pending, CHUNK_PHOTOS))]
+
+    async def _take_retags(self) -> list[PhotoRef]:
+        if self._retag_after is None:
+            return []
+        uris = await asyncio.to_thread(self._owed.list_uris, "retag", CHUNK_PHOTOS, after=self._retag_after)
+        self._retag_after = uris[-1] if uris else None
+        return [PhotoRef(uri) for uri in uris if uri not in self._in_flight]
+
+    async def _parse(self, body: bytes) -> list[PhotoRef]:
         text = body.decode("utf-8", "replace")
         try:
             hints = parse_message(text)
         except MessageError as error:
-            path, reason = self._dead_letters.path, str(error)
-            log.error("moved a posted notification to %s: %s", path, reason, extra={"reason": reason})  # noqa: TRY400 - no bug of ours
-            entry = {"at": utc_timestamp(), "queue": "POST /notifications/s3", "reason": reason, "body": text}
-            self._dead_letters.add(entry)
+            log.error("moved a posted notification to the dead letters: %s", error, extra={"reason": str(error)})  # noqa: TRY400 - no bug of ours
+            await asyncio.to_thread(self._dead_letters.add, ROUTE, str(error), text)
             return []
-        return [
-            PhotoRef(uri, hint.size_bytes or 0, 0)
-            for hint in hints
-            for uri in list_photo_uris(hint.bucket, (hint.key, hint.other_key), self._settings)
-        ]
-
-    @contextmanager
-    def _translate_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise TemporaryError(f"{self._path} cannot be written: {error.strerror}.") from error
+        chosen = choose_photos(((hint.bucket, (hint.key, hint.other_key)) for hint in hints), self._settings)
+        self._on_skipped(chosen.skipped)
+        return [PhotoRef(uri) for uri in chosen.uris]
 
     async def _add(self, refs: Sequence[PhotoRef]) -> None:
         """Note the photos in memory first: one may be finished while the disk is written, and must not be forgotten."""
-        if self._journal is None:
+        if not self._is_open:
             raise TemporaryError("The daemon takes no notifications at this moment.")
         for ref in refs:
             if ref.uri in self._in_flight:
                 self._changed_again.add(ref.uri)
             else:
                 self._pending[ref.uri] = ref
-        await self._journal.add(ref.uri for ref in refs)
+        if refs:
+            await self._owed.add_pushed([ref.uri for ref in refs])
         await self._notify()
 
     async def _notify(self) -> None:

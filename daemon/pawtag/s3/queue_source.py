@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
@@ -14,7 +14,9 @@ from pawtag.config import S3Settings
 from pawtag.domain.backoff import Backoff
 from pawtag.domain.errors import PawtagError
 from pawtag.domain.ports import SourceState
-from pawtag.domain.records import Event, Payload, PhotoRef, SourceInfo
+from pawtag.domain.records import Event, PhotoRef
+from pawtag.log import log_state_change
+from pawtag.pipeline.threaded_photo import ThreadedPhoto
 from pawtag.s3.in_flight import InFlightMessages
 from pawtag.s3.message_queue import MAX_BATCH_MESSAGES, Message, MessageQueue
 from pawtag.s3.message_router import route_message
@@ -24,12 +26,13 @@ from pawtag.s3.tuning import S3Tuning
 log = logging.getLogger(__name__)
 
 LONG_POLL_S = 20
+QUEUE_THREADS = 6  # receiving takes one of them all the time
 DELETE_INTERVAL_S = 0.5
 STATUS_INTERVAL_S = 30.0
 FLUSH_TIMEOUT_S = 2.0
-FIRST_RETRY_S, RECEIVE_BACKOFF = 1.0, Backoff(max_s=60.0)
+RECEIVE_BACKOFF = Backoff(first_s=1.0, max_s=60.0)
 # A message for daemons with another model. Each delay costs a receive: fifty take two days.
-FOREIGN_DELAY_S, FOREIGN_BACKOFF = 15.0, Backoff(max_s=3600.0)
+FOREIGN_BACKOFF = Backoff(first_s=15.0, max_s=3600.0)
 MAX_WARNINGS, MAX_DONE_MESSAGES = 100, 10_000
 
 
@@ -41,12 +44,18 @@ class QueueSource:
         queue: MessageQueue,
         objects: Objects,
         settings: S3Settings,
-        fingerprint: str,
+        fingerprint: Callable[[], str],
+        *,
+        on_skipped: Callable[[Counter[str]], None],
         tuning: S3Tuning | None = None,
     ) -> None:
-        """`fingerprint`: that of this daemon's records. Nothing is received before `events`."""
+        """`fingerprint`: that of this daemon's records now. `on_skipped` hears what messages name that is no photo.
+
+        Nothing is received before `events`.
+        """
         self._queue, self._objects, self._settings, self._fingerprint = queue, objects, settings, fingerprint
-        self._threads = ThreadPoolExecutor(settings.concurrency + 2, thread_name_prefix="queue")
+        self._on_skipped = on_skipped
+        self._threads = ThreadPoolExecutor(QUEUE_THREADS, thread_name_prefix="queue")
         self._in_flight = InFlightMessages(self._give_back, (tuning or S3Tuning()).busy_delay_s)
         self._background_calls: set[asyncio.Future[Any]] = set()
         self._ended = threading.Event()
@@ -56,7 +65,7 @@ class QueueSource:
         self.state = SourceState(f"queue {queue.url}", "running")
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator["QueueSource"]:
+    async def serve(self) -> AsyncIterator["QueueSource"]:
         """The source. Until the context ends it extends visibility timeouts and deletes what is done."""
         intervals_s = {
             self._extend_visibility: self._settings.visibility_timeout_s / 3,
@@ -75,6 +84,7 @@ class QueueSource:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._flush()
             self._threads.shutdown(wait=False, cancel_futures=True)
+            self._objects.close()
 
     async def events(self, stop: asyncio.Event) -> AsyncIterator[Event]:
         """An event for each object that a message names, until `stop` is set. It receives only what is asked for."""
@@ -91,10 +101,10 @@ class QueueSource:
                     return
                 try:
                     messages, failures = receiving.result(), 0
-                    self._set_running()
+                    self._set_state(None)
                 except Exception as error:  # no fault of the queue ends the daemon
-                    self._set_unavailable(error)
-                    await asyncio.wait({stopping}, timeout=RECEIVE_BACKOFF.delay_s(FIRST_RETRY_S, failures))
+                    self._set_state(error)
+                    await asyncio.wait({stopping}, timeout=RECEIVE_BACKOFF.delay_s(failures))
                     failures += 1
                     continue
                 # All are opened before the first is handed out: from then on their visibility is extended.
@@ -107,14 +117,14 @@ class QueueSource:
             self._ended.set()
             stopping.cancel()
 
-    def describe_source(self, ref: PhotoRef) -> SourceInfo:
-        """What a record says of the object."""
-        return self._objects.describe_source(ref)
+    @asynccontextmanager
+    async def open(self, ref: PhotoRef) -> AsyncIterator[ThreadedPhoto]:
+        """The object."""
+        async with self._objects.open(ref) as photo:
+            yield photo
 
-    async def read(self, event: Event) -> Payload:
-        """The object's bytes as they are now."""
-        payload: Payload = await self._call(self._objects.read, event.ref)
-        return payload
+    def rescan(self) -> None:
+        """A queue cannot be asked for photos; those that the fallback has tagged are owed (see PushInbox)."""
 
     async def ack(self, event: Event) -> None:
         """The object has its record, or needs none."""
@@ -124,13 +134,18 @@ class QueueSource:
         """Give the message back: after the delay whoever polls receives it again."""
         self._finish(event, delay_s)
 
+    async def postpone(self, event: Event, delay_s: float) -> None:
+        """The same: the queue counts each receive."""
+        self._finish(event, delay_s)
+
     def _open_message(self, message: Message) -> list[Event]:
-        route = route_message(message, self._settings, self._fingerprint, has_redrive=self._has_redrive)
+        route = route_message(message, self._settings, self._fingerprint(), has_redrive=self._has_redrive)
         if route.action == "tag":
-            return self._in_flight.open(message, route.photos)
+            self._on_skipped(route.skipped)
+            return self._in_flight.open(message, route.uris)
         if route.action == "release":
             self._warn_once(f"The queue {self._queue.url} holds messages for daemons with another model or labels.")
-            self._give_back(message.receipt, FOREIGN_BACKOFF.delay_s(FOREIGN_DELAY_S, message.receives))
+            self._give_back(message.receipt, FOREIGN_BACKOFF.delay_s(message.receives))
         elif route.action == "leave":
             self._warn_once(f"The queue {self._queue.url} holds messages that pawtag cannot use: {route.reason}")
         else:
@@ -156,7 +171,6 @@ class QueueSource:
         future.add_done_callback(self._background_calls.discard)
 
     def _finish(self, event: Event, delay_s: float | None) -> None:
-        self._objects.close(event.ref)
         self._in_flight.finish(event, delay_s)
 
     def _receive(self) -> list[Message]:
@@ -206,15 +220,10 @@ class QueueSource:
     def _call(self, function: Any, *arguments: Any) -> asyncio.Future[Any]:
         return asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *arguments))
 
-    def _set_unavailable(self, error: Exception) -> None:
-        if self.state.state != "unavailable":
-            log.error("%s", error, extra={"uri": self._queue.url, "reason": str(error)})
-        self.state = SourceState(self.state.name, "unavailable", str(error))
-
-    def _set_running(self) -> None:
-        if self.state.state == "unavailable":
-            log.info("the queue %s answers again", self._queue.url, extra={"uri": self._queue.url})
-        self.state = SourceState(self.state.name, "running")
+    def _set_state(self, fault: Exception | None) -> None:
+        after = SourceState(self.state.name, "unavailable" if fault else "running", str(fault) if fault else None)
+        log_state_change(log, self.state, after)
+        self.state = after
 
 
 async def _repeat(task: Callable[[], Awaitable[None]], interval_s: float) -> None:

@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from pawtag.domain.errors import PawtagError
 from pawtag.s3.listing import Listing, Page
 from pawtag.s3.push_inbox import PushInbox
-from pawtag.state import ResumePoint
+from pawtag.state.resume_point import ResumePoint
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class Resync:
                 break
             began_ns = began_ns or _read_server_time_ns(page)
             since_ns = int(self._resume_point.position or began_ns - FIRST_LOOKBACK_NS) - CLOCK_MARGIN_NS
-            await self._inbox.offer([ref for ref in page.photos if ref.mtime_ns >= since_ns])
+            await self._inbox.offer([ref for ref in page.photos if (ref.mtime_ns or 0) >= since_ns])
         if began_ns:
             self._resume_point.position = str(began_ns)
             await asyncio.to_thread(self._resume_point.save)

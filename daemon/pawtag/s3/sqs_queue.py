@@ -3,12 +3,11 @@
 import logging
 from collections.abc import Sequence
 
-from pawtag.clock import utc_timestamp
 from pawtag.config import S3Settings
 from pawtag.domain.errors import PawtagError, TemporaryError
 from pawtag.s3.client import Client
 from pawtag.s3.message_queue import MAX_BATCH_MESSAGES, Message
-from pawtag.state import DeadLetters
+from pawtag.state.dead_letters import DeadLetters
 
 log = logging.getLogger(__name__)
 
@@ -85,25 +84,11 @@ class SqsQueue:
 
     def move_to_dead_letters(self, message: Message, reason: str) -> None:
         """Write the message to the local dead letters, then delete it from the queue."""
-        entry = {
-            "at": utc_timestamp(),
-            "queue": self.url,
-            "receives": message.receives,
-            "reason": reason,
-            "body": message.body,
-        }
-        path = self._dead_letters.path
         try:
-            self._dead_letters.add(entry)
-        except OSError as error:
-            fault = f"{path} cannot be written ({error.strerror})"
-            log.error("%s: a message stays in the queue %s", fault, self.url)  # noqa: TRY400 - no bug of ours
+            self._dead_letters.add(self.url, reason, message.body, message.receives)
+        except PawtagError as error:
+            log.error("%s A message stays in the queue %s.", error, self.url)  # noqa: TRY400 - no bug of ours
             return
-        log.error(
-            "moved a message of the queue %s to %s: %s",
-            self.url,
-            path,
-            reason,
-            extra={"uri": self.url, "reason": reason},
-        )
+        fields = {"uri": self.url, "reason": reason}
+        log.error("moved a message of the queue %s to the dead letters: %s", self.url, reason, extra=fields)
         self.delete([message.receipt])

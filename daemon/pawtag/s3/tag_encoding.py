@@ -7,11 +7,14 @@ Ceph and SeaweedFS count bytes, so ASCII alone is written.
 import re
 from collections.abc import Mapping
 
-from pawtag.domain.records import PET_GROUP, Tag, TagRecord
+from pydantic import ValidationError
+
+from pawtag.domain.records import PET_GROUP, Corrections, Failure, Stamp, Tag, TagRecord
 
 TAG_PREFIX = "pawtag:"
 SCORE, FINGERPRINT, ERROR = TAG_PREFIX + "score", TAG_PREFIX + "fingerprint", TAG_PREFIX + "error"
-NO_PET = "none"
+CORRECTED = TAG_PREFIX + "corrected"
+NO_PET, UNSURE = "none", "unsure"
 MAX_TAGS, MAX_KEY_CHARS, MAX_VALUE_CHARS = 10, 128, 256
 ETAG_CHARS = 8
 INVALID_CHARACTER = re.compile(r"[^A-Za-z0-9 +\-=._:/@]")
@@ -20,9 +23,12 @@ INVALID_CHARACTER = re.compile(r"[^A-Za-z0-9 +\-=._:/@]")
 def encode_tags(record: TagRecord, etag: str, chosen: frozenset[str] | None = None) -> dict[str, str]:
     """The tags of a record. `chosen`: only these groups, and `score` if it is among them; None for all."""
     mark = {FINGERPRINT: format_stamp(record.fingerprint, etag)}
+    if record.corrected:
+        mark[CORRECTED] = _truncate("/".join(record.corrected), MAX_VALUE_CHARS)
+    groups = (record.corrected or ()) if record.error else _list_groups(record)
+    values = {TAG_PREFIX + group: _encode_labels(record, group) for group in groups}
     if record.error:
-        return {ERROR: record.error.code, **mark}
-    values = {TAG_PREFIX + group: _encode_labels(record, group) for group in _list_groups(record)}
+        return values | {ERROR: record.error.code} | mark
     if best := _find_best_species(record):
         values[SCORE] = f"{best.score:.3f}"
     kept = {name: value for name, value in values.items() if chosen is None or name.removeprefix(TAG_PREFIX) in chosen}
@@ -34,10 +40,20 @@ def format_stamp(fingerprint: str, etag: str) -> str:
     return f"{fingerprint}.{etag[:ETAG_CHARS]}"
 
 
-def parse_stamp_tag(tags: Mapping[str, str], etag: str) -> str | None:
-    """The fingerprint of the record of the present content; None without one, or if the tags were copied."""
+def parse_tag_stamp(tags: Mapping[str, str], etag: str | None) -> Stamp | None:
+    """The stamp of the present content; None without one, or if the tags were copied from another."""
     fingerprint, _, mark = tags.get(FINGERPRINT, "").rpartition(".")
-    return fingerprint if fingerprint and mark == etag[:ETAG_CHARS] else None
+    if not fingerprint or etag is None or mark != etag[:ETAG_CHARS]:
+        return None
+    return Stamp(fingerprint, etag=etag, failure=_parse_failure(tags.get(ERROR)))
+
+
+def parse_tag_corrections(tags: Mapping[str, str]) -> Corrections | None:
+    """The labels of the groups that a person corrected; None without any."""
+    groups = [group for group in tags.get(CORRECTED, "").split("/") if group]
+    values = {group: tags.get(TAG_PREFIX + group, NO_PET) for group in groups}
+    found = {group: value.split("/") for group, value in values.items() if value != UNSURE}
+    return {group: [label for label in labels if label != NO_PET] for group, labels in found.items()} or None
 
 
 def merge_tags(own: Mapping[str, str], current: Mapping[str, str]) -> dict[str, str] | None:
@@ -59,7 +75,16 @@ def _list_groups(record: TagRecord) -> list[str]:
 
 
 def _encode_labels(record: TagRecord, group: str) -> str:
-    return "/".join(_sanitise(tag.label) for tag in record.tags if tag.group == group) or NO_PET
+    nothing = UNSURE if record.status == "unsure" and group == PET_GROUP else NO_PET
+    return "/".join(_sanitise(tag.label) for tag in record.tags if tag.group == group) or nothing
+
+
+def _parse_failure(code: str | None) -> Failure | None:
+    """What the error tag says; its message is in the log of the daemon that wrote it."""
+    try:
+        return None if code is None else Failure.model_validate({"code": code, "message": ""})
+    except ValidationError:
+        return None  # a later version's code
 
 
 def _find_best_species(record: TagRecord) -> Tag | None:

@@ -56,7 +56,8 @@ def _check_names(request: web.Request, settings: ServerSettings) -> None:
     name = _host_name(host)
     allowed = is_loopback(name) if is_loopback(settings.host) else not settings.allowed_hosts
     if not allowed and name not in settings.allowed_hosts and host not in settings.allowed_hosts:
-        raise Problem(403, f"This server does not answer to the Host {host!r}; see server.allowed_hosts.")
+        advice = f'set server.allowed_hosts = ["{name}"] or PAWTAG_SERVER__ALLOWED_HOSTS=\'["{name}"]\'.'
+        raise Problem(403, f"This server does not answer to the Host {host!r}; {advice}")
     origin = request.headers.get("Origin")
     if origin is not None and _origin_host(origin) != host:
         raise Problem(403, "This server does not answer to pages of another origin.")

@@ -1,22 +1,25 @@
 """The routes: POST /tag and /notifications/s3, /healthz, /readyz, /labels, /metrics, /openapi.json."""
 
 import asyncio
+import time
 
 from aiohttp import web
 
 from pawtag.domain.errors import PermanentError
 from pawtag.domain.labels import NONE, rank_labels
-from pawtag.domain.records import SourceInfo, Tagging
+from pawtag.domain.outcomes import PhotoFailed, PhotoTagged
+from pawtag.domain.records import PhotoInfo, PhotoRef, SourceInfo, TagRecord
 from pawtag.inference.tagger import Tagger
-from pawtag.pipeline.recording import build_record
+from pawtag.pipeline.recording import build_failed_record, build_record
 from pawtag.server.auth import NOTIFICATIONS_ROUTE
 from pawtag.server.openapi import build_document
 from pawtag.server.problems import RETRY_AFTER_S, Problem
 from pawtag.server.server_state import ServerState
-from pawtag.server.uploads import read_upload
+from pawtag.server.uploads import Upload, explain_refusal, read_upload
 
 SERVER_STATE = web.AppKey("server_state", ServerState)
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
+STATUS_HEADER = "Pawtag-Status"
 DETAIL_LEVELS = ("labels", "record")
 
 routes = web.RouteTableDef()
@@ -30,14 +33,18 @@ async def tag(request: web.Request) -> web.Response:
         raise Problem(400, f"There is no detail {detail!r}; there are {', '.join(DETAIL_LEVELS)}.")
     _require_tagger(state)
     with state.reserve_memory() as take:
-        data = await read_upload(request, state.settings.server, take)
-        tagger = _require_tagger(state)  # the model may have been replaced while the photo arrived
-        with state.reserve_slot():
-            tagging = await _tag_interactively(tagger, data)
+        upload = await read_upload(request, state.settings.server, take)
+        tagger = _require_tagger(state)  # the daemon may be stopping since
+        try:
+            with state.reserve_slot():
+                record = await _tag_upload(state, tagger, upload)
+        except PermanentError as error:
+            raise PermanentError(error.code, f"{error}{explain_refusal(request)}") from error
+    headers = {STATUS_HEADER: record.status}
     if detail == "record":
-        record = build_record(tagging, None, tagger.identity, SourceInfo(kind="request"))
-        return web.json_response(record.to_document())
-    return web.json_response(rank_labels(tagging.scores, tagging.tags, state.settings.labels.min_score))
+        return web.json_response(record.to_document(), headers=headers)
+    labels = rank_labels(record.scores, record.tags, state.settings.labels.min_score)
+    return web.json_response(labels, headers=headers)
 
 
 @routes.post(NOTIFICATIONS_ROUTE)
@@ -97,14 +104,19 @@ async def labels(request: web.Request) -> web.Response:
     return web.json_response({"fingerprint": found.fingerprint, "groups": groups})
 
 
-async def _tag_interactively(tagger: Tagger, data: bytes) -> Tagging:
+async def _tag_upload(state: ServerState, tagger: Tagger, upload: Upload) -> TagRecord:
+    """The record of an upload, told to the observers. Raises PermanentError for one that cannot be tagged."""
+    started_s, source, ref = time.monotonic(), SourceInfo(kind="request"), PhotoRef("", len(upload.data))
     try:
-        tagging = await tagger.tag(data, interactive=True)
-    except PermanentError:
-        tagger.metrics.count_photo("request", "failed")
+        tagging = await tagger.tag(upload.data, interactive=True)
+    except PermanentError as error:
+        photo = PhotoInfo(name=upload.name, bytes=len(upload.data))
+        failed = build_failed_record(error, photo, tagger.identity, source)
+        state.observers.publish(PhotoFailed(ref, failed, time.monotonic() - started_s))
         raise
-    tagger.metrics.count_photo("request", "tagged" if tagging.has_pet else "no-pet")
-    return tagging
+    record = build_record(tagging, upload.name, source)
+    state.observers.publish(PhotoTagged(ref, record, time.monotonic() - started_s))
+    return record
 
 
 def _require_tagger(state: ServerState) -> Tagger:

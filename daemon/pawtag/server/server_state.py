@@ -11,6 +11,7 @@ from pawtag.domain.labels import Labels
 from pawtag.domain.ports import DownloadProgress, SourceState
 from pawtag.inference.tagger import Tagger
 from pawtag.metrics import Metrics
+from pawtag.pipeline.observers import Observers
 
 
 class TrackedSource(Protocol):
@@ -32,9 +33,10 @@ class ServerState:
     settings: Settings
     labels: Labels
     metrics: Metrics = field(default_factory=Metrics)
+    observers: Observers = field(default_factory=Observers)
     tagger: Tagger | None = None
-    engine: str = ""
-    calibrated: bool = False
+    lack: str | None = None
+    """What the daemon lacks without a writable state.dir."""
     unready_reason: str = "the model is loading"
     loading_step: Callable[[], str | None] = lambda: None
     """What a first start is doing."""
@@ -57,10 +59,16 @@ class ServerState:
             lambda: (progress.total_bytes or 0) if (progress := self.download()) else 0,
         )
 
-    def activate(self, tagger: Tagger, engine: str, *sources: TrackedSource, calibrated: bool) -> None:
-        """Serve this model from now on."""
-        self.tagger, self.engine, self.calibrated, self.sources = tagger, engine, calibrated, sources
-        self.metrics.set_model(tagger.identity.model, engine)
+    def activate(self, tagger: Tagger, *sources: TrackedSource) -> None:
+        """Serve from now on."""
+        self.tagger, self.sources = tagger, sources
+        self.note_model()
+
+    def note_model(self) -> None:
+        """Another model serves."""
+        if self.tagger:
+            model = self.tagger.model
+            self.metrics.set_model(model.identity.model, model.engine.description)
 
     @contextmanager
     def reserve_memory(self) -> Iterator[Callable[[int], None]]:
@@ -100,13 +108,17 @@ class ServerState:
         progress = self.download()
         unready_reason = f"the model is being downloaded: {progress}" if progress else self._explain_unready()
         reason = (self.tagger.failure or unavailable) if self.tagger else unready_reason
-        return {
-            "ready": reason is None,
-            "reason": reason,
-            "model": self._model(),
-            "labels": self.labels.fingerprint,
-            "sources": [{"name": state.name, "state": state.state, "reason": state.reason} for state in states],
-        } | ({"download": asdict(progress)} if progress else {})
+        return (
+            {
+                "ready": reason is None,
+                "reason": reason,
+                "model": self._model(),
+                "labels": self.labels.fingerprint,
+                "sources": [{"name": state.name, "state": state.state, "reason": state.reason} for state in states],
+            }
+            | ({"state_dir": self.lack} if self.lack else {})
+            | ({"download": asdict(progress)} if progress else {})
+        )
 
     def _explain_unready(self) -> str:
         step = self.loading_step()
@@ -115,5 +127,6 @@ class ServerState:
     def _model(self) -> dict[str, Any] | None:
         if self.tagger is None:
             return None
-        name = self.tagger.identity.model
-        return {**name.model_dump(), "engine": self.engine, "calibrated": self.calibrated}
+        model = self.tagger.model
+        engine = {"engine": model.engine.description, "calibrated": model.calibrated}
+        return {**model.identity.model.model_dump(), **engine}

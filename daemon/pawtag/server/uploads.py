@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -14,11 +15,19 @@ from pawtag.server.problems import Problem
 FIELD = "file"
 MAX_PARTS = 100
 MIN_BYTES_PER_S = 8_000  # a phone on a poor mobile network sends more
-FORM = "multipart/form-data"
+FORM, URL_ENCODED, JSON = "multipart/form-data", "application/x-www-form-urlencoded", "application/json"
 
 
-async def read_upload(request: web.Request, settings: ServerSettings, take: Callable[[int], None]) -> bytes:
-    """The photo's bytes: the form's field `file`, or the body itself, whatever its Content-Type says.
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A photo's bytes, and the base name of its file where the sender says it."""
+
+    data: bytes
+    name: str | None = None
+
+
+async def read_upload(request: web.Request, settings: ServerSettings, take: Callable[[int], None]) -> Upload:
+    """The photo: the form's field `file`, or the body itself, whatever its Content-Type says.
 
     Calls `take(bytes)` for each piece that arrives; it may raise. Raises Problem: 400 for a form that is broken,
     or that holds no photo or two; 408 for a sender that stalls; 413.
@@ -66,7 +75,7 @@ class _Reading:
         self._request, self._limit, self._observers = request, limit, observers
         self._taken = 0
 
-    async def photo(self) -> bytes:
+    async def photo(self) -> Upload:
         if self._request.content_type == FORM:
             return await self._from_form()
         body = bytearray()
@@ -77,10 +86,10 @@ class _Reading:
             raise Problem(
                 400, f"There is no photo: send one as the body, or as the form field {FIELD!r}.", code="empty"
             )
-        return bytes(body)
+        return Upload(bytes(body))
 
-    async def _from_form(self) -> bytes:
-        photos: list[bytes] = []
+    async def _from_form(self) -> Upload:
+        photos: list[Upload] = []
         reader = await self._request.multipart()
         for _ in range(MAX_PARTS):
             part = await reader.next()
@@ -90,7 +99,7 @@ class _Reading:
                 raise Problem(400, "The form holds a form of its own.")
             content = await self._content(part)
             if part.name == FIELD:
-                photos.append(content)
+                photos.append(Upload(content, _read_base_name(part.filename)))
         raise Problem(400, f"The form has more than {MAX_PARTS} parts.", Connection="close")
 
     async def _content(self, part: BodyPartReader) -> bytes:
@@ -109,7 +118,22 @@ class _Reading:
             raise _build_too_large(self._limit)
 
 
-def _require_one(photos: list[bytes]) -> bytes:
+def explain_refusal(request: web.Request) -> str:
+    """What the sender of a body that is no photo can do; empty where its form says nothing."""
+    if request.content_type == URL_ENCODED:
+        return " curl -d changes the bytes of a file: send it with --data-binary @FILE, or with -F file=@FILE."
+    if request.content_type == JSON:
+        return f" Send the photo itself as the body, or as the field {FIELD!r} of multipart form data."
+    return ""
+
+
+def _read_base_name(filename: str | None) -> str | None:
+    """The base name, also of a Windows path. Bytes that are not UTF-8 become replacement characters."""
+    name = (filename or "").replace("\\", "/").rpartition("/")[2]
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace") or None
+
+
+def _require_one(photos: list[Upload]) -> Upload:
     if len(photos) != 1:
         count = "no photo" if not photos else f"{len(photos)} photos"
         raise Problem(400, f"The form holds {count} in the field {FIELD!r}; send one.")

@@ -2,8 +2,26 @@
 
 import pytest
 
-from pawtag.domain.corrections import apply_corrections
+from pawtag.domain.corrections import apply_corrections as apply_with_labels
+from pawtag.domain.corrections import follows_corrections, parse_corrections
+from pawtag.domain.labels import Labels
 from pawtag.domain.records import Failure, ModelInfo, PhotoInfo, SourceInfo, Tag, TagRecord
+
+LABELS = Labels.model_validate(
+    {
+        "templates": ["a {}"],
+        "groups": {
+            "species": {
+                "labels": {"cat": ["cat"], "dog": ["dog"], "rabbit": ["rabbit"], "fish": ["fish"], "none": ["x"]}
+            },
+            "coat": {"labels": {"long-hair": ["l"], "short-hair": ["s"]}, "applies_to": {"species": ["cat", "dog"]}},
+        },
+    }
+)
+
+
+def apply_corrections(record, corrections):
+    return apply_with_labels(record, corrections, LABELS)
 
 
 def record(**changes) -> TagRecord:
@@ -39,10 +57,54 @@ def test_a_correction_to_a_species_makes_a_pet():
     assert apply_corrections(record(status="no-pet", tags=()), {"species": ["cat"]}).status == "tagged"
 
 
-@pytest.mark.parametrize("nonsense", [None, "dog", 5, {"species": 5}, [1]])
-def test_an_invalid_correction_changes_nothing(nonsense):
-    """What is no correction is left out of account."""
-    assert apply_corrections(record(), nonsense) == record()
+@pytest.mark.parametrize("species", [["fish"], []])
+def test_a_corrected_species_drops_tags_of_groups_that_do_not_apply(species):
+    """A fish has no coat, and what is no pet has none."""
+    assert [tag.label for tag in apply_corrections(record(), {"species": species}).tags] == species
+
+
+@pytest.mark.parametrize(
+    ("written", "by_group"),
+    [
+        (None, None),
+        ({"species": ["dog"]}, {"species": ["dog"]}),
+        ({"species": "dog"}, {"species": ["dog"]}),
+        ({"species": "none"}, {"species": []}),
+        (["dog", "long-hair"], {"species": ["dog"], "coat": ["long-hair"]}),
+        ("dog", {"species": ["dog"]}),
+    ],
+)
+def test_a_correction_is_understood_in_each_form(written, by_group):
+    """A bare label names its group by itself."""
+    assert parse_corrections(written, LABELS).by_group == by_group
+    assert parse_corrections(written, LABELS).problems == ()
+
+
+@pytest.mark.parametrize("nonsense", [5, {"species": 5}, [1], ["ferret"], [["dog"]], {"species": [["dog"]]}])
+def test_what_is_no_correction_is_refused_with_the_right_form(nonsense):
+    """It is never passed over in silence."""
+    parsed = parse_corrections(nonsense, LABELS)
+    assert parsed.by_group is None
+    assert '{"species": ["dog"]}' in parsed.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [({"species": ["ferret"]}, "known are cat, dog, rabbit, fish"), ({"kind": ["dog"]}, "known are species, coat")],
+)
+def test_an_unknown_label_or_group_holds_and_is_named(written, problem):
+    """A person may know more than the labels do, or has mistyped."""
+    parsed = parse_corrections(written, LABELS)
+    assert parsed.by_group == written
+    assert problem in parsed.problems[0]
+
+
+def test_a_record_follows_its_corrections_or_not():
+    """Also one whose correction was taken back does not."""
+    corrected = apply_corrections(record(), {"species": ["dog"]})
+    assert follows_corrections(corrected, {"species": ["dog"]}, LABELS)
+    assert not follows_corrections(corrected, None, LABELS)
+    assert not follows_corrections(record(), {"species": ["dog"]}, LABELS)
 
 
 def test_a_failed_photo_stays_failed():

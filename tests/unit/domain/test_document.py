@@ -1,6 +1,9 @@
 """The record's document: parsing, merging, encoding."""
 
+import pytest
+
 from pawtag.domain.document import encode_document, merge_record, parse_document, parse_stamp, truncate_name
+from pawtag.domain.errors import ChangedError
 from pawtag.domain.records import PhotoRef
 from support.records import record_for
 
@@ -20,18 +23,25 @@ def test_F21_a_truncated_record_is_ours():
 
 
 def test_F21_a_new_record_keeps_correction_and_unknown_fields():
-    """And the corrected group has the person's labels."""
-    old = {"corrected": {"species": ["dog"]}, "album": "Rex", "status": "failed"}
-    document = merge_record(record_for(PhotoRef("/p/a.jpg", 5, 0)), old)
-    assert (document["album"], document["corrected"], document["status"]) == ("Rex", {"species": ["dog"]}, "tagged")
-    assert [tag["label"] for tag in document["tags"]] == ["dog"]
+    """Also a correction that the record does not have: it was not understood."""
+    old = {"corrected": ["unknown"], "album": "Rex", "status": "failed"}
+    document = merge_record(record_for(PhotoRef("/p/a.jpg", 5, 0)), old, ["unknown"])
+    assert (document["album"], document["corrected"], document["status"]) == ("Rex", ["unknown"], "tagged")
 
 
-def test_F21_a_record_whose_tags_do_not_follow_its_correction_is_no_stamp():
-    """So that the photo is tagged again."""
-    document = record_for(PhotoRef("/p/a.jpg", 5, 0)).to_document()
+def test_F21_a_correction_that_was_not_looked_at_is_not_overwritten():
+    """Whoever writes must look again."""
+    with pytest.raises(ChangedError):
+        merge_record(record_for(PhotoRef("/p/a.jpg", 5, 0)), {"corrected": {"species": ["dog"]}}, None)
+
+
+@pytest.mark.parametrize("corrected", [None, {"species": ["dog"]}, {"species": "dog"}, ["dog"], 5])
+def test_F21_a_record_is_a_stamp_whatever_its_correction(corrected):
+    """What is written for the photo tells the correction as it stands there."""
+    document = record_for(PhotoRef("/p/a.jpg", 5, 0)).to_document() | {"corrected": corrected, "outputs": {"xmp": 1}}
     assert parse_stamp(document) is not None
-    assert parse_stamp(document | {"corrected": {"species": ["dog"]}}) is None
+    written = parse_document(encode_document(document)).written
+    assert (written.corrections, written.outputs) == (corrected, {"xmp": 1})
     assert parse_stamp({"schema": "pawtag.record/1"}) is None
 
 

@@ -27,9 +27,9 @@ def test_a_stamp_describes_a_file_by_size_and_mtime(size_bytes, mtime_ns, descri
     assert Stamp.from_record(record_for(REF)).describes(PhotoRef("/p/a.jpg", size_bytes, mtime_ns)) is describes
 
 
-@pytest.mark.parametrize(("etag", "describes"), [("e", True), (None, True), ("f", False)])
+@pytest.mark.parametrize(("etag", "describes"), [("e", True), (None, False), ("f", False)])
 def test_a_stamp_describes_an_object_by_its_etag(etag, describes):
-    """An ETag that is not known yet fits any."""
+    """An ETag that is not known fits none."""
     stamp = Stamp.from_record(record_for(REF, source=SourceInfo(kind="s3", uri="s3://b/a.jpg", etag="e")))
     assert stamp.describes(PhotoRef("s3://b/a.jpg", 1, 0, etag)) is describes
 

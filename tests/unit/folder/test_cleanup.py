@@ -6,6 +6,7 @@ import os
 import pytest
 
 from pawtag.config import FolderSettings
+from pawtag.domain.records import Written
 from pawtag.folder.cleanup import find_written_files, remove_file
 from pawtag.folder.sidecars import Sidecars
 from support.records import photo, record_for
@@ -26,7 +27,7 @@ def tagged(folder, name="mimi.jpg", sidecars=None):
     """A photo with its sidecar."""
     folder.mkdir(parents=True, exist_ok=True)
     ref = photo(folder, name)
-    (sidecars or Sidecars(folder)).write(ref, record_for(ref))
+    (sidecars or Sidecars(folder)).write(ref, record_for(ref), Written())
     return folder / name
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pawtag.domain.labels import Group, Thresholds
-from pawtag.inference.scoring import choose_tags, softmax_labels
+from pawtag.inference.scoring import choose_tags, judge_pet, softmax_labels
 
 
 def test_scores_follow_the_formula_and_add_up_to_one():
@@ -30,6 +30,7 @@ def test_huge_logits_do_not_overflow():
         ({"cat": 0.49, "dog": 0.4, "none": 0.11}, []),
         ({"cat": 0.45, "dog": 0.05, "none": 0.5}, []),
         ({"dog": 0.55, "none": 0.35, "cat": 0.1}, []),
+        ({"cat": 0.5, "none": 0.5, "dog": 0.0}, ["cat"]),
     ],
 )
 def test_the_best_label_is_a_tag_at_its_threshold(scores, tags):
@@ -44,3 +45,26 @@ def test_a_threshold_of_the_labels_file_wins_over_the_models_own():
     labels = {"cat": ["cat"], "dog": ["dog"]}
     assert choose_tags("species", Group(labels=labels), scores, measured) == []
     assert choose_tags("species", Group(labels=labels, thresholds={"dog": 0.7}), scores, measured)
+
+
+@pytest.mark.parametrize(
+    ("scores", "status"),
+    [
+        ({"cat": 0.49, "dog": 0.39, "none": 0.08}, "unsure"),
+        ({"cat": 0.2, "dog": 0.2, "none": 0.6}, "no-pet"),
+        ({"cat": 0.9, "dog": 0.02, "none": 0.08}, "tagged"),
+    ],
+)
+def test_a_pet_whose_species_is_not_sure_is_not_called_no_pet(scores, status):
+    """`none` alone decides whether there is a pet."""
+    group = Group(labels={"cat": ["cat"], "dog": ["dog"], "none": ["x"]})
+    tags = choose_tags("species", group, scores, Thresholds())
+    assert judge_pet(tags, {"species": scores}, Thresholds()) == status
+
+
+def test_the_presence_threshold_decides_what_counts_as_a_pet():
+    """A camera at a feeder may ask for more."""
+    group, scores = Group(labels={"cat": ["cat"], "none": ["x"]}), {"cat": 0.6, "none": 0.4}
+    strict = Thresholds(presence=0.8)
+    assert choose_tags("species", group, scores, strict) == []
+    assert judge_pet([], {"species": scores}, strict) == "no-pet"

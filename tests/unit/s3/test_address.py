@@ -5,7 +5,7 @@ import pytest
 from pawtag.config import S3Settings
 from pawtag.domain.errors import ConfigError
 from pawtag.domain.records import PhotoRef
-from pawtag.s3.address import build_version_params, format_uri, is_photo_key, list_photo_uris, parse_uri
+from pawtag.s3.address import build_version_params, choose_photos, format_uri, is_photo_key, parse_uri
 
 
 @pytest.mark.parametrize("key", ["a.jpg", "a b/c+d.jpg", "s3://odd", ""])
@@ -45,5 +45,8 @@ def test_a_key_is_a_photo_by_prefix_and_name(key, is_photo):
 
 def test_keys_of_another_bucket_are_no_photos():
     """Where s3.bucket is set, it is the only one."""
-    assert list_photo_uris("pets", ["a.jpg", None, "a.txt"], S3Settings()) == ["s3://pets/a.jpg"]
-    assert list_photo_uris("other", ["a.jpg"], S3Settings(bucket="pets")) == []
+    found = choose_photos(
+        [("pets", ["a.jpg", None]), ("pets", ["a.txt"]), ("other", ["a.jpg"])], S3Settings(bucket="pets")
+    )
+    assert found.uris == ("s3://pets/a.jpg",)
+    assert found.skipped == {"not-a-photo": 1, "other-bucket": 1}

@@ -22,13 +22,13 @@ def message(receipt: str, receives: int = 1) -> Message:
 
 def test_a_message_without_photos_is_done_at_once(messages):
     """There is nothing to wait for."""
-    assert messages.open(message("m"), {}) == []
+    assert messages.open(message("m"), []) == []
     assert messages.done == ["m"]
 
 
 def test_a_message_is_done_with_its_last_photo(messages, released):
     """Until then it must stay invisible to others."""
-    first, second = messages.open(message("m"), {"s3://b/1": 10, "s3://b/2": 20})
+    first, second = messages.open(message("m"), ["s3://b/1", "s3://b/2"])
     messages.finish(first, None)
     assert messages.done == []
     assert [entry.receipt for entry in messages.unfinished] == ["m"]
@@ -40,7 +40,7 @@ def test_a_message_is_done_with_its_last_photo(messages, released):
 
 def test_one_failed_photo_releases_the_message(messages, released):
     """After the longest of the delays."""
-    events = messages.open(message("m"), {f"s3://b/{number}": 1 for number in range(3)})
+    events = messages.open(message("m"), [f"s3://b/{number}" for number in range(3)])
     for event, delay_s in zip(events, (5, None, 3), strict=True):
         messages.finish(event, delay_s)
     assert released == [("m", 5)]
@@ -49,15 +49,15 @@ def test_one_failed_photo_releases_the_message(messages, released):
 
 def test_a_photo_in_flight_is_not_started_twice(messages, released):
     """The second message comes again when the first is done."""
-    messages.open(message("first"), {"s3://b/1": 1})
-    assert messages.open(message("second"), {"s3://b/1": 1}) == []
+    messages.open(message("first"), ["s3://b/1"])
+    assert messages.open(message("second"), ["s3://b/1"]) == []
     assert released == [("second", 7)]
 
 
 def test_a_message_that_shares_a_photo_comes_again(messages, released):
     """Its other photos are tagged meanwhile."""
-    messages.open(message("first"), {"s3://b/1": 1})
-    (event,) = messages.open(message("second"), {"s3://b/1": 1, "s3://b/2": 1})
+    messages.open(message("first"), ["s3://b/1"])
+    (event,) = messages.open(message("second"), ["s3://b/1", "s3://b/2"])
     assert event.ref.uri == "s3://b/2"
     messages.finish(event, None)
     assert released == [("second", 7)]
@@ -65,5 +65,5 @@ def test_a_message_that_shares_a_photo_comes_again(messages, released):
 
 def test_the_attempt_is_counted_by_the_queue(messages):
     """The first receive is attempt 0."""
-    (event,) = messages.open(message("m", receives=3), {"s3://b/1": 1})
+    (event,) = messages.open(message("m", receives=3), ["s3://b/1"])
     assert event.attempt == 2

@@ -21,10 +21,21 @@ def action(body: str, *, receives: int = 1, has_redrive: bool | None = None, **s
 
 
 def test_an_upload_is_tagged():
-    """With the size that the event names."""
+    """The photo that the event names."""
     route = route_message(Message("r", upload(), 1), S3Settings(), "ours", has_redrive=None)
     assert route.action == "tag"
-    assert dict(route.photos) == {"s3://pets/a.jpg": 7}
+    assert route.uris == ("s3://pets/a.jpg",)
+
+
+def test_what_a_message_names_besides_is_counted():
+    """By reason: another prefix, another name."""
+    records = [json.loads(upload())["Records"][0] for _ in range(3)]
+    for record, key in zip(records, ("in/a.jpg", "in/a.txt", "out/a.jpg"), strict=True):
+        record["s3"]["object"] = {"key": key}
+    message = Message("r", json.dumps({"Records": records}), 1)
+    route = route_message(message, S3Settings(prefix="in/"), "ours", has_redrive=None)
+    assert route.uris == ("s3://pets/in/a.jpg",)
+    assert route.skipped == {"not-a-photo": 1, "other-prefix": 1}
 
 
 @pytest.mark.parametrize("has_redrive", [True, None])

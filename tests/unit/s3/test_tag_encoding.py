@@ -3,7 +3,7 @@
 import pytest
 
 from pawtag.domain.records import Failure, PhotoRef, Tag
-from pawtag.s3.tag_encoding import encode_tags, merge_tags, parse_stamp_tag
+from pawtag.s3.tag_encoding import encode_tags, merge_tags, parse_tag_corrections, parse_tag_stamp
 from support.records import record_for
 
 REF = PhotoRef("s3://pets/a.jpg", 5, 0)
@@ -53,10 +53,40 @@ def test_S07_labels_are_encoded_in_characters_that_every_store_accepts():
 def test_S03_a_stamp_is_valid_for_its_own_content_alone():
     """Tags that were copied to another object, or that stayed at an overwrite, do not."""
     tags = encode_tags(record_for(REF), ETAG)
-    assert parse_stamp_tag(tags, ETAG) == "b"
-    assert parse_stamp_tag(tags, "fedcba9876543210") is None
-    assert parse_stamp_tag({}, ETAG) is None
-    assert parse_stamp_tag({"pawtag:fingerprint": "rubbish"}, ETAG) is None
+    assert parse_tag_stamp(tags, ETAG).fingerprint == "b"
+    for others, etag in (
+        (tags, "fedcba9876543210"),
+        (tags, None),
+        ({}, ETAG),
+        ({"pawtag:fingerprint": "rubbish"}, ETAG),
+    ):
+        assert parse_tag_stamp(others, etag) is None
+
+
+def test_a_photo_whose_species_is_not_sure_says_so():
+    """Not that it shows none."""
+    assert encode_tags(record_for(REF, status="unsure", tags=()), ETAG)["pawtag:species"] == "unsure"
+
+
+@pytest.mark.parametrize("error", [None, Failure(code="truncated", message="It ends.")])
+@pytest.mark.parametrize("corrected", [{"species": ["dog", "cat"]}, {"species": [], "coat": ["long-hair"]}])
+def test_corrections_survive_in_tags(error, corrected):
+    """Their groups are named, and their labels are the tags; also where the photo cannot be read any more."""
+    tags = [Tag(label=label, group=group, score=1.0) for group, labels in corrected.items() for label in labels]
+    record = record_for(REF, tags=tuple(tags), corrected=corrected, error=error)
+    assert parse_tag_corrections(encode_tags(record, ETAG)) == corrected
+
+
+def test_tags_without_a_corrected_group_are_no_corrections():
+    """What the model wrote is not a person's."""
+    assert parse_tag_corrections(encode_tags(record_for(REF), ETAG)) is None
+
+
+def test_the_stamp_of_a_failed_photo_tells_its_code():
+    """A code of a later version is left out."""
+    failed = {"pawtag:fingerprint": "b.01234567", "pawtag:error": "truncated"}
+    assert parse_tag_stamp(failed, ETAG).failure.code == "truncated"
+    assert parse_tag_stamp(failed | {"pawtag:error": "of-tomorrow"}, ETAG).failure is None
 
 
 @pytest.mark.parametrize(("others", "fits"), [(0, True), (6, True), (7, False), (10, False)])

@@ -6,9 +6,10 @@ from collections import Counter
 from pawtag.config import Settings
 from pawtag.config.labels_file import load_labels
 from pawtag.domain.errors import ConfigError
-from pawtag.inference.model_loader import LoadedModel, load_model
+from pawtag.inference.loaded_model import LoadedModel
+from pawtag.inference.model_loader import load_model
 from pawtag.s3.listing import ARCHIVE_CLASSES
-from pawtag.state import ResumePoint
+from pawtag.state.resume_point import ResumePoint
 
 NO_STORAGE_CLASSES = frozenset({"not-a-photo", "not-the-newest", "sent", "current", "unchecked"})
 
@@ -33,7 +34,7 @@ def load_wanted_model(settings: Settings) -> LoadedModel:
     Tags of a fallback would stay until the next scan, and each tag that is written costs money.
     """
     loaded = load_model(settings, load_labels(settings.labels.file))
-    model = loaded.tagger.identity.model
+    model = loaded.identity.model
     if model.fallback:
         raise ConfigError(
             f"The model {model.wanted} is not on this machine: run 'pawtag model pull' first, or use --model embedded."

@@ -1,6 +1,7 @@
 """pawtag s3 enqueue: sends a message for each photo that needs a record into the queue, for any number of daemons."""
 
 import argparse
+from contextlib import closing
 
 from tqdm import tqdm
 
@@ -14,10 +15,12 @@ from pawtag.cli.s3.bucket_job import (
 )
 from pawtag.clock import utc_timestamp
 from pawtag.config import Settings
+from pawtag.config.labels_file import load_labels
 from pawtag.domain.errors import ConfigError
 from pawtag.domain.freshness import FreshnessPolicy
 from pawtag.s3.address import parse_uri
 from pawtag.s3.enqueue import Enqueuer
+from pawtag.state.database import StateDatabase
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,24 +40,25 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     if url is None:
         raise ConfigError("No queue is set: set s3.queue_url, or name it with --queue-url.")
     settings = select_bucket(settings, uri)
-    identity = load_wanted_model(settings).tagger.identity
-    wiring = S3Wiring(settings, arguments.s3_tuning)
-    pages = wiring.open_pages(uri, arguments.storage_class, arguments.inventory)
-    policy = None if arguments.all else FreshnessPolicy(identity, utc_timestamp())
-    enqueuer = Enqueuer(wiring.build_queue(url), wiring.build_objects(), policy, identity.fingerprint)
-    place = (arguments.uri, url, str(arguments.inventory), str(settings.s3.endpoint_url))
-    job = (*place, identity.fingerprint, str(arguments.all), *arguments.storage_class)
-    resume_point = wiring.build_resume_point("enqueue", *job)
-    announce_resume(resume_point, restart=arguments.restart)
-    with tqdm(unit=" photos", disable=None, dynamic_ncols=True) as bar:
-        try:
-            counts = enqueuer.enqueue(pages, resume_point, bar.update)
-        finally:
-            resume_point.save()
-    print(f"{counts['sent']} messages were sent, {counts['current']} photos are current")
-    if counts["unchecked"]:
-        print(f"{counts['unchecked']} of the photos sent could not be checked here: run 'pawtag s3 check'")
-    if skipped := summarise_skipped(counts):
-        print(skipped)
-    resume_point.forget()
-    return 0
+    identity, labels = load_wanted_model(settings).identity, load_labels(settings.labels.file)
+    with closing(StateDatabase(settings.state.dir)) as database:
+        wiring = S3Wiring(settings, arguments.s3_tuning)
+        pages = wiring.open_pages(uri, arguments.storage_class, arguments.inventory)
+        policy = None if arguments.all else FreshnessPolicy(identity, labels, utc_timestamp())
+        enqueuer = Enqueuer(wiring.build_queue(url, database), wiring.build_objects(), policy, identity.fingerprint)
+        place = (arguments.uri, url, str(arguments.inventory), str(settings.s3.endpoint_url))
+        job = (*place, identity.fingerprint, str(arguments.all), *arguments.storage_class)
+        resume_point = wiring.build_resume_point(database, "enqueue", *job)
+        announce_resume(resume_point, restart=arguments.restart)
+        with tqdm(unit=" photos", disable=None, dynamic_ncols=True) as bar:
+            try:
+                counts = enqueuer.enqueue(pages, resume_point, bar.update)
+            finally:
+                resume_point.save()
+        print(f"{counts['sent']} messages were sent, {counts['current']} photos are current")
+        if counts["unchecked"]:
+            print(f"{counts['unchecked']} of the photos sent could not be checked here: run 'pawtag s3 check'")
+        if skipped := summarise_skipped(counts):
+            print(skipped)
+        resume_point.forget()
+        return 0

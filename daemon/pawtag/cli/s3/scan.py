@@ -5,11 +5,11 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 
 from tqdm import tqdm
 
+from pawtag.app.pipeline_parts import PipelineParts
 from pawtag.app.s3_runners import ListingRunner
 from pawtag.app.s3_wiring import S3Wiring
 from pawtag.cli.s3.bucket_job import (
@@ -19,22 +19,24 @@ from pawtag.cli.s3.bucket_job import (
     select_bucket,
     summarise_skipped,
 )
+from pawtag.cli.scan_report import ScanReport, build_scan_observers
 from pawtag.config import Settings
 from pawtag.domain.errors import PawtagError
-from pawtag.inference.model_loader import LoadedModel
+from pawtag.inference.tagger import Tagger
 from pawtag.s3.address import parse_uri
 from pawtag.s3.cost_estimate import CostEstimate
 from pawtag.s3.listing import Listing
-from pawtag.state import ResumePoint
+from pawtag.state.database import StateDatabase
+from pawtag.state.resume_point import ResumePoint
 
 DEFAULT_PHOTOS_PER_S = 20.0
-SCAN_SPARE_THREADS = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `s3 scan`."""
     add_job_arguments(parser)
     parser.add_argument("--dry-run", action="store_true", help="only list the bucket, and estimate the costs")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 if a photo cannot be tagged")
     parser.add_argument(
         "--per-second",
         type=float,
@@ -53,23 +55,23 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.dry_run:
         _preview(listing, arguments, settings)
         return 0
-    loaded = load_wanted_model(settings)
-    job = (arguments.uri, str(settings.s3.endpoint_url), loaded.tagger.identity.fingerprint, *arguments.storage_class)
-    resume_point = wiring.build_resume_point("scan", *job)
-    announce_resume(resume_point, restart=arguments.restart)
-    runner = asyncio.run(_scan(wiring, loaded, listing, resume_point, arguments.storage_class))
-    _report(runner, resume_point)
-    return 0
+    loaded, report = load_wanted_model(settings), ScanReport()
+    job = (arguments.uri, str(settings.s3.endpoint_url), loaded.identity.fingerprint, *arguments.storage_class)
+    with closing(StateDatabase(settings.state.dir)) as database:
+        parts = PipelineParts(Tagger(loaded, settings.limits), database, build_scan_observers(settings, report))
+        resume_point = wiring.build_resume_point(database, "scan", *job)
+        announce_resume(resume_point, restart=arguments.restart)
+        runner = asyncio.run(_scan(wiring, parts, listing, resume_point, arguments.storage_class))
+        _report(runner, report, resume_point)
+    return int(arguments.strict and report.has_failures)
 
 
 async def _scan(
-    wiring: S3Wiring, loaded: LoadedModel, listing: Listing, resume_point: ResumePoint, classes: list[str]
+    wiring: S3Wiring, parts: PipelineParts, listing: Listing, resume_point: ResumePoint, classes: list[str]
 ) -> ListingRunner:
-    threads = ThreadPoolExecutor(wiring.settings.s3.concurrency + SCAN_SPARE_THREADS)
-    asyncio.get_running_loop().set_default_executor(threads)
-    async with loaded.tagger.run():
+    async with parts.tagger.run():
         uri = (listing.bucket, listing.prefix)
-        runner = wiring.build_listing_runner(loaded.tagger, uri, classes, resume_point)
+        runner = wiring.build_listing_runner(parts, uri, classes, resume_point)
         with _open_bar(listing, resume_point) as bar:
             runner.feed.on_finished = bar.update
             try:
@@ -79,17 +81,16 @@ async def _scan(
     return runner
 
 
-def _report(runner: ListingRunner, resume_point: ResumePoint) -> None:
+def _report(runner: ListingRunner, report: ScanReport, resume_point: ResumePoint) -> None:
     """Print the result, and forget the resume point of a complete scan. Raises PawtagError for photos given up."""
-    counts, source = runner.worker.counts, runner.source
-    results = f"{counts.tagged} tagged, {counts.no_pet} without a pet, {counts.failed} failed"
-    print(f"{runner.feed.finished} photos: {results}")
+    source = runner.source
+    print(f"{runner.feed.finished} photos: {report.format()}")
     if skipped := summarise_skipped(runner.feed.skipped):
         print(skipped)
     if source.has_ended:
         resume_point.forget()
     if source.given_up:
-        unfinished = f"{source.given_up} photos could not be finished: {runner.worker.last_error}"
+        unfinished = f"{len(source.given_up)} photos could not be finished: {runner.worker.last_error}"
         raise PawtagError(f"{unfinished} Run the scan again to retry them.")
 
 
@@ -121,7 +122,7 @@ def _preview(listing: Listing, arguments: argparse.Namespace, settings: Settings
     for page in listing.pages():
         keys += len(page.photos) + page.skipped.total()
         photos += len(page.photos)
-        size_bytes += sum(ref.size_bytes for ref in page.photos)
+        size_bytes += sum(ref.size_bytes or 0 for ref in page.photos)
         skipped += page.skipped
     print(f"{photos} photos of {keys} objects, {size_bytes / 1e9:.1f} GB")
     if text := summarise_skipped(skipped):

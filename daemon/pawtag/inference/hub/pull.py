@@ -17,7 +17,7 @@ from pawtag.inference.hub.tuning import HubTuning
 
 log = logging.getLogger(__name__)
 
-DOWNLOAD_BACKOFF = Backoff(max_s=3600.0, jitter=0.25)
+DOWNLOAD_BACKOFF = Backoff(first_s=1.0, max_s=3600.0, jitter=0.25)
 PROGRESS_INTERVAL_S = 15.0
 
 
@@ -82,7 +82,7 @@ class Pull:
         never_reached = isinstance(error, UnreachableError) and self.progress.total_bytes is None
         if self._max_attempts is not None and (never_reached or self._failures >= self._max_attempts):
             raise ModelError(f"{error} The model {self._model_id} cannot be downloaded.") from error
-        delay_s = DOWNLOAD_BACKOFF.delay_s(error.delay_s, self._failures - 1, random_fraction=random.random())
+        delay_s = DOWNLOAD_BACKOFF.delay_s(self._failures - 1, first_s=error.delay_s, random_fraction=random.random())
         delay_s = max(error.delay_s, delay_s)
         if str(error) != self.progress.reason:
             log.warning(

@@ -1,0 +1,191 @@
+"""One photo: looked at, tagged if its record is not current, written. After that the record describes the photo."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pawtag.clock import utc_timestamp
+from pawtag.domain.corrections import apply_corrections
+from pawtag.domain.errors import ChangedError, GoneError, PermanentError, UnfinishedError
+from pawtag.domain.freshness import FreshnessPolicy, Verdict
+from pawtag.domain.outcomes import PhotoFailed, PhotoSkipped, PhotoTagged
+from pawtag.domain.ports import OpenPhoto, Output
+from pawtag.domain.records import (
+    Corrections,
+    Payload,
+    PhotoInfo,
+    PhotoRef,
+    Stamp,
+    Tagging,
+    TagRecord,
+    Written,
+    describe_bytes,
+    describe_name,
+    describe_source,
+)
+from pawtag.inference.tagger import Tagger
+from pawtag.pipeline.correction_reader import CorrectionReader
+from pawtag.pipeline.memory_limiter import MemoryLimiter
+from pawtag.pipeline.recording import build_failed_record, build_record
+from pawtag.pipeline.unwritten import UnwrittenRecords
+
+log = logging.getLogger(__name__)
+
+MAX_BYTES_IN_FLIGHT = 512 * 1024 * 1024
+UNFINISHED_DELAY_S = 2.0
+# How often a photo is looked at again at once, because a person or a new model changed something meanwhile.
+MAX_LOOKS = 4
+
+
+@dataclass(slots=True)
+class Reconciler:
+    """Brings photos and records together, one call for each photo. Lives on the event loop."""
+
+    tagger: Tagger
+    outputs: Mapping[str, Output] = field(default_factory=dict)
+    trusts_mtime: bool = True
+    started_at: str = field(default_factory=utc_timestamp)
+    write_fault: str | None = None
+    """Why the last write failed; None once one succeeds."""
+    _unwritten: UnwrittenRecords = field(default_factory=UnwrittenRecords)
+    _memory: MemoryLimiter = field(default_factory=lambda: MemoryLimiter(MAX_BYTES_IN_FLIGHT))
+    _warned_of_peer: bool = False
+    _corrections: CorrectionReader = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Connect the labels of the model that serves."""
+        self._corrections = CorrectionReader(lambda: self.tagger.labels)
+
+    def build_policy(self) -> FreshnessPolicy:
+        """The policy of the model that serves now."""
+        tagger = self.tagger
+        return FreshnessPolicy(
+            tagger.identity, tagger.labels, self.started_at, tagger.own_fingerprints, self.trusts_mtime
+        )
+
+    def judge(self, seen: Written, ref: PhotoRef) -> Verdict:
+        """What the photo needs, for a scan that looks at many. May be called from any thread."""
+        return self.build_policy().judge(seen.stamp, ref, self._corrections.read(ref.uri, seen.corrections))
+
+    async def reconcile(self, photo: OpenPhoto) -> PhotoTagged | PhotoFailed | PhotoSkipped:
+        """What happened to the photo. Raises GoneError, TemporaryError and what it does not expect.
+
+        A record whose write failed is kept: the next call writes it without the model.
+        """
+        started_s, uri = time.monotonic(), photo.version.uri
+        for _ in range(MAX_LOOKS):
+            try:
+                outcome = await self._reconcile_once(photo, started_s)
+            except ChangedError:
+                continue
+            except GoneError:
+                self._unwritten.forget(uri)
+                raise
+            if isinstance(outcome, PhotoSkipped):
+                self._unwritten.forget(uri)
+                return outcome
+            if self._is_of_serving_model(outcome.record):
+                return outcome
+        raise ChangedError(f"What is written for {uri} changes all the time.")
+
+    async def _reconcile_once(self, photo: OpenPhoto, started_s: float) -> PhotoTagged | PhotoFailed | PhotoSkipped:
+        with self.tagger.metrics.time_stage("look"):
+            seen = await photo.look()
+        corrections = self._corrections.read(photo.version.uri, seen.corrections)
+        policy = self.build_policy()
+        if policy.is_current(seen.stamp, photo.version, corrections):
+            self._warn_of_peer(policy, seen.stamp, photo.version)
+            return _skip(photo.version, seen.stamp)
+        found = await self._find_record(photo, seen, policy, corrections)
+        record = apply_corrections(found, corrections, policy.labels)
+        if _is_written(seen.stamp, record, photo.version):
+            return _skip(photo.version, seen.stamp)
+        if not self._is_of_serving_model(record):
+            raise ChangedError("The model was replaced at the same moment.")
+        await self._write(photo, record, seen)
+        outcome = PhotoFailed if record.error else PhotoTagged
+        return outcome(photo.version, record, time.monotonic() - started_s)
+
+    async def _write(self, photo: OpenPhoto, record: TagRecord, seen: Written) -> None:
+        """Write outputs, then the record, which commits."""
+        with self.tagger.metrics.time_stage("write"):
+            try:
+                written = {
+                    name: await output.write(photo.version, record, seen.outputs.get(name))
+                    for name, output in self.outputs.items()
+                }
+                record = record.model_copy(update={"outputs": {**seen.outputs, **written}})
+                await photo.write(record, seen)
+            except (ChangedError, GoneError):
+                raise
+            except Exception as error:
+                self.write_fault = str(error)
+                raise
+        self.write_fault = None
+        self._unwritten.forget(photo.version.uri)
+
+    async def _find_record(
+        self, photo: OpenPhoto, seen: Written, policy: FreshnessPolicy, corrections: Corrections | None
+    ) -> TagRecord:
+        """The record that the photo needs, before corrections: one whose write failed, or a new one."""
+        fingerprint = policy.identity.fingerprint
+        if kept := self._unwritten.get(photo.version, fingerprint):
+            return kept
+        self._unwritten.require_room(photo.version.uri, self.write_fault)
+        stamp = seen.stamp if seen.stamp and policy.follows(seen.stamp, corrections) else None
+        record = await self._make_record(photo, stamp, policy)
+        self._unwritten.keep(photo.version, record)
+        return record
+
+    async def _make_record(self, photo: OpenPhoto, stamp: Stamp | None, policy: FreshnessPolicy) -> TagRecord:
+        known = PhotoInfo(name=describe_name(photo.version.uri), bytes=photo.version.size_bytes)
+        try:
+            async with self._memory.acquire(photo.version.size_bytes or 0):
+                with self.tagger.metrics.time_stage("read"):
+                    payload = await photo.read()
+                known = await asyncio.to_thread(describe_bytes, payload.data, known.name)
+                if stamp and stamp.record and stamp.sha256 == known.sha256 and not policy.supersedes(stamp):
+                    return stamp.record.model_copy(update={"source": describe_source(photo.version)})
+                tagging = await self._tag(payload, known)
+        except PermanentError as error:
+            return build_failed_record(error, known, self.tagger.identity, describe_source(photo.version))
+        return build_record(tagging, known.name, describe_source(photo.version))
+
+    async def _tag(self, payload: Payload, known: PhotoInfo) -> Tagging:
+        try:
+            return await self.tagger.tag(payload.data, photo=known)
+        except PermanentError as error:
+            if error.code in ("truncated", "empty") and payload.is_fresh and payload.data:
+                raise UnfinishedError("The photo is not finished yet.", delay_s=UNFINISHED_DELAY_S) from error
+            raise
+
+    def _is_of_serving_model(self, record: TagRecord) -> bool:
+        """Whether no other model has replaced the one that made the record. A kept record of a peer stays."""
+        stale = self.tagger.own_fingerprints - {self.tagger.identity.fingerprint}
+        return record.fingerprint not in stale
+
+    def _warn_of_peer(self, policy: FreshnessPolicy, stamp: Stamp | None, ref: PhotoRef) -> None:
+        if stamp is None or self._warned_of_peer or policy.is_from_wanted_model(stamp):
+            return
+        if policy.written_by_peer(stamp):
+            self._warned_of_peer = True
+            log.warning(
+                "another daemon with another model or labels writes records here (%s); they are left unchanged",
+                ref.uri,
+                extra={"uri": ref.uri},
+            )
+
+
+def _skip(ref: PhotoRef, stamp: Stamp | None) -> PhotoSkipped:
+    failure, since = (stamp.failure, stamp.tagged_at) if stamp else (None, None)
+    return PhotoSkipped("current", ref=ref, failure=failure, since=since)
+
+
+def _is_written(stamp: Stamp | None, record: TagRecord, version: PhotoRef) -> bool:
+    """Whether the same content has the same record, or is still unreadable, as its record says."""
+    if stamp is None or stamp.record is None or not stamp.describes(version):
+        return False
+    is_same_failure = record.error is not None and record.error == stamp.failure
+    return stamp.record == record or (is_same_failure and record.corrected == stamp.record.corrected)

@@ -1,0 +1,55 @@
+"""Records that could not be written yet. They are kept, so that no fault of a disk runs the model again."""
+
+import time
+from dataclasses import dataclass
+
+from pawtag.domain.errors import TemporaryError
+from pawtag.domain.records import PhotoRef, TagRecord
+
+MAX_RECORDS = 1000
+# A photo is retried within minutes. After this time it is another daemon's, or gone.
+MAX_AGE_S = 1800.0
+FULL_DELAY_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    version: PhotoRef
+    record: TagRecord
+    at_s: float
+
+
+class UnwrittenRecords:
+    """The records of photos whose write failed, before corrections; bounded."""
+
+    def __init__(self, max_records: int = MAX_RECORDS) -> None:
+        """None yet."""
+        self._max_records = max_records
+        self._kept: dict[str, _Kept] = {}
+
+    def __len__(self) -> int:
+        """How many are kept."""
+        return len(self._kept)
+
+    def get(self, version: PhotoRef, fingerprint: str) -> TagRecord | None:
+        """The record of that version, made with that fingerprint; None if there is none."""
+        kept = self._kept.get(version.uri)
+        is_valid = kept is not None and kept.version == version and kept.record.fingerprint == fingerprint
+        return kept.record if kept and is_valid else None
+
+    def require_room(self, uri: str, fault: str | None) -> None:
+        """Raises TemporaryError where there are too many: no more photos are tagged until some are written."""
+        if len(self._kept) < self._max_records or uri in self._kept:
+            return
+        oldest_s = time.monotonic() - MAX_AGE_S
+        self._kept = {uri: kept for uri, kept in self._kept.items() if kept.at_s > oldest_s}
+        if len(self._kept) >= self._max_records:
+            raise TemporaryError(fault or f"{len(self._kept)} records wait to be written.", FULL_DELAY_S)
+
+    def keep(self, version: PhotoRef, record: TagRecord) -> None:
+        """Keep a record until `forget`."""
+        self._kept[version.uri] = _Kept(version, record, time.monotonic())
+
+    def forget(self, uri: str) -> None:
+        """It is written, or the photo is gone."""
+        self._kept.pop(uri, None)

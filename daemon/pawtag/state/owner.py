@@ -1,0 +1,52 @@
+"""Who writes a row: one process. It lives as long as it holds the lock of its file."""
+
+import secrets
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+SUFFIX = ".owner"
+
+
+class Owner:
+    """The owner of the rows that this process writes.
+
+    A lock, and not the number of the process: in a container every process has the number 1.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        """Take the lock of a new owner in `folder`. Raises OSError. None: nobody else sees the rows."""
+        self.name = secrets.token_hex(8)
+        self._folder = folder
+        self._lock = FileLock(folder / f"{self.name}{SUFFIX}") if folder else None
+        if self._lock:
+            self._lock.acquire(timeout=0)
+
+    def find_dead(self) -> list[str]:
+        """The owners whose process has ended. Their files are removed."""
+        if self._folder is None:
+            return []
+        files = [path for path in self._folder.glob(f"*{SUFFIX}") if path.stem != self.name]
+        return [path.stem for path in files if _remove_if_dead(path)]
+
+    def find_living(self) -> list[str]:
+        """The owners whose process lives, this one among them. Call `find_dead` first."""
+        files = self._folder.glob(f"*{SUFFIX}") if self._folder else ()
+        return [self.name, *(path.stem for path in files if path.stem != self.name)]
+
+    def release(self) -> None:
+        """Give the lock up, and remove its file."""
+        if self._lock and self._folder:
+            (self._folder / f"{self.name}{SUFFIX}").unlink(missing_ok=True)
+            self._lock.release()
+
+
+def _remove_if_dead(path: Path) -> bool:
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except (Timeout, OSError):
+        return False
+    path.unlink(missing_ok=True)
+    lock.release()
+    return True

@@ -1,0 +1,106 @@
+"""What the state holds: resume points, dead letters, recent results, what is owed."""
+
+from contextlib import closing
+
+import pytest
+
+from pawtag.domain.outcomes import PhotoFailed, PhotoSkipped, PhotoTagged
+from pawtag.domain.records import Failure, PhotoRef, SourceInfo
+from pawtag.state import dead_letters, results
+from pawtag.state.database import StateDatabase
+from pawtag.state.dead_letters import DeadLetters
+from pawtag.state.owed import OwedPhotos
+from pawtag.state.results import RecentResults
+from pawtag.state.resume_point import ResumePoint
+from support.records import record_for
+
+
+@pytest.fixture
+def database(tmp_path):
+    with closing(StateDatabase(tmp_path)) as found:
+        yield found
+
+
+def test_a_resume_point_moves_once_everything_before_it_is_done(database):
+    """Pieces end in any order."""
+    point = ResumePoint(database, "scan", "b", save_interval_s=0)
+    first, second = point.begin("k1", 2), point.begin("k2", 1)
+    point.finish(second)
+    assert ResumePoint(database, "scan", "b").position == ""
+    point.finish(first)
+    point.finish(first)
+    assert ResumePoint(database, "scan", "b").position == "k2"
+    assert ResumePoint(database, "scan", "another").position == ""
+
+
+def test_a_forgotten_resume_point_begins_at_the_beginning(database):
+    """As after a complete scan."""
+    point = ResumePoint(database, "scan")
+    point.position = "k"
+    point.save()
+    assert ResumePoint(database, "scan").saved_at
+    point.forget()
+    assert ResumePoint(database, "scan").position == ""
+
+
+def test_the_oldest_dead_letters_go(database, monkeypatch):
+    """They must not fill the disk."""
+    monkeypatch.setattr(dead_letters, "MAX_LETTERS", 3)
+    letters = DeadLetters(database)
+    for number in range(5):
+        letters.add("queue", "no JSON", f"body {number}", receives=5)
+    assert [letter["body"] for letter in letters.list_letters()] == ["body 2", "body 3", "body 4"]
+
+
+def outcome(uri: str, status: str = "tagged"):
+    ref = PhotoRef(uri, 1, 1)
+    error = Failure(code="truncated", message="cut") if status == "failed" else None
+    kind = PhotoFailed if error else PhotoTagged
+    return kind(ref, record_for(ref, status=status, error=error), 0.1)
+
+
+async def test_the_newest_record_of_each_photo_is_kept(database):
+    """Newest first; by status where one is asked for; what is gone goes."""
+    found = RecentResults(database)
+    for each in (outcome("/p/a", "failed"), outcome("/p/b", "unsure"), outcome("/p/c"), outcome("/p/a")):
+        found(each)
+    async with found.keep():
+        pass
+    assert [row["uri"] for row in found.list_records()] == ["/p/a", "/p/c", "/p/b"]
+    assert found.list_records("failed") == []
+    assert found.list_records("unsure")[0]["record"]["status"] == "unsure"
+    found(PhotoSkipped("gone", ref=PhotoRef("/p/b")))
+    await found.write()
+    assert found.list_records("unsure") == []
+
+
+async def test_requests_are_not_kept(database):
+    """Whoever posts a photo has its answer, and did not ask for it to be kept."""
+    found, ref = RecentResults(database), PhotoRef("")
+    found(PhotoTagged(ref, record_for(ref, source=SourceInfo(kind="request")), 0.1))
+    await found.write()
+    assert found.list_records() == []
+
+
+async def test_failed_and_unsure_photos_outlast_the_others(database, monkeypatch):
+    """The last tagged ones are kept, and all failed ones."""
+    monkeypatch.setattr(results, "MAX_SETTLED", 10)
+    found = RecentResults(database)
+    for number in range(50):
+        found(outcome(f"/p/{number}", "failed" if number % 10 == 0 else "tagged"))
+    await found.write()
+    assert len(found.list_records("failed")) == 5
+    assert [row["uri"] for row in found.list_records("tagged", 2)] == ["/p/49", "/p/48"]
+    assert len(found.list_records("tagged")) == 10
+
+
+async def test_a_photo_that_the_fallback_tags_stays_owed(database):
+    """Until the wanted model has tagged it."""
+    owed = OwedPhotos(database)
+    await owed.add_pushed(["s3://b/a.jpg"])
+    await owed.add_retag("s3://b/a.jpg")
+    assert {reason for reason, _ in owed.find("s3://b/a.jpg")} == {"pushed", "retag"}
+    await owed.remove("s3://b/a.jpg", keep_retag=True)
+    assert (owed.count("pushed"), owed.count("retag")) == (0, 1)
+    await owed.remove("s3://b/a.jpg", keep_retag=False)
+    assert owed.find("s3://b/a.jpg") == []
