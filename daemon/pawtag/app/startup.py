@@ -33,6 +33,8 @@ def log_sources(settings: Settings, root: Path | None) -> None:
             log.warning("without server.api_key the daemon accepts no notifications; only the resync finds new photos")
     if root is not None:
         log.info("watching %s", root)
+        if not root.exists():
+            log.warning("the folder %s does not exist: it is watched as soon as it does", root)
         _warn_if_unwritable(settings, root)
 
 

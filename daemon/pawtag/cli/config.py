@@ -4,8 +4,10 @@ import argparse
 import json
 from typing import Any
 
-from pawtag.config import Settings
-from pawtag.config.labels_file import load_labels
+from pawtag.config import EMBEDDED, Settings
+from pawtag.config.labels_file import find_shared_labels, load_labels
+from pawtag.config.loading import describe_settings_file
+from pawtag.domain.labels import NONE, Labels
 from pawtag.domain.records import TagRecord
 
 CONFIG_ACTIONS = {
@@ -27,12 +29,33 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.action == "schema":
         print(json.dumps(build_record_schema() if arguments.record else Settings.model_json_schema(), indent=2))
     elif arguments.action == "check":
-        found = load_labels(settings.labels.file)
-        count = sum(len(group.labels) for group in found.groups.values())
-        print(f"The settings are right, and so are the labels: {count} in {len(found.groups)} groups.")
+        _check(settings)
     else:
-        print(format_toml(settings))
+        print(f"# {describe_settings_file(getattr(arguments, 'config', None))}\n{format_toml(settings)}")
     return 0
+
+
+def _check(settings: Settings) -> None:
+    labels = load_labels(settings.labels.file)
+    print(f"The settings are right, and so are the labels: {len(labels.groups)} groups.")
+    for name, group in labels.groups.items():
+        print(f"  {name}: {', '.join(label for label in group.labels if label != NONE)}")
+    for label, groups in find_shared_labels(labels).items():
+        print(f"warning: {label} is a label of {' and '.join(groups)}; is one of them a slip?")
+    if EMBEDDED in (settings.model.id, settings.model.fallback):
+        _check_words(settings, labels)
+
+
+def _check_words(settings: Settings, labels: Labels) -> None:
+    """Warn of words that the embedded model does not know, also where it is the fallback."""
+    from pawtag.inference.model_loader import load_model
+    from pawtag.inference.word_check import find_unknown_words
+
+    embedded = settings.model.model_copy(update={"id": EMBEDDED, "threshold": None, "temperature": None})
+    loaded = load_model(settings.model_copy(update={"model": embedded}), labels)
+    unknown = find_unknown_words(loaded)
+    if unknown:
+        print(f"warning: the embedded model does not know, and gives no score to: {', '.join(unknown)}")
 
 
 def build_record_schema() -> dict[str, Any]:

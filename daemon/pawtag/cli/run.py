@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import logging
 import os
 import signal
 from pathlib import Path
@@ -11,6 +12,7 @@ from pawtag import log
 from pawtag.app.daemon import serve
 from pawtag.cli import INTERRUPTED
 from pawtag.config import Settings
+from pawtag.config.loading import describe_settings_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,9 +27,10 @@ def overrides(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
     return {"folder": {"path": arguments.watch}, "server": {"host": arguments.host, "port": arguments.port}}
 
 
-def execute(_: argparse.Namespace, settings: Settings) -> int:
+def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     """Run until SIGTERM or SIGINT; 0 then."""
     log.configure_logging(settings.log)
+    logging.getLogger(__name__).info("%s", describe_settings_file(getattr(arguments, "config", None)))
     asyncio.run(_serve(settings))
     return 0
 

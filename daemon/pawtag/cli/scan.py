@@ -60,7 +60,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
 
 def _resolve_folder(given: Path) -> Path:
     if str(given).startswith("s3:"):
-        raise ConfigError(f"{given} is no folder: 'pawtag s3 scan' tags the photos of a bucket.")
+        raise ConfigError("A bucket is no folder: 'pawtag s3 scan s3://BUCKET/PREFIX' tags its photos.")
     root = given.resolve()
     if not root.is_dir():
         raise ConfigError(f"The folder {given} does not exist.")

@@ -21,7 +21,7 @@ def load_labels(path: Path | None) -> Labels:
     try:
         document = tomllib.loads(path.read_text("utf-8"))
         _read_word_files(document, path.parent)
-        labels = Labels.model_validate(document)
+        labels = _take_words_out_of_none(Labels.model_validate(document))
     except FileNotFoundError as error:
         raise ConfigError(f"The labels file {error.filename} does not exist.") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -41,6 +41,27 @@ def _read_word_files(document: dict[str, Any], folder: Path) -> None:
             if isinstance(words, str) and isinstance(labels, dict):
                 lines = (folder / words).read_text("utf-8").splitlines()
                 labels[label] = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def _take_words_out_of_none(labels: Labels) -> Labels:
+    """A word of a label is not one of `none`, too: everyday.txt has the guinea pig, which a user may ask for."""
+    groups = {name: group for name, group in labels.groups.items() if NONE in group.labels}
+    for name, group in groups.items():
+        asked = {word.casefold() for label, words in group.labels.items() if label != NONE for word in words}
+        kept = tuple(word for word in group.labels[NONE] if word.casefold() not in asked)
+        if kept and kept != group.labels[NONE]:
+            groups[name] = group.model_copy(update={"labels": group.labels | {NONE: kept}})
+    return labels.model_copy(update={"groups": labels.groups | groups})
+
+
+def find_shared_labels(labels: Labels) -> dict[str, list[str]]:
+    """Labels that several groups have, with these groups: a correction without a group cannot tell them apart."""
+    groups: dict[str, list[str]] = {}
+    for name, group in labels.groups.items():
+        for label in group.labels:
+            if label != NONE:
+                groups.setdefault(label, []).append(name)
+    return {label: names for label, names in groups.items() if len(names) > 1}
 
 
 def _describe(error: ValidationError) -> str:

@@ -57,6 +57,12 @@ def find_settings_file(given: Path | None) -> Path | None:
     return DEFAULT_SETTINGS_FILE if DEFAULT_SETTINGS_FILE.is_file() else None
 
 
+def describe_settings_file(given: Path | None) -> str:
+    """Which settings file is in force, for people."""
+    file = find_settings_file(given)
+    return f"settings from {file}" if file else f"no settings file: there is no {DEFAULT_SETTINGS_FILE} here"
+
+
 def _read_aws_environment() -> dict[str, Any]:
     """What AWS's other tools take from the environment, and boto3 does not."""
     region = os.environ.get("AWS_REGION")

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pawtag.domain.errors import ChangedError
-from pawtag.domain.records import SCHEMA, Json, Stamp, TagRecord, Written
+from pawtag.domain.records import SCHEMA, Stamp, TagRecord, Written
 
 SCHEMA_NAME = SCHEMA.split("/")[0]
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
@@ -56,17 +56,17 @@ def parse_document(content: bytes) -> StoredDocument:
     return StoredDocument(ours, document if ours else None)
 
 
-def merge_record(record: TagRecord, old: dict[str, Any] | None, corrections: Json) -> dict[str, Any]:
+def merge_record(record: TagRecord, old: dict[str, Any] | None, seen: Written) -> dict[str, Any]:
     """The record's document, with the keys of the old one that are not ours.
 
-    `corrections`: as they were when the record was made. Raises ChangedError where the old document has others now.
+    `seen`: what was found when the record was made. Raises ChangedError where the corrections are others now.
     """
     old = old or {}
-    if old.get("corrected") != corrections:
+    if old.get("corrected") != seen.corrections:
         raise ChangedError("A person changed the corrections at the same moment.")
     document = record.to_document()
-    if document["corrected"] is None:
-        document["corrected"] = corrections  # the user can correct an invalid one
+    if document["corrected"] is None and seen.keeps_corrections:
+        document["corrected"] = seen.corrections  # a person can correct what was not understood
     return document | {key: value for key, value in old.items() if key not in document}
 
 

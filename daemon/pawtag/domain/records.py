@@ -250,11 +250,16 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What is written for a photo: its stamp, a person's corrections as they stand there, what each output wrote."""
+    """What is written for a photo: its stamp, a person's corrections as they stand there, what each output wrote.
+
+    `keeps_corrections`: whether the next write keeps corrections that its record does not have, since they were not
+    understood; false where a person takes them back.
+    """
 
     stamp: Stamp | None = None
     corrections: Json = None
     outputs: Mapping[str, Json] = field(default_factory=dict)
+    keeps_corrections: bool = True
 
 
 def describe_source(ref: PhotoRef) -> SourceInfo:

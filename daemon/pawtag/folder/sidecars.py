@@ -89,7 +89,7 @@ def _write(path: Path, found: StoredDocument | None, record: TagRecord, seen: Wr
     """Whether the record is written; False if the file is another program's, or the name was taken meanwhile."""
     if found is not None and not found.is_ours:
         return False
-    content = encode_document(merge_record(record, found.content if found else None, seen.corrections))
+    content = encode_document(merge_record(record, found.content if found else None, seen))
     if make_folder:
         path.parent.mkdir(parents=True, exist_ok=True)
     try:

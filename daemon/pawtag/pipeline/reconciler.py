@@ -4,11 +4,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 from pawtag.clock import utc_timestamp
 from pawtag.domain.corrections import apply_corrections
 from pawtag.domain.errors import ChangedError, GoneError, PermanentError, UnfinishedError
+from pawtag.domain.explanation import Explanation, explain_record
 from pawtag.domain.freshness import FreshnessPolicy, Verdict
 from pawtag.domain.outcomes import PhotoFailed, PhotoSkipped, PhotoTagged
 from pawtag.domain.ports import OpenPhoto, Output
@@ -67,7 +69,37 @@ class Reconciler:
 
     def judge(self, seen: Written, ref: PhotoRef) -> Verdict:
         """What the photo needs, for a scan that looks at many. May be called from any thread."""
-        return self.build_policy().judge(seen.stamp, ref, self._corrections.read(ref.uri, seen.corrections))
+        return self.build_policy().judge(seen.stamp, ref, self.read_corrections(seen, ref))
+
+    def explain(self, seen: Written, ref: PhotoRef) -> Explanation:
+        """The same for people."""
+        return explain_record(self.build_policy(), seen, ref, self.read_corrections(seen, ref))
+
+    def read_corrections(self, seen: Written, ref: PhotoRef) -> Corrections | None:
+        """The corrections that hold for the photo. What is wrong with them is logged once."""
+        return self._corrections.read(ref.uri, seen.corrections)
+
+    async def correct(self, photo: OpenPhoto, by_group: Corrections | None) -> TagRecord:
+        """Write what a person says of these groups into the photo's record; None takes all corrections back.
+
+        Without a current record the photo is tagged first. Raises GoneError, TemporaryError.
+        """
+        for _ in range(MAX_LOOKS):
+            with suppress(ChangedError):
+                return await self._correct_once(photo, by_group)
+        raise ChangedError(f"What is written for {photo.version.uri} changes all the time.")
+
+    async def _correct_once(self, photo: OpenPhoto, by_group: Corrections | None) -> TagRecord:
+        seen = await photo.look()
+        policy, before = self.build_policy(), self.read_corrections(seen, photo.version)
+        corrections = None if by_group is None else {**(before or {}), **by_group}
+        stamp = seen.stamp
+        is_reusable = stamp is not None and stamp.describes(photo.version) and not policy.supersedes(stamp)
+        record = stamp.record if stamp and is_reusable and by_group is not None else None
+        record = record or await self._make_record(photo, None, policy)
+        record = apply_corrections(record, corrections, policy.labels)
+        await self._write(photo, record, replace(seen, keeps_corrections=by_group is not None))
+        return record
 
     async def reconcile(self, photo: OpenPhoto) -> PhotoTagged | PhotoFailed | PhotoSkipped:
         """What happened to the photo. Raises GoneError, TemporaryError and what it does not expect.
@@ -93,7 +125,7 @@ class Reconciler:
     async def _reconcile_once(self, photo: OpenPhoto, started_s: float) -> PhotoTagged | PhotoFailed | PhotoSkipped:
         with self.tagger.metrics.time_stage("look"):
             seen = await photo.look()
-        corrections = self._corrections.read(photo.version.uri, seen.corrections)
+        corrections = self.read_corrections(seen, photo.version)
         policy = self.build_policy()
         if policy.is_current(seen.stamp, photo.version, corrections):
             self._warn_of_peer(policy, seen.stamp, photo.version)

@@ -1,7 +1,7 @@
 """Records as sidecar objects: written under a condition, so that nobody else's object is overwritten."""
 
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -18,7 +18,7 @@ from pawtag.domain.document import (
     truncate_name,
 )
 from pawtag.domain.errors import ChangedError, GoneError, TemporaryError
-from pawtag.domain.records import PhotoRef, Stamp, TagRecord
+from pawtag.domain.records import PhotoRef, Stamp, TagRecord, Written
 from pawtag.s3.address import build_object_params, format_uri
 from pawtag.s3.client import OBJECT_NOT_FOUND, Client, read_error_code
 
@@ -69,10 +69,11 @@ class ObjectSidecars:
             return Slot(uri)
         return Slot(uri, parse_document(_read_body(answer, uri)), answer["ETag"])
 
-    def write(self, slot: Slot, record: TagRecord) -> None:
-        """Write the record there. Raises ChangedError if somebody else wrote first."""
+    def write(self, slot: Slot, record: TagRecord, seen: Written | None = None) -> None:
+        """Write the record there; `seen` says whether its corrections stay. Raises ChangedError if somebody else wrote first."""
         old = slot.found.content if slot.found else None
-        content = encode_document(merge_record(record, old, old.get("corrected") if old else None))
+        there = replace(seen or Written(), corrections=old.get("corrected") if old else None)
+        content = encode_document(merge_record(record, old, there))
         conditions = _match_conditions(slot.etag) if slot.etag else [{"IfNoneMatch": "*"}]
         if not any(self._put(slot.uri, content, condition) for condition in conditions):
             raise ChangedError(f"Another program wrote {slot.uri} at the same moment.")

@@ -101,7 +101,7 @@ class StoredObject:
         carries = access.writes_tags and access.object_tags.write(self.version, own, known, corrections)
         if settings.output != "tags" or not carries:
             is_refused = access.writes_tags and not carries  # the write has shown whether the store supports tags
-            access.sidecars.write(self._choose_slot(seen), _mark_refused(record) if is_refused else record)
+            access.sidecars.write(self._choose_slot(seen), _mark_refused(record) if is_refused else record, seen)
 
     def close(self) -> None:
         """Close the object's body."""

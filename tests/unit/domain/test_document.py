@@ -4,7 +4,7 @@ import pytest
 
 from pawtag.domain.document import encode_document, merge_record, parse_document, parse_stamp, truncate_name
 from pawtag.domain.errors import ChangedError
-from pawtag.domain.records import PhotoRef
+from pawtag.domain.records import PhotoRef, Written
 from support.records import record_for
 
 
@@ -25,14 +25,14 @@ def test_F21_a_truncated_record_is_ours():
 def test_F21_a_new_record_keeps_correction_and_unknown_fields():
     """Also a correction that the record does not have: it was not understood."""
     old = {"corrected": ["unknown"], "album": "Rex", "status": "failed"}
-    document = merge_record(record_for(PhotoRef("/p/a.jpg", 5, 0)), old, ["unknown"])
+    document = merge_record(record_for(PhotoRef("/p/a.jpg", 5, 0)), old, Written(corrections=["unknown"]))
     assert (document["album"], document["corrected"], document["status"]) == ("Rex", ["unknown"], "tagged")
 
 
 def test_F21_a_correction_that_was_not_looked_at_is_not_overwritten():
     """Whoever writes must look again."""
     with pytest.raises(ChangedError):
-        merge_record(record_for(PhotoRef("/p/a.jpg", 5, 0)), {"corrected": {"species": ["dog"]}}, None)
+        merge_record(record_for(PhotoRef("/p/a.jpg", 5, 0)), {"corrected": {"species": ["dog"]}}, Written())
 
 
 @pytest.mark.parametrize("corrected", [None, {"species": ["dog"]}, {"species": "dog"}, ["dog"], 5])

@@ -1,0 +1,134 @@
+"""Single photos, by path or URI, for commands: explained, opened, corrected. No daemon is needed."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pawtag.app.wiring import DEFAULT_FOLDER, build_sidecars
+from pawtag.config import Settings
+from pawtag.domain.errors import ConfigError, GoneError, PawtagError
+from pawtag.domain.explanation import Explanation
+from pawtag.domain.ports import OpenPhoto
+from pawtag.domain.records import OBJECT_SCHEME, PhotoRef
+from pawtag.folder.path_check import find_skip_reason
+from pawtag.folder.photo_file import PhotoFile
+from pawtag.folder.tuning import FolderTuning
+from pawtag.folder.walk import find_photo
+from pawtag.pipeline.reconciler import Reconciler
+from pawtag.pipeline.threaded_photo import ThreadedPhoto
+from pawtag.s3.tuning import S3Tuning
+from pawtag.state.database import StateDatabase
+from pawtag.state.owed import OwedPhotos
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from pawtag.s3.objects import Objects
+
+OBJECT_SKIP_REASONS = {
+    "other-bucket": "It is in another bucket than s3.bucket.",
+    "other-prefix": "Its key does not begin with s3.prefix.",
+    "not-a-photo": "It is no photo by its name; see s3.patterns.",
+}
+
+
+class PhotoAccess:
+    """Opens the photos that a person names, as the daemon with these settings would."""
+
+    def __init__(self, settings: Settings, threads: "Executor", s3_tuning: S3Tuning) -> None:
+        """Nothing is opened yet. Files are read and written in `threads`."""
+        self._settings, self._threads, self._s3_tuning = settings, threads, s3_tuning
+
+    @asynccontextmanager
+    async def open(self, place: str) -> AsyncIterator[OpenPhoto]:
+        """The photo at a path or URI. Raises ConfigError for a path that is no photo for pawtag, OSError without any."""
+        if place.startswith(OBJECT_SCHEME):
+            async with self._objects.open(PhotoRef(place)) as photo:
+                yield photo
+            return
+        path = self._resolve(place)
+        if reason := find_skip_reason(path, self._find_root(path), self._settings.folder):
+            raise ConfigError(reason)
+        yield ThreadedPhoto(self._open_file(path), self._threads)
+
+    def _open_file(self, path: Path) -> PhotoFile:
+        sidecars = build_sidecars(self._settings, self._find_root(path))
+        return PhotoFile(PhotoRef(str(path)), sidecars, self._settings.limits.max_file_bytes, lambda: False)
+
+    async def explain(self, place: str, reconciler: Reconciler, database: StateDatabase) -> Explanation:
+        """What the daemon does with the photo, and why."""
+        if place.startswith(OBJECT_SCHEME):
+            explanation = self._explain_name(place) or await self._explain_photo(place, place, reconciler)
+            return _note_owed(explanation, OwedPhotos(database))
+        path = self._resolve(place)
+        try:
+            root = self._settings.folder.path
+            if reason := find_skip_reason(
+                path, root.resolve() if root else self._find_root(path), self._settings.folder
+            ):
+                return Explanation(place, "skipped", reason)
+        except OSError as error:
+            return Explanation(place, "unknown", f"It cannot be looked at: {error.strerror}.")
+        return self._explain_settling(place, path) or await self._explain_photo(place, str(path), reconciler)
+
+    def _find_root(self, path: Path) -> Path:
+        """The folder that is watched, if the path is below it; else the folder that the path is in.
+
+        Raises ConfigError where it is unknown which place in sidecar.dir belongs to the path.
+        """
+        watched = (self._settings.folder.path or DEFAULT_FOLDER).resolve()
+        if path.is_relative_to(watched):
+            return watched
+        if self._settings.sidecar.dir:
+            raise ConfigError(f"sidecar.dir holds records of the photos below folder.path, and {path} is not.")
+        return path.parent
+
+    async def _explain_photo(self, place: str, uri: str, reconciler: Reconciler) -> Explanation:
+        try:
+            async with self.open(uri) as photo:
+                seen = await photo.look()
+                found = reconciler.explain(seen, photo.version)
+        except GoneError as error:
+            return Explanation(place, "skipped" if error.reason != "gone" else "unknown", str(error))
+        except PawtagError as error:
+            return Explanation(place, "unknown", str(error))
+        return replace(found, uri=place)
+
+    def _explain_name(self, uri: str) -> Explanation | None:
+        from pawtag.s3.address import find_key_reason, parse_uri
+
+        bucket, key = parse_uri(uri)
+        reason = find_key_reason(bucket, key, self._settings.s3)
+        return Explanation(uri, "skipped", OBJECT_SKIP_REASONS[reason]) if reason else None
+
+    def _explain_settling(self, place: str, path: Path) -> Explanation | None:
+        found = find_photo(str(path))
+        if found is None or found.is_stable(FolderTuning().stable_age_s) or self._open_file(path).look().stamp:
+            return None  # what is written for it tells more
+        seconds = max(0.0, found.age_s)
+        return Explanation(place, "settling", f"It changed {seconds:.0f} s ago, and is tagged once it is finished.")
+
+    @staticmethod
+    def _resolve(place: str) -> Path:
+        """The absolute path. Its folder's links are followed, and its own is not."""
+        path = Path(os.path.abspath(Path(place).expanduser()))  # noqa: PTH100 - resolve() follows the last link
+        return path.parent.resolve() / path.name
+
+    @cached_property
+    def _objects(self) -> "Objects":
+        from pawtag.app.s3_wiring import S3Wiring
+
+        return S3Wiring(self._settings, self._s3_tuning).build_objects()
+
+
+def _note_owed(found: Explanation, owed: OwedPhotos) -> Explanation:
+    """An object that is owed a record says so: nothing else will name it."""
+    reasons = owed.find(found.uri)
+    if found.state not in ("new", "stale") or not reasons:
+        return found
+    text = ", ".join(f"{reason} {at}" for reason, at in reasons)
+    return replace(found, reason=f"{found.reason} It is owed one ({text}).")

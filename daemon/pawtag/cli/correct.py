@@ -1,0 +1,126 @@
+"""pawtag correct: writes what a person knows better; it holds whatever a model says."""
+
+import argparse
+import asyncio
+import csv
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from pawtag import log
+from pawtag.app.photo_access import PhotoAccess
+from pawtag.cli.fallback import warn_of_fallback
+from pawtag.config import Settings
+from pawtag.config.labels_file import load_labels
+from pawtag.domain.corrections import parse_corrections
+from pawtag.domain.errors import ConfigError, PawtagError
+from pawtag.domain.labels import Labels
+from pawtag.domain.records import OBJECT_SCHEME, Corrections
+from pawtag.inference.model_loader import load_model
+from pawtag.inference.tagger import Tagger
+from pawtag.log import escape_unprintable
+from pawtag.pipeline.reconciler import Reconciler
+from pawtag.pipeline.recording import summarise
+
+FILE_COLUMN = "file"
+SEPARATOR = "/"  # between several labels of one group, as in object tags
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """What holds for one photo; `by_group` None takes its corrections back."""
+
+    place: str
+    by_group: Corrections | None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `correct`."""
+    parser.add_argument("places", nargs="*", metavar="FILE", help="photos: files, or s3://BUCKET/KEY")
+    parser.add_argument(
+        "--species", metavar="LABELS", help="the right species, several with / between; 'none' for no pet"
+    )
+    parser.add_argument("--coat", metavar="LABELS", help="the right coat; 'none' for no tag")
+    parser.add_argument("--group", action="append", default=[], metavar="NAME=LABELS", help="a group of your own")
+    parser.add_argument("--from", dest="table", type=Path, metavar="CSV", help="many: columns file, species, coat")
+    parser.add_argument("--undo", action="store_true", help="take the corrections back")
+
+
+def execute(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Write the corrections into sidecars and tags; exit code 1 if one photo cannot be corrected."""
+    log.configure_logging(settings.log.model_copy(update={"level": "warning"}))
+    labels = load_labels(settings.labels.file)
+    corrections = list(_list_corrections(arguments, labels))
+    loaded = load_model(settings, labels)
+    warn_of_fallback(loaded.identity)
+    return asyncio.run(_correct_all(corrections, arguments, settings, Tagger(loaded, settings.limits)))
+
+
+def _list_corrections(arguments: argparse.Namespace, labels: Labels) -> Iterator[Correction]:
+    """The corrections that the command line, or the table, asks for. Raises ConfigError."""
+    given = {"species": arguments.species, "coat": arguments.coat, **_parse_groups(arguments.group)}
+    chosen = {group: value for group, value in given.items() if value is not None}
+    if sum((bool(chosen), arguments.undo, arguments.table is not None)) != 1:
+        raise ConfigError("Say what is right: --species dog, or --from CSV for many, or --undo.")
+    if arguments.table:
+        yield from _read_table(arguments.table, labels)
+        return
+    if not arguments.places:
+        raise ConfigError("Name the photos: 'pawtag correct FILE... --species dog'.")
+    by_group = None if arguments.undo else _parse_labels(chosen, labels)
+    yield from (Correction(place, by_group) for place in arguments.places)
+
+
+def _parse_groups(options: list[str]) -> dict[str, str]:
+    pairs = [option.partition("=") for option in options]
+    if any(not (name and sign) for name, sign, _ in pairs):
+        raise ConfigError("--group needs NAME=LABELS, such as --group place=indoors.")
+    return {name: value for name, _, value in pairs}
+
+
+def _parse_labels(chosen: dict[str, str], labels: Labels) -> Corrections:
+    """Raises ConfigError for a label or group that is not known: here it is a slip."""
+    parsed = parse_corrections({group: value.split(SEPARATOR) for group, value in chosen.items()}, labels)
+    if parsed.problems or parsed.by_group is None:
+        raise ConfigError(" ".join(parsed.problems))
+    return parsed.by_group
+
+
+def _read_table(table: Path, labels: Labels) -> list[Correction]:
+    try:
+        rows = list(csv.DictReader(table.read_text("utf-8-sig").splitlines()))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"The table {table} cannot be read: {error}.") from error
+    if not rows or FILE_COLUMN not in rows[0]:
+        raise ConfigError(f"The table {table} needs a first line with the columns file, species, coat.")
+    return [_read_row(table, number, row, labels) for number, row in enumerate(rows, 2)]
+
+
+def _read_row(table: Path, number: int, row: dict[str, str | None], labels: Labels) -> Correction:
+    """A relative path is relative to the table; an empty cell leaves its group to the model."""
+    file = row.pop(FILE_COLUMN) or ""
+    place = file if file.startswith(OBJECT_SCHEME) else str(table.parent / file)
+    try:
+        return Correction(place, _parse_labels({group: value for group, value in row.items() if value}, labels))
+    except ConfigError as error:
+        raise ConfigError(f"{table}, line {number}: {error}") from error
+
+
+async def _correct_all(
+    corrections: list[Correction], arguments: argparse.Namespace, settings: Settings, tagger: Tagger
+) -> int:
+    code, reconciler = 0, Reconciler(tagger)
+    with ThreadPoolExecutor(1) as threads:
+        access = PhotoAccess(settings, threads, arguments.s3_tuning)
+        async with tagger.run():
+            for correction in corrections:
+                try:
+                    async with access.open(correction.place) as photo:
+                        record = await reconciler.correct(photo, correction.by_group)
+                    print(f"{escape_unprintable(correction.place)}: {summarise(record)}")
+                except (PawtagError, OSError) as error:
+                    code, reason = 1, error.strerror if isinstance(error, OSError) else error
+                    print(f"pawtag: {escape_unprintable(f'{correction.place}: {reason}')}", file=sys.stderr)
+    return code

@@ -1,0 +1,68 @@
+"""Why a photo is tagged, or is not: the freshness policy's decision in words. Pure."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pawtag.domain.freshness import FreshnessPolicy
+from pawtag.domain.records import Corrections, PhotoRef, Stamp, TaggerIdentity, Written
+
+PhotoState = Literal["current", "failed", "new", "stale", "settling", "skipped", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What pawtag does with one path or URI, and why.
+
+    `current` and `failed` photos are left alone; `new` and `stale` ones are tagged; one that is `settling` is tagged
+    when it is finished; what is `skipped` is no photo for pawtag; of an `unknown` one nothing can be read.
+    """
+
+    uri: str
+    state: PhotoState
+    reason: str
+    since: str | None = None
+    code: str | None = None
+
+
+def explain_record(
+    policy: FreshnessPolicy, seen: Written, ref: PhotoRef, corrections: Corrections | None
+) -> Explanation:
+    """What happens to a photo of which that is written."""
+    stamp = seen.stamp
+    if stamp is None:
+        return Explanation(ref.uri, "new", "It has no record.")
+    if reason := _find_staleness(policy, stamp, ref, corrections):
+        return Explanation(ref.uri, "stale", reason, stamp.tagged_at, stamp.failure.code if stamp.failure else None)
+    if stamp.failure:
+        message = stamp.failure.message or "Its tags say so."
+        return Explanation(ref.uri, "failed", message, stamp.tagged_at, stamp.failure.code)
+    return Explanation(ref.uri, "current", "Its record is current.", stamp.tagged_at)
+
+
+def _find_staleness(
+    policy: FreshnessPolicy, stamp: Stamp, ref: PhotoRef, corrections: Corrections | None
+) -> str | None:
+    """Why the record does not hold any more; None if it does."""
+    if not stamp.describes(ref):
+        return "It has changed since its record was written."
+    if policy.supersedes(stamp):
+        return _describe_difference(stamp, policy.identity)
+    if stamp.is_unreadable:
+        return "It could not be read then, and is tried again."
+    if not policy.follows(stamp, corrections):
+        return "Its tags do not follow the correction."
+    return None
+
+
+def _describe_difference(stamp: Stamp, identity: TaggerIdentity) -> str:
+    """What differs between the tagger that wrote the record and the one that asks."""
+    model = identity.model
+    if stamp.labels is None:
+        return "Another model, other labels or other thresholds made its tags."
+    if stamp.fallback and not model.fallback:
+        return f"The fallback tagged it; {model.id} is on this machine now."
+    if stamp.model_id != model.id:
+        return f"Another model tagged it: {stamp.model_id}."
+    if stamp.labels != identity.labels:
+        return "The labels have changed since."
+    return "The model's files, thresholds or preprocessing have changed since."

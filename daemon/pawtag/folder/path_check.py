@@ -1,0 +1,42 @@
+"""Why the scan of a folder would not find a path. For people who ask."""
+
+import os
+import stat
+from pathlib import Path
+
+from pawtag.config import FolderSettings
+from pawtag.files import is_temporary_name
+from pawtag.folder.walk import RECORD_SUFFIX, is_ignored_name, is_photo_name
+
+
+def find_skip_reason(path: Path, root: Path, settings: FolderSettings) -> str | None:
+    """Why pawtag passes over the path when it watches `root`; None for a photo. Raises OSError if it is not there."""
+    status = path.lstat()
+    if stat.S_ISLNK(status.st_mode):
+        return "It is a link, and links are not followed."
+    if stat.S_ISDIR(status.st_mode):
+        return "It is a folder: 'pawtag scan' tags the photos in it."
+    if not stat.S_ISREG(status.st_mode):
+        return "It is no regular file."
+    return _find_place_reason(path, root, settings) or _find_name_reason(path.name, settings)
+
+
+def _find_place_reason(path: Path, root: Path, settings: FolderSettings) -> str | None:
+    parts = os.path.relpath(path.parent, root).split(os.sep)
+    if parts[0] == os.pardir:
+        return f"It is not below the folder that is watched, {root}."
+    folders = [part for part in parts if part != os.curdir]
+    if folders and not settings.recursive:
+        return "It is in a subfolder, and folder.recursive is off."
+    ignored = next((part for part in folders if is_ignored_name(part)), None)
+    return f"It is in the hidden or service folder {ignored}." if ignored else None
+
+
+def _find_name_reason(name: str, settings: FolderSettings) -> str | None:
+    if is_temporary_name(name) or name.endswith(RECORD_SUFFIX):
+        return "It is no photo by its name: records and temporary files never are."
+    if name.startswith("."):
+        return "It is hidden by its name."
+    if not is_photo_name(name, settings.patterns):
+        return "It is no photo by its name; see folder.patterns."
+    return None
