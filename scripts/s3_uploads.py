@@ -10,6 +10,7 @@ posts to http://127.0.0.1:PORT/notifications/s3?key=secret. Credentials: the env
 """
 
 import argparse
+import contextlib
 import csv
 import itertools
 import json
@@ -25,6 +26,8 @@ from urllib.parse import quote, urlencode
 
 from botocore.exceptions import ClientError
 
+from pawtag.state.database import StateDatabase
+from pawtag.state.dead_letters import DeadLetters
 from s3_trial import client, daemon, free_port, pawtag, photos_in, surroundings
 
 TIMEOUT_S = 300
@@ -161,7 +164,8 @@ def report(uploads: list[Upload], s3: Any, bucket: str, home: Path, took_s: floa
     right = sum(one.species == species for one, species in zip(uploads, found, strict=True) if one.species)
     known = sum(one.species is not None for one in uploads)
     records = (home / "log").read_text().count(f"s3://{bucket}/")
-    dead = [line for file in home.rglob("dead-letters.jsonl") for line in file.read_text().splitlines()]
+    with contextlib.closing(StateDatabase(home)) as database:
+        dead = list(DeadLetters(database).list_letters())
     print(f"{done} of {len(uploads)} done {took_s:.1f} s after the last upload, {right} of {known} right")
     print(f"own tags kept on {kept}; {records} lines of the log name a photo; {len(dead)} local dead letters")
     return done == kept == len(uploads) and not dead

@@ -208,3 +208,73 @@ def test_clean_of_a_subfolder_cleans_that_part_of_the_mirror_tree(tmp_path, chel
     found = command("clean", folder, home=tmp_path, **mirrored)
     assert found.stdout.decode() == "2 files were removed\n"
     assert not (tmp_path / "mirror/pets/a.png.json").exists()
+
+
+def test_status_says_what_pawtag_does_with_each_path(tmp_path, chelsea):
+    """A line each, in the order given; with --json an object each."""
+    folder = tagged_folder(tmp_path, chelsea)
+    (folder / "notes.txt").write_text("x")
+    found = command("status", folder / "a.png", folder / "notes.txt", home=tmp_path)
+    lines = found.stdout.decode().splitlines()
+    assert found.returncode == 0
+    assert lines[0].startswith(f"{folder / 'a.png'}: current, since 20")
+    assert "skipped: It is no photo by its name" in lines[1]
+    described = command("status", "--json", folder / "a.png", home=tmp_path)
+    assert json.loads(described.stdout)["state"] == "current"
+    assert command("status", home=tmp_path).returncode == 2
+
+
+def test_correct_writes_what_a_person_knows_better(tmp_path, chelsea):
+    """From the command line and from a table; a slip is refused before anything is written."""
+    folder = tagged_folder(tmp_path, chelsea)
+    found = command("correct", folder / "a.png", "--species", "dog", "--coat", "none", home=tmp_path)
+    assert found.stdout.decode() == f"{folder / 'a.png'}: dog 1.00\n"
+    assert json.loads((folder / "a.png.json").read_text())["corrected"] == {"species": ["dog"], "coat": []}
+    slip = command("correct", folder / "a.png", "--species", "dgo", home=tmp_path)
+    assert slip.returncode == 2
+    assert b"known are cat, dog" in slip.stderr
+    (folder / "table.csv").write_text("file,species,coat\nb.png,cat/dog,\ngone.png,cat,\n")
+    table = command("correct", "--from", folder / "table.csv", home=tmp_path)
+    assert table.returncode == 1
+    assert b"gone.png: No such file" in table.stderr
+    assert [tag["label"] for tag in json.loads((folder / "b.png.json").read_text())["tags"][:2]] == ["cat", "dog"]
+    command("correct", folder / "a.png", "--undo", home=tmp_path)
+    assert json.loads((folder / "a.png.json").read_text())["corrected"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (("tag", "."), b"'pawtag scan'"),
+        (("tag", "s3://pets/a.png"), b"'pawtag s3 scan'"),
+        (("scan", "s3://pets"), b"'pawtag s3 scan"),
+        (("correct", "a.png"), b"--species dog"),
+        (("correct", "--species", "cat"), b"Name the photos"),
+    ],
+)
+def test_whoever_takes_the_wrong_command_is_told_the_right_one(tmp_path, arguments, advice):
+    """Exit 2, before a model is loaded."""
+    found = command(*arguments, home=tmp_path)
+    assert found.returncode == 2
+    assert advice in found.stderr
+
+
+def test_the_fallback_says_on_stderr_that_it_works(tmp_path, chelsea):
+    """Whoever reads only the tags would not know."""
+    found = command("tag", chelsea, home=tmp_path, PAWTAG_MODEL__ID="org/absent", PAWTAG_MODEL__DOWNLOAD="false")
+    assert b"org/absent is not on this machine, and the embedded model tags instead" in found.stderr
+
+
+def test_config_names_the_file_and_checks_the_labels(tmp_path):
+    """Which file is in use; what a label needs to be found."""
+    (tmp_path / "my.toml").write_text('[labels]\nfile = "labels.toml"\n[model]\nid = "embedded"\n')
+    (tmp_path / "labels.toml").write_text(
+        'templates = ["a photo of a {}"]\n[groups.species]\nlabels.cat = ["cat"]\nlabels.quokka = ["quokka"]\n'
+        '[groups.place]\nlabels.cat = ["sofa"]\n'
+    )
+    shown = command("--config", "my.toml", "config", "show", home=tmp_path)
+    assert shown.stdout.decode().startswith("# settings from my.toml\n")
+    found = command("--config", "my.toml", "config", "check", home=tmp_path).stdout.decode()
+    assert "  species: cat, quokka" in found
+    assert "cat is a label of species and place" in found
+    assert "does not know, and gives no score to: quokka" in found

@@ -47,6 +47,12 @@ async def test_S11_a_temporary_fault_costs_time_only(store, matches, answer):
         (is_tagging, "AccessDenied", "s3:PutObjectTagging"),
         (is_read, "RequestTimeTooSkewed", "clock"),
         (is_read, "InvalidAccessKeyId", "not accepted"),
+        (is_read, "SignatureDoesNotMatch", "check the key and its secret"),
+        (
+            lambda asked: asked.operation == "ReceiveMessage",
+            "InvalidSignatureException",
+            "check the key and its secret",
+        ),
         (lambda asked: asked.operation == "ReceiveMessage", "AccessDenied", "sqs:ReceiveMessage"),
     ],
 )

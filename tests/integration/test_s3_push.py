@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from pawtag.domain.errors import TemporaryError
+from pawtag.domain.outcomes import PhotoSkipped
 from pawtag.domain.records import PhotoRef
 from pawtag.s3.object_source import ObjectSource
 from pawtag.s3.tuning import S3Tuning
@@ -27,11 +28,14 @@ def body(*keys: str) -> bytes:
 
 
 async def test_pushed_events_are_tagged(store, tmp_path):
-    """Another bucket's are passed over: no event steers the daemon elsewhere."""
+    """Another bucket's are passed over, and counted: no event steers the daemon elsewhere."""
     async with run_push_worker(store, tmp_path, rescan_s=600) as at_work:
         put(store, "a.png", plain(RED))
-        other = json.dumps({"Records": [event("b.png", "other")]}).encode()
+        skipped = []
+        at_work.parts.observers.add(lambda outcome: skipped.append(outcome) if isinstance(outcome, PhotoSkipped) else 0)
+        other = json.dumps({"Records": [event("b.png", "other"), event("notes.txt")]}).encode()
         assert await at_work.inbox.accept(other) == 0
+        assert {each.reason for each in skipped} == {"other-bucket", "not-a-photo"}
         assert await at_work.inbox.accept(body("a.png")) == 1
         await until(lambda: "pawtag:fingerprint" in tags(store, "a.png"))
 

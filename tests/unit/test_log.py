@@ -4,7 +4,8 @@ import json
 import logging
 import sys
 
-from pawtag.log import JsonFormatter, PlainFormatter, request_id
+from pawtag.domain.ports import SourceState
+from pawtag.log import JsonFormatter, PlainFormatter, log_state_change, request_id
 
 
 def line(message: str, level: int = logging.INFO, **fields: object) -> logging.LogRecord:
@@ -45,3 +46,20 @@ def test_json_lines_carry_level_message_and_fields():
 def test_F15_a_name_that_is_not_utf8_is_a_json_line():
     """Its surrogates are escapes."""
     assert json.loads(JsonFormatter().format(line("odd \udcff name")))["message"] == "odd \udcff name"
+
+
+def test_a_fault_is_told_when_it_begins_changes_and_ends(caplog):
+    """Told once would hide that a store came back without its queue."""
+    faults = [
+        ("unavailable", "no answer"),
+        ("unavailable", "no answer"),
+        ("unavailable", "no queue"),
+        ("running", None),
+    ]
+    before = SourceState("queue q", "running")
+    with caplog.at_level("INFO"):
+        for state, reason in faults:
+            after = SourceState("queue q", state, reason)
+            log_state_change(logging.getLogger("pawtag.x"), before, after)
+            before = after
+    assert [record.getMessage() for record in caplog.records] == ["no answer", "no queue", "the queue q works again"]

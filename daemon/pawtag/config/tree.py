@@ -162,7 +162,7 @@ class StateSettings(Section):
     """What is kept between runs."""
 
     dir: Path = platformdirs.user_state_path("pawtag")
-    """Pushed events that are pending, resume points, dead letters. Each daemon needs its own."""
+    """Work in progress, in state.db: photos in flight, pushed events, resume points, dead letters, recent results."""
 
 
 class ServerSettings(Section):

@@ -74,6 +74,8 @@ class Worker:
                     await _drain(handling)
         except ExceptionGroup as group:
             raise group.exceptions[0] from group
+        finally:
+            await self._photos.flush()
 
     async def _handle(self, event: Event) -> None:
         self.in_flight += 1
@@ -99,7 +101,7 @@ class Worker:
         finally:
             self.in_flight -= 1
             self._slots.release()
-            await self._photos.end(event.ref.uri)
+            self._photos.end(event.ref.uri)
         self._publish(outcome)
         await self._source.ack(event)
 

@@ -1,6 +1,8 @@
 """Photos in flight: which ones a process was at work on when it ended."""
 
+import asyncio
 import logging
+import sqlite3
 
 from pawtag.clock import utc_timestamp
 from pawtag.domain.errors import TemporaryError
@@ -8,24 +10,36 @@ from pawtag.state.database import StateDatabase, decode_uri, encode_uri
 
 log = logging.getLogger(__name__)
 
+INSERT = "INSERT OR REPLACE INTO in_flight VALUES (?, ?, ?)"
+DELETE = "DELETE FROM in_flight WHERE uri = ? AND owner = ?"
+FLUSH_DELAY_S = 0.2
+
 
 class InFlightPhotos:
-    """The photos that this process is at work on. A row outlives the process."""
+    """The photos that this process is at work on. A row outlives the process. Lives on the event loop."""
 
     def __init__(self, database: StateDatabase) -> None:
         """Nothing is written yet."""
         self._database, self._owner = database, database.owner.name
+        self._ended: set[str] = set()
+        self._flushing: asyncio.Task[None] | None = None
 
     async def begin(self, uri: str) -> None:
         """The photo is in flight; that is written when this returns. Without space for it, tagging goes on."""
-        row = (encode_uri(uri), self._owner, utc_timestamp())
-        statement = "INSERT OR REPLACE INTO in_flight VALUES (?, ?, ?)"
-        await self._write(statement, row)
+        self._ended.discard(uri)
+        await self._write([uri])
 
-    async def end(self, uri: str) -> None:
-        """The photo is not in flight any more."""
-        statement = "DELETE FROM in_flight WHERE uri = ? AND owner = ?"
-        await self._write(statement, (encode_uri(uri), self._owner))
+    def end(self, uri: str) -> None:
+        """The photo is not in flight any more. That is written soon, with others: it costs no transaction of its own."""
+        self._ended.add(uri)
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self._flush_soon(), name="in-flight")
+
+    async def flush(self) -> None:
+        """Write what has ended, at once."""
+        if self._flushing:
+            self._flushing.cancel()
+        await self._write([])
 
     def take_abandoned(self) -> list[str]:
         """The photos that processes were at work on which ended without a word; their rows go. Blocks."""
@@ -35,8 +49,20 @@ class InFlightPhotos:
         statement = f"DELETE FROM in_flight WHERE owner NOT IN ({marks}) RETURNING uri"  # noqa: S608 - marks alone
         return [decode_uri(uri) for (uri,) in self._database.quick.execute(statement, *living)]
 
-    async def _write(self, statement: str, values: tuple[object, ...]) -> None:
+    async def _flush_soon(self) -> None:
+        await asyncio.sleep(FLUSH_DELAY_S)
+        await self._write([])
+
+    async def _write(self, begun: list[str]) -> None:
+        ended, self._ended = self._ended, set()
+        gone = [(encode_uri(uri), self._owner) for uri in ended]
+        rows = [(encode_uri(uri), self._owner, utc_timestamp()) for uri in begun]
+
+        def work(database: sqlite3.Connection) -> None:
+            database.executemany(DELETE, gone)
+            database.executemany(INSERT, rows)
+
         try:
-            await self._database.quick.commit(lambda database: database.execute(statement, values))
+            await self._database.quick.commit(work)
         except TemporaryError as error:
             log.debug("%s", error)

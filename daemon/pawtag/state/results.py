@@ -31,7 +31,7 @@ class RecentResults:
     def __call__(self, outcome: Outcome) -> None:
         """Note one outcome. A request has no URI, and a photo that is gone has no result."""
         if isinstance(outcome, PhotoTagged | PhotoFailed) and outcome.record.source.kind != "request":
-            document = json.dumps(outcome.record.to_document())
+            document = outcome.record.model_dump_json(by_alias=True)
             row = (encode_uri(outcome.ref.uri), next(self._numbers), outcome.record.status, document)
             self._note(outcome.ref.uri, row)
         elif isinstance(outcome, PhotoSkipped) and outcome.reason == "gone" and outcome.ref:

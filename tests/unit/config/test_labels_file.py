@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pawtag.config.labels_file import PACKAGED, load_labels
+from pawtag.config.labels_file import PACKAGED, find_shared_labels, load_labels
 from pawtag.domain.errors import ConfigError
 from support.paths import ROOT
 
@@ -84,3 +84,19 @@ def test_M09_an_invalid_labels_file_is_an_error_that_names_the_place(tmp_path, t
         load_labels(written(tmp_path, text))
     assert said in str(error.value)
     assert "labels" in str(error.value) or "absent.txt" in str(error.value)
+
+
+def test_a_word_of_a_label_is_taken_out_of_none(tmp_path):
+    """everyday.txt has the guinea pig; whoever asks for it must not be told that it is no pet."""
+    (tmp_path / "everyday.txt").write_text("chair\nGuinea Pig\nferret\n")
+    text = MINIMAL + 'labels.guinea-pig = ["guinea pig"]\nlabels.none = "everyday.txt"\n'
+    found = load_labels(written(tmp_path, text))
+    assert found.groups["species"].labels["none"] == ("chair", "ferret")
+    assert "guinea pig" in (PACKAGED.parent / "everyday.txt").read_text()
+
+
+def test_labels_that_two_groups_share_are_found(tmp_path):
+    """A correction by the bare label could mean either."""
+    text = MINIMAL + '[groups.place]\nlabels.cat = ["cat tree"]\nlabels.sofa = ["sofa"]\n'
+    assert find_shared_labels(load_labels(written(tmp_path, text))) == {"cat": ["species", "place"]}
+    assert find_shared_labels(load_labels(None)) == {}

@@ -72,8 +72,11 @@ async def test_the_rows_of_a_living_process_are_nobody_elses(tmp_path, database)
 async def test_a_process_that_ends_leaves_no_file_of_its_own(tmp_path):
     """But for the database."""
     with closing(StateDatabase(tmp_path)) as database:
-        await InFlightPhotos(database).begin("/p/a.jpg")
-        await InFlightPhotos(database).end("/p/a.jpg")
+        photos = InFlightPhotos(database)
+        await photos.begin("/p/a.jpg")
+        photos.end("/p/a.jpg")
+        await photos.flush()
+        assert database.quick.execute("SELECT * FROM in_flight") == []
     assert {path.name for path in tmp_path.iterdir()} <= {"state.db", "state.db-wal", "state.db-shm"}
 
 
@@ -150,8 +153,30 @@ async def test_a_fault_of_the_disk_is_told_to_each_caller(database):
 async def test_tagging_goes_on_where_a_photo_in_flight_cannot_be_noted(database):
     """A full disk must not stop it."""
     database.quick.execute("DROP TABLE in_flight")
-    await InFlightPhotos(database).begin("/p/a.jpg")
-    await InFlightPhotos(database).end("/p/a.jpg")
+    photos = InFlightPhotos(database)
+    await photos.begin("/p/a.jpg")
+    photos.end("/p/a.jpg")
+    await photos.flush()
+
+
+async def test_the_end_of_a_photo_is_written_soon(database):
+    """Without a transaction of its own, and without another photo."""
+    photos = InFlightPhotos(database)
+    await photos.begin("/p/a.jpg")
+    photos.end("/p/a.jpg")
+    async with asyncio.timeout(5):
+        while database.quick.execute("SELECT * FROM in_flight"):
+            await asyncio.sleep(0.02)
+
+
+async def test_a_photo_that_begins_again_at_once_stays_in_flight(database):
+    """It was not finished, and is looked at again."""
+    photos = InFlightPhotos(database)
+    await photos.begin("/p/a.jpg")
+    photos.end("/p/a.jpg")
+    await photos.begin("/p/a.jpg")
+    await photos.flush()
+    assert len(database.quick.execute("SELECT * FROM in_flight")) == 1
 
 
 async def test_F15_a_name_of_any_bytes_comes_back(tmp_path):
