@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from pawtag.app.outputs import build_outputs
 from pawtag.app.pipeline_parts import PipelineParts
 from pawtag.app.runner import SourceRunner, run_in_background
 from pawtag.app.startup import log_abandoned, log_sources, log_startup
@@ -18,7 +19,6 @@ from pawtag.config.labels_file import load_labels
 from pawtag.inference.model_manager import ModelManager
 from pawtag.inference.tagger import Tagger
 from pawtag.metrics import Metrics
-from pawtag.pipeline.live_feed import LiveFeed
 from pawtag.pipeline.observers import Observers, RetryLog, count_in, log_results
 from pawtag.server import ServerState, serve_http
 from pawtag.state.database import StateDatabase
@@ -49,13 +49,15 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         loaded = await manager.load_initial()
         if loaded is None:
             return
-        database = await stack.enter_async_context(_open_state(settings, observers))
+        database = await stack.enter_async_context(_open_state(settings, state))
         state.lack = database.lack
         log_startup(loaded, server.address, may_download=manager.may_download)
         log_sources(settings, root)
         tagger = await stack.enter_async_context(Tagger(loaded, settings.limits, metrics).run())
         del loaded  # its memory belongs to the tagger, which may replace it
-        runners = _build_runners(settings, root, state, PipelineParts(tagger, database, observers))
+        runners = _build_runners(
+            settings, root, state, PipelineParts(tagger, database, observers, build_outputs(settings))
+        )
         state.activate(tagger, *(runner.worker for runner in runners))
         stack.push_async_callback(server.drain)  # before the tagger closes: requests in flight get their answer
         await stack.enter_async_context(run_in_background(_refuse_after(stop, state), "refuse"))
@@ -86,14 +88,14 @@ class ModelSwitch:
 
 
 @asynccontextmanager
-async def _open_state(settings: Settings, observers: Observers) -> AsyncIterator[StateDatabase]:
+async def _open_state(settings: Settings, state: ServerState) -> AsyncIterator[StateDatabase]:
     """The state, and the observers that belong to a daemon."""
     database = await asyncio.to_thread(StateDatabase, settings.state.dir)
     try:
         log_abandoned(await asyncio.to_thread(InFlightPhotos(database).take_abandoned))
         async with RecentResults(database).keep() as results:
-            for observer in (log_results, RetryLog(), results, LiveFeed()):
-                observers.add(observer)
+            for observer in (log_results, RetryLog(), results, state.live_feed):
+                state.observers.add(observer)
             yield database
     finally:
         database.close()

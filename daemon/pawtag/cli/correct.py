@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pawtag import log
+from pawtag.app.outputs import build_outputs
 from pawtag.app.photo_access import PhotoAccess
 from pawtag.cli.fallback import warn_of_fallback
 from pawtag.config import Settings
@@ -111,7 +112,7 @@ def _read_row(table: Path, number: int, row: dict[str, str | None], labels: Labe
 async def _correct_all(
     corrections: list[Correction], arguments: argparse.Namespace, settings: Settings, tagger: Tagger
 ) -> int:
-    code, reconciler = 0, Reconciler(tagger)
+    code, reconciler = 0, Reconciler(tagger, build_outputs(settings))
     with ThreadPoolExecutor(1) as threads:
         access = PhotoAccess(settings, threads, arguments.s3_tuning)
         async with tagger.run():

@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from pawtag import log
 from pawtag.app import wiring
+from pawtag.app.outputs import build_outputs
 from pawtag.app.pipeline_parts import PipelineParts
 from pawtag.app.runner import FolderRunner, run_in_background
 from pawtag.cli.clean import remove_files
@@ -47,7 +48,9 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     warn_of_fallback(loaded.identity)
     report = ScanReport()
     with closing(StateDatabase(settings.state.dir)) as database:
-        parts = PipelineParts(Tagger(loaded, settings.limits), database, build_scan_observers(settings, report))
+        parts = PipelineParts(
+            Tagger(loaded, settings.limits), database, build_scan_observers(settings, report), build_outputs(settings)
+        )
         if arguments.dry_run:
             asyncio.run(_preview(root, settings, parts, verify=arguments.verify))
         else:

@@ -68,7 +68,7 @@ class Inventory:
                 skipped[reason] += 1
             else:
                 etag = str(row.get("ETag") or "").strip('"') or None
-                photos.append(PhotoRef(format_uri(self.bucket, row["Key"]), int(row.get("Size") or 0), 0, etag))
+                photos.append(PhotoRef(format_uri(self.bucket, row["Key"]), int(row.get("Size") or 0), etag=etag))
         return Page(tuple(photos), position, skipped)
 
     def _rows(self, bucket: str, key: str) -> Iterator[Row]:

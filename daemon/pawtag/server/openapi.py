@@ -45,6 +45,12 @@ NOTIFICATION_PROBLEMS = {
     "500": "internal error",
     "503": "not now: post again",
 }
+STATUS_HEADERS = {
+    "Pawtag-Status": {
+        "description": "unsure: a pet, and no species that reaches its threshold",
+        "schema": {"type": "string", "enum": ["tagged", "unsure", "no-pet"]},
+    }
+}
 PROBLEMS = {"/tag": TAG_PROBLEMS, "/notifications/s3": NOTIFICATION_PROBLEMS}
 GUARDED = {"401": "no key, or a wrong one", "403": "a Host or Origin that is not accepted"}
 ANSWERS: dict[str, dict[str, Any]] = {
@@ -100,10 +106,8 @@ def _responses(path: str) -> dict[str, Any]:
     found = {status: _content(what, PROBLEM, _build_ref("Problem")) for status, what in problems.items()}
     if path == "/tag":
         labels = {"type": "array", "items": _build_ref("Label")}
-        return {
-            "200": _content("labels by score, or the record", JSON, {"oneOf": [labels, _build_ref("Record")]}),
-            **found,
-        }
+        answer = _content("labels by score, or the record", JSON, {"oneOf": [labels, _build_ref("Record")]})
+        return {"200": answer | {"headers": STATUS_HEADERS}, **found}
     for status, (what, schema) in ANSWERS.get(path, {}).items():
         found[status] = _content(what, JSON, schema) if schema else _content(what, "text/plain", {"type": "string"})
     return found

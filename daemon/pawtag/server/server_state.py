@@ -11,6 +11,7 @@ from pawtag.domain.labels import Labels
 from pawtag.domain.ports import DownloadProgress, SourceState
 from pawtag.inference.tagger import Tagger
 from pawtag.metrics import Metrics
+from pawtag.pipeline.live_feed import LiveFeed
 from pawtag.pipeline.observers import Observers
 
 
@@ -34,6 +35,8 @@ class ServerState:
     labels: Labels
     metrics: Metrics = field(default_factory=Metrics)
     observers: Observers = field(default_factory=Observers)
+    live_feed: LiveFeed = field(default_factory=LiveFeed)
+    """What happens now, for readers."""
     tagger: Tagger | None = None
     lack: str | None = None
     """What the daemon lacks without a writable state.dir."""

@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager, suppress
 
 from tqdm import tqdm
 
+from pawtag.app.outputs import build_outputs
 from pawtag.app.pipeline_parts import PipelineParts
 from pawtag.app.s3_runners import ListingRunner
 from pawtag.app.s3_wiring import S3Wiring
@@ -58,7 +59,9 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     loaded, report = load_wanted_model(settings), ScanReport()
     job = (arguments.uri, str(settings.s3.endpoint_url), loaded.identity.fingerprint, *arguments.storage_class)
     with closing(StateDatabase(settings.state.dir)) as database:
-        parts = PipelineParts(Tagger(loaded, settings.limits), database, build_scan_observers(settings, report))
+        parts = PipelineParts(
+            Tagger(loaded, settings.limits), database, build_scan_observers(settings, report), build_outputs(settings)
+        )
         resume_point = wiring.build_resume_point(database, "scan", *job)
         announce_resume(resume_point, restart=arguments.restart)
         runner = asyncio.run(_scan(wiring, parts, listing, resume_point, arguments.storage_class))
