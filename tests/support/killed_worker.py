@@ -123,3 +123,4 @@ def is_done(kind: str, home: Path, runner) -> bool:
 
 if __name__ == "__main__":
     asyncio.run(work(sys.argv[1], sys.argv[2], Path(sys.argv[3]), *sys.argv[4:]))
+    os._exit(0)  # a thread may still wait for the queue

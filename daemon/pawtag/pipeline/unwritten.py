@@ -34,8 +34,9 @@ class UnwrittenRecords:
     def get(self, version: PhotoRef, fingerprint: str) -> TagRecord | None:
         """The record of that version, made with that fingerprint; None if there is none."""
         kept = self._kept.get(version.uri)
-        is_valid = kept is not None and kept.version == version and kept.record.fingerprint == fingerprint
-        return kept.record if kept and is_valid else None
+        if kept is None or _identify(kept.version) != _identify(version):
+            return None
+        return kept.record if kept.record.fingerprint == fingerprint else None
 
     def require_room(self, uri: str, fault: str | None) -> None:
         """Raises TemporaryError where there are too many: no more photos are tagged until some are written."""
@@ -53,3 +54,8 @@ class UnwrittenRecords:
     def forget(self, uri: str) -> None:
         """It is written, or the photo is gone."""
         self._kept.pop(uri, None)
+
+
+def _identify(version: PhotoRef) -> tuple[object, ...]:
+    """What makes the content of a version: of an object its ETag, for the rest is known only after a GET."""
+    return (version.etag,) if version.etag else (version.size_bytes, version.mtime_ns)
