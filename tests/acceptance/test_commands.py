@@ -237,6 +237,10 @@ def test_correct_writes_what_a_person_knows_better(tmp_path, chelsea):
     table = command("correct", "--from", folder / "table.csv", home=tmp_path)
     assert table.returncode == 1
     assert b"gone.png: No such file" in table.stderr
+    for line, what in (("b.png,cat,,", b"more cells"), ("b.png,,", b"what is right"), ("b.png,dgo,", b"known are cat")):
+        (folder / "table.csv").write_text(f"file,species,coat\n{line}\n")
+        refused = command("correct", "--from", folder / "table.csv", home=tmp_path)
+        assert (refused.returncode, what in refused.stderr, b"line 2" in refused.stderr) == (2, True, True)
     assert [tag["label"] for tag in json.loads((folder / "b.png.json").read_text())["tags"][:2]] == ["cat", "dog"]
     command("correct", folder / "a.png", "--undo", home=tmp_path)
     assert json.loads((folder / "a.png.json").read_text())["corrected"] is None

@@ -53,7 +53,7 @@ def test_P02_a_kill_at_any_step_leaves_a_file_as_no_kill_does(home, step):
     state = read_state(home, json.loads((home / "photos" / "a.png.json").read_text()))
     assert state["record"]["tags"] == EXPECTED_TAGS
     assert state["record"]["outputs"] == {"keywords": {"file": "a.png.keywords"}}
-    assert (state["files"], state["owed"]) == ({"a.png.keywords": "red"}, [])
+    assert (state["files"], state["owed"], state["in_flight"]) == ({"a.png.keywords": "red"}, [], [])
     assert sorted(path.name for path in (home / "photos").iterdir()) == ["a.png", "a.png.json"]
 
 
@@ -66,7 +66,7 @@ def test_P02_a_kill_at_any_step_leaves_an_object_as_no_kill_does(store, home, st
     assert run("none", "object", str(home), store.address, store.url) == 0
     state = read_state(home, sidecar(store, "a.png"))
     assert state["record"]["tags"] == EXPECTED_TAGS
-    assert (state["files"], state["owed"]) == ({"a.png.keywords": "red"}, [])
+    assert (state["files"], state["owed"], state["in_flight"]) == ({"a.png.keywords": "red"}, [], [])
     found = tags(store, "a.png")
     assert (found["album"], found["pawtag:species"]) == ("summer", "red")
     assert count_messages(store) == 0

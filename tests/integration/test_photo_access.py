@@ -13,6 +13,7 @@ from pawtag.app.photo_access import PhotoAccess
 from pawtag.app.wiring import build_folder_runner
 from pawtag.config import Settings
 from pawtag.domain.errors import ConfigError, GoneError
+from pawtag.domain.records import ModelInfo
 from pawtag.pipeline.reconciler import Reconciler
 from pawtag.state.owed import OwedPhotos
 from support.buckets import BUCKET, FAST, put, scan, settings_for, sidecar, tags
@@ -151,12 +152,12 @@ async def test_an_object_is_explained_as_a_file_is(store, tmp_path):
     settings = settings_for(store, state=tmp_path, bucket=BUCKET, prefix="in/")
     places = ["in/a.png", "in/bad.png", "in/new.png", "in/gone.png", "in/a.txt", "out/a.png"]
     async with opened(settings, tmp_path) as (access, reconciler, database):
-        await OwedPhotos(database).add_pushed([f"s3://{BUCKET}/in/new.png"])
+        await OwedPhotos(database, "any").add([f"s3://{BUCKET}/in/new.png", f"s3://{BUCKET}/in/a.png"], "retag")
         found = [await access.explain(f"s3://{BUCKET}/{place}", reconciler, database) for place in places]
         other = await access.explain("s3://other/in/a.png", reconciler, database)
     assert [each.state for each in found] == ["current", "failed", "new", "unknown", "skipped", "skipped"]
     assert found[1].code == "not-an-image"
-    assert "owed one (pushed 20" in found[2].reason
+    assert all("owed a record (retag 20" in found[number].reason for number in (0, 2))
     assert "another bucket" in other.reason
 
 
@@ -173,6 +174,8 @@ async def test_an_archived_object_is_skipped_unless_its_tags_are_current(store, 
         async with opened(settings.model_copy(update={"s3": s3})) as (access, reconciler, database):
             found = await access.explain(f"s3://{BUCKET}/a.png", reconciler, database)
             assert found.state == "current"
+            found = await access.explain(f"s3://{BUCKET}/b.png", reconciler, database)
+            assert (found.state, "archived" in found.reason) == ("skipped", True)
             async with access.open(f"s3://{BUCKET}/b.png") as photo:
                 with pytest.raises(GoneError) as raised:
                     await reconciler.reconcile(photo)
@@ -257,3 +260,54 @@ async def test_a_correction_that_a_person_writes_into_tags_survives(store, tmp_p
     found = tags(store, "a.png")
     assert (found["pawtag:species"], found["pawtag:corrected"]) == ("green", "species")
     assert found["pawtag:fingerprint"].startswith("colours.")
+
+
+@pytest.mark.parametrize("chosen", [("coat",), ("species",), ("score",)])
+async def test_a_correction_survives_where_only_some_tags_are_written(store, tmp_path, chosen):
+    """The tag of a corrected group is what keeps it."""
+    put(store, "a.png", plain(RED))
+    settings = settings_for(store, state=tmp_path, tags=chosen)
+    await correct(settings, f"s3://{BUCKET}/a.png", {"species": ["green"], "coat": []})
+    await correct(settings, f"s3://{BUCKET}/a.png", {}, fingerprint="newer")
+    found = tags(store, "a.png")
+    assert (found["pawtag:species"], found["pawtag:coat"]) == ("green", "none")
+
+
+async def test_a_second_correction_does_not_keep_what_the_first_one_dropped(settings):
+    """The model's other tags come back with the right species."""
+    path = old(settings.folder.path / "a.png", plain(RED))
+    await tag_folder(settings.folder.path, settings)
+    record = read(path)
+    record["tags"].append({"label": "soft", "group": "feel", "score": 0.9})
+    record["scores"]["feel"] = {"soft": 0.9}
+    path.with_name("a.png.json").write_text(json.dumps(record | {"corrected": {"species": ["blue"]}}))
+    engine = ColourEngine()
+    await correct(settings, path, {"species": ["green"]}, model=engine)
+    assert engine.batches == [1]
+
+
+async def test_a_record_of_an_object_is_no_photo_to_correct(store, tmp_path):
+    """Its name says so, as that of a file does."""
+    put(store, "a.png.json", b"{}")
+    with pytest.raises(ConfigError, match="no photo by its name"):
+        await correct(settings_for(store, state=tmp_path), f"s3://{BUCKET}/a.png.json", {"species": ["green"]})
+
+
+async def test_an_object_that_the_fallback_corrects_is_tagged_again_later(store, tmp_path):
+    """Nothing else would name it."""
+    put(store, "a.png", plain(RED))
+    fallback = colour_tagger(name=ModelInfo(id="embedded", fallback=True, wanted="colours")).identity
+    async with opened(settings_for(store), tmp_path) as (access, _, database):
+        await access.owe_retag(f"s3://{BUCKET}/a.png", fallback, database)
+        await access.owe_retag(str(tmp_path / "a.png"), fallback, database)
+        assert database.quick.execute("SELECT uri, reason FROM owed") == [(f"s3://{BUCKET}/a.png", "retag")]
+
+
+async def test_one_faulty_path_does_not_hide_the_others(settings):
+    """Each has its line."""
+    fine, odd = old(settings.folder.path / "a.png"), settings.folder.path / "b.png"
+    odd.write_bytes(plain())
+    odd.with_name("b.png.json").symlink_to(odd.with_name("b.png.json"))
+    found = await explain(settings, odd, fine)
+    assert [each.uri for each in found] == [str(odd), str(fine)]
+    assert found[1].state in ("new", "settling")

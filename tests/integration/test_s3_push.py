@@ -11,6 +11,7 @@ import pytest
 from pawtag.domain.errors import TemporaryError
 from pawtag.domain.outcomes import PhotoSkipped
 from pawtag.domain.records import PhotoRef
+from pawtag.s3 import push_inbox
 from pawtag.s3.object_source import ObjectSource
 from pawtag.s3.tuning import S3Tuning
 from pawtag.state.database import StateDatabase
@@ -221,3 +222,41 @@ async def test_a_job_with_an_attempt_limit_ends_where_every_photo_fails():
         seen += 1
         await source.retry(each, 60)
     assert seen == len(source.given_up) < 200
+
+
+async def test_all_that_is_owed_is_taken_after_a_restart(store, tmp_path, monkeypatch):
+    """Also more than the memory of the inbox holds at the start."""
+    async with open_inbox(store, tmp_path) as inbox:
+        await inbox.accept(body(*(f"{number}.png" for number in range(250))))
+    monkeypatch.setattr(push_inbox, "MAX_PENDING", 10)
+    seen = set()
+    async with open_inbox(store, tmp_path) as inbox, asyncio.timeout(20):
+        while len(seen) < 250:
+            taken = await inbox.take()
+            seen |= {ref.uri for ref in taken}
+            for ref in taken:
+                await inbox.mark_finished(ref)
+        assert inbox._pushed_after is not None or len(inbox) == 0
+
+
+async def test_a_fault_of_the_state_does_not_end_the_daemon(store, tmp_path, monkeypatch, caplog):
+    """It is shown, and the state is read again."""
+    async with open_parts(colour_tagger(), tmp_path) as parts:
+        work, stop = wire(store, state=tmp_path, bucket=BUCKET).build_owed_runner(parts), asyncio.Event()
+        adopt, faults = work.inbox._owed.adopt, [1, 2]
+
+        def fail_twice() -> None:
+            if faults:
+                faults.pop()
+                raise TemporaryError("The state is locked.", 0.2)
+            adopt()
+
+        monkeypatch.setattr(work.inbox._owed, "adopt", fail_twice)
+        running = asyncio.create_task(work.run(stop))
+        await until(lambda: not faults)
+        assert "The state is locked." in caplog.text
+        put(store, "a.png", plain(RED))
+        await work.inbox.accept(body("a.png"))
+        await until(lambda: "pawtag:fingerprint" in tags(store, "a.png"))
+        stop.set()
+        await running

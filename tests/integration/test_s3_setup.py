@@ -292,13 +292,15 @@ def test_clean_removes_exactly_what_pawtag_wrote(cli_store, tmp_path, capsys):
     corrected = {"schema": "pawtag.record/1", "corrected": {"species": ["dog"]}}
     put(store, "c.png.json", json.dumps(corrected).encode())
     put(store, "d.png.json", b'{"schema": "pawtag.record/1"}')
+    put(store, "e.png", plain(RED), **{"pawtag:species": "dog", "pawtag:corrected": "species"})
     assert main(["clean", f"s3://{BUCKET}", "--dry-run"]) == 0
     assert "pawtag:fingerprint" in tags(store, "a.png")
     assert main(["clean", f"s3://{BUCKET}"]) == 0
     assert tags(store, "a.png") == {"album": "summer"}
     assert tags(store, "b.png") == {}
     keys = [one["Key"] for one in store.s3.list_objects_v2(Bucket=BUCKET)["Contents"]]
-    assert keys == ["a.png", "b.png", "b.png.json", "c.png.json"]
+    assert keys == ["a.png", "b.png", "b.png.json", "c.png.json", "e.png"]
+    assert tags(store, "e.png")["pawtag:corrected"] == "species"
     assert sidecar(store, "b.png") == {"title": "Takeout"}
 
 

@@ -15,6 +15,7 @@ from pawtag.app.pipeline_parts import PipelineParts
 from pawtag.app.wiring import build_folder_runner
 from pawtag.config import Settings
 from pawtag.state.database import StateDatabase
+from pawtag.state.in_flight import InFlightPhotos
 from support.buckets import wire
 from support.doubles import colour_tagger
 
@@ -93,6 +94,7 @@ def patch(source, tagger, wanted: str) -> None:
 async def work(wanted: str, kind: str, home: Path, address: str = "", queue_url: str = "") -> None:
     """Tag everything there is, then end; or die before."""
     database, stop = StateDatabase(home / "state"), asyncio.Event()
+    InFlightPhotos(database).take_abandoned()
     async with colour_tagger().run() as tagger:
         outputs = {"keywords": FileOutput(home / "outputs", wanted)}
         parts = PipelineParts(tagger, database, outputs=outputs)

@@ -16,6 +16,7 @@ from pawtag.app.startup import log_abandoned, log_sources, log_startup
 from pawtag.app.wiring import build_folder_runner, resolve_folder
 from pawtag.config import Settings
 from pawtag.config.labels_file import load_labels
+from pawtag.domain.errors import TemporaryError
 from pawtag.inference.model_manager import ModelManager
 from pawtag.inference.tagger import Tagger
 from pawtag.metrics import Metrics
@@ -92,13 +93,21 @@ async def _open_state(settings: Settings, state: ServerState) -> AsyncIterator[S
     """The state, and the observers that belong to a daemon."""
     database = await asyncio.to_thread(StateDatabase, settings.state.dir)
     try:
-        log_abandoned(await asyncio.to_thread(InFlightPhotos(database).take_abandoned))
+        await _report_abandoned(database)
         async with RecentResults(database).keep() as results:
             for observer in (log_results, RetryLog(), results, state.live_feed):
                 state.observers.add(observer)
             yield database
     finally:
         database.close()
+
+
+async def _report_abandoned(database: StateDatabase) -> None:
+    """Say what an earlier process was at work on when it ended. A fault of the state does not keep the daemon from starting."""
+    try:
+        log_abandoned(await asyncio.to_thread(InFlightPhotos(database).take_abandoned))
+    except TemporaryError as error:
+        log.warning("%s", error)
 
 
 def _build_runners(

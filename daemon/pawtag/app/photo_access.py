@@ -13,7 +13,7 @@ from pawtag.config import Settings
 from pawtag.domain.errors import ConfigError, GoneError, PawtagError
 from pawtag.domain.explanation import Explanation
 from pawtag.domain.ports import OpenPhoto
-from pawtag.domain.records import OBJECT_SCHEME, PhotoRef
+from pawtag.domain.records import OBJECT_SCHEME, PhotoRef, TaggerIdentity
 from pawtag.folder.path_check import find_skip_reason
 from pawtag.folder.photo_file import PhotoFile
 from pawtag.folder.tuning import FolderTuning
@@ -22,11 +22,12 @@ from pawtag.pipeline.reconciler import Reconciler
 from pawtag.pipeline.threaded_photo import ThreadedPhoto
 from pawtag.s3.tuning import S3Tuning
 from pawtag.state.database import StateDatabase
-from pawtag.state.owed import OwedPhotos
+from pawtag.state.owed import OwedPhotos, find_owed
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
+    from pawtag.app.s3_wiring import S3Wiring
     from pawtag.s3.objects import Objects
 
 OBJECT_SKIP_REASONS = {
@@ -45,8 +46,10 @@ class PhotoAccess:
 
     @asynccontextmanager
     async def open(self, place: str) -> AsyncIterator[OpenPhoto]:
-        """The photo at a path or URI. Raises ConfigError for a path that is no photo for pawtag, OSError without any."""
+        """The photo at a path or URI. Raises ConfigError for what is no photo for pawtag, OSError without any."""
         if place.startswith(OBJECT_SCHEME):
+            if skipped := self._explain_name(place):
+                raise ConfigError(skipped.reason)
             async with self._objects.open(PhotoRef(place)) as photo:
                 yield photo
             return
@@ -61,19 +64,28 @@ class PhotoAccess:
 
     async def explain(self, place: str, reconciler: Reconciler, database: StateDatabase) -> Explanation:
         """What the daemon does with the photo, and why."""
-        if place.startswith(OBJECT_SCHEME):
-            explanation = self._explain_name(place) or await self._explain_photo(place, place, reconciler)
-            return _note_owed(explanation, OwedPhotos(database))
-        path = self._resolve(place)
         try:
-            root = self._settings.folder.path
-            if reason := find_skip_reason(
-                path, root.resolve() if root else self._find_root(path), self._settings.folder
-            ):
-                return Explanation(place, "skipped", reason)
+            if place.startswith(OBJECT_SCHEME):
+                found = self._explain_name(place) or await self._explain_photo(place, place, reconciler)
+                return _note_owed(found, database)
+            path = self._resolve(place)
+            passed_over = self._explain_path(place, path) or self._explain_settling(place, path)
+            return passed_over or await self._explain_photo(place, str(path), reconciler)
         except OSError as error:
             return Explanation(place, "unknown", f"It cannot be looked at: {error.strerror}.")
-        return self._explain_settling(place, path) or await self._explain_photo(place, str(path), reconciler)
+        except PawtagError as error:
+            return Explanation(place, "unknown", str(error))
+
+    async def owe_retag(self, place: str, identity: TaggerIdentity, database: StateDatabase) -> None:
+        """Note an object that the fallback tags: nothing names it again. Raises TemporaryError."""
+        if place.startswith(OBJECT_SCHEME) and identity.model.fallback:
+            await OwedPhotos(database, self._wiring.owed_source).add([place], "retag")
+
+    def _explain_path(self, place: str, path: Path) -> Explanation | None:
+        watched = self._settings.folder.path
+        root = watched.resolve() if watched else self._find_root(path)
+        reason = find_skip_reason(path, root, self._settings.folder)
+        return Explanation(place, "skipped", reason) if reason else None
 
     def _find_root(self, path: Path) -> Path:
         """The folder that is watched, if the path is below it; else the folder that the path is in.
@@ -90,12 +102,9 @@ class PhotoAccess:
     async def _explain_photo(self, place: str, uri: str, reconciler: Reconciler) -> Explanation:
         try:
             async with self.open(uri) as photo:
-                seen = await photo.look()
-                found = reconciler.explain(seen, photo.version)
+                found = reconciler.explain(await photo.look(), photo.version)
         except GoneError as error:
             return Explanation(place, "skipped" if error.reason != "gone" else "unknown", str(error))
-        except PawtagError as error:
-            return Explanation(place, "unknown", str(error))
         return replace(found, uri=place)
 
     def _explain_name(self, uri: str) -> Explanation | None:
@@ -119,16 +128,20 @@ class PhotoAccess:
         return path.parent.resolve() / path.name
 
     @cached_property
-    def _objects(self) -> "Objects":
+    def _wiring(self) -> "S3Wiring":
         from pawtag.app.s3_wiring import S3Wiring
 
-        return S3Wiring(self._settings, self._s3_tuning).build_objects()
+        return S3Wiring(self._settings, self._s3_tuning)
+
+    @cached_property
+    def _objects(self) -> "Objects":
+        return self._wiring.build_objects()
 
 
-def _note_owed(found: Explanation, owed: OwedPhotos) -> Explanation:
+def _note_owed(found: Explanation, database: StateDatabase) -> Explanation:
     """An object that is owed a record says so: nothing else will name it."""
-    reasons = owed.find(found.uri)
-    if found.state not in ("new", "stale") or not reasons:
+    reasons = find_owed(database, found.uri)
+    if not reasons:
         return found
     text = ", ".join(f"{reason} {at}" for reason, at in reasons)
-    return replace(found, reason=f"{found.reason} It is owed one ({text}).")
+    return replace(found, reason=f"{found.reason} It is owed a record ({text}).")

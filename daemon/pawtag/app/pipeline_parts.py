@@ -24,14 +24,25 @@ class PipelineParts:
     outputs: Mapping[str, Output] = field(default_factory=dict)
     locks: PhotoLocks = field(default_factory=PhotoLocks)
 
-    def build_worker(self, source: PhotoSource, *, concurrency: int, trusts_mtime: bool = True) -> Worker:
-        """The worker of one source."""
+    def build_reconciler(self, *, trusts_mtime: bool = True) -> Reconciler:
+        """The reconciler of one source."""
+        return Reconciler(self.tagger, self.outputs, trusts_mtime)
+
+    def build_worker(
+        self,
+        source: PhotoSource,
+        *,
+        concurrency: int,
+        reconciler: Reconciler | None = None,
+        owed: OwedPhotos | None = None,
+    ) -> Worker:
+        """The worker of one source. `owed`: see Worker."""
         return Worker(
             source,
-            Reconciler(self.tagger, self.outputs, trusts_mtime),
+            reconciler or self.build_reconciler(),
             concurrency=concurrency,
             observers=self.observers,
             in_flight=InFlightPhotos(self.database),
-            owed=OwedPhotos(self.database),
+            owed=owed,
             locks=self.locks,
         )

@@ -1,5 +1,6 @@
 """Wiring of S3: from the settings to sources, workers and their runners."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -59,7 +60,7 @@ class S3Wiring:
         s3 = self.settings.s3
         inbox = PushInbox(
             s3,
-            OwedPhotos(parts.database),
+            OwedPhotos(parts.database, self.owed_source),
             DeadLetters(parts.database),
             is_fallback=lambda: parts.tagger.identity.model.fallback,
             on_skipped=lambda skipped: _publish_skipped(parts, skipped),
@@ -68,6 +69,13 @@ class S3Wiring:
         source = ObjectSource(name, inbox, self.build_objects())
         resync = self._build_resync(inbox, parts) if self.accepts_pushes else None
         return OwedRunner(source, self._build_worker(source, parts), inbox, resync)
+
+    @property
+    def owed_source(self) -> str:
+        """The name of the store for what is owed: another store may have a bucket of the same name."""
+        s3 = self.settings.s3
+        place = [s3.bucket, s3.prefix] if s3.bucket else sorted(s3.queue_urls)
+        return json.dumps([s3.endpoint_url, *place])
 
     @property
     def accepts_pushes(self) -> bool:
@@ -122,10 +130,17 @@ class S3Wiring:
         bucket = str(s3.bucket)
         resume_point = self.build_resume_point(parts.database, "resync", bucket, s3.prefix, str(s3.endpoint_url))
         listing = Listing(self.build_client("s3"), s3, (bucket, s3.prefix))
-        return Resync(listing, inbox, resume_point, s3.rescan_s or self.tuning.rescan_s)
+        return Resync(
+            listing,
+            inbox,
+            resume_point,
+            s3.rescan_s or self.tuning.rescan_s,
+            on_skipped=lambda skipped: _publish_skipped(parts, skipped),
+        )
 
     def _build_worker(self, source: PhotoSource, parts: PipelineParts) -> Worker:
-        return parts.build_worker(source, concurrency=self.settings.s3.concurrency)
+        owed = OwedPhotos(parts.database, self.owed_source)
+        return parts.build_worker(source, concurrency=self.settings.s3.concurrency, owed=owed)
 
 
 def _publish_skipped(parts: PipelineParts, skipped: Counter[str]) -> None:

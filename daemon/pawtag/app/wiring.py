@@ -58,7 +58,8 @@ def build_folder_runner(
     """
     sidecars, tagger = build_sidecars(settings, root), parts.tagger
     verify_up_to = settings.limits.max_file_bytes if verify else None
-    judge = _Judge(sidecars, Reconciler(tagger), verify_up_to, on_failed)
+    reconciler = parts.build_reconciler(trusts_mtime=not verify)
+    judge = _Judge(sidecars, reconciler, verify_up_to, on_failed)
 
     def open_memory() -> ScanMemory:
         return ScanMemory(settings.model.cache_dir / SCANS, _build_scan_key(settings, tagger))
@@ -75,7 +76,7 @@ def build_folder_runner(
         on_skipped=lambda reason, count: parts.observers.publish(PhotoSkipped(reason, count)),
         tuning=tuning,
     )
-    worker = parts.build_worker(source, concurrency=settings.folder.concurrency, trusts_mtime=not verify)
+    worker = parts.build_worker(source, concurrency=settings.folder.concurrency, reconciler=reconciler)
     return FolderRunner(source, worker, build_scan)
 
 

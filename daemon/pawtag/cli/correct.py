@@ -6,6 +6,7 @@ import csv
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from pawtag.inference.tagger import Tagger
 from pawtag.log import escape_unprintable
 from pawtag.pipeline.reconciler import Reconciler
 from pawtag.pipeline.recording import summarise
+from pawtag.state.database import StateDatabase
 
 FILE_COLUMN = "file"
 SEPARATOR = "/"  # between several labels of one group, as in object tags
@@ -56,7 +58,8 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     corrections = list(_list_corrections(arguments, labels))
     loaded = load_model(settings, labels)
     warn_of_fallback(loaded.identity)
-    return asyncio.run(_correct_all(corrections, arguments, settings, Tagger(loaded, settings.limits)))
+    with closing(StateDatabase(settings.state.dir)) as database:
+        return asyncio.run(_correct_all(corrections, arguments, settings, Tagger(loaded, settings.limits), database))
 
 
 def _list_corrections(arguments: argparse.Namespace, labels: Labels) -> Iterator[Correction]:
@@ -101,16 +104,27 @@ def _read_table(table: Path, labels: Labels) -> list[Correction]:
 
 def _read_row(table: Path, number: int, row: dict[str, str | None], labels: Labels) -> Correction:
     """A relative path is relative to the table; an empty cell leaves its group to the model."""
-    file = row.pop(FILE_COLUMN) or ""
+    if None in row:
+        raise ConfigError(f"{table}, line {number}: it has more cells than the first line.")
+    file, chosen = (
+        row[FILE_COLUMN] or "",
+        {group: value for group, value in row.items() if value and group != FILE_COLUMN},
+    )
+    if not file or not chosen:
+        raise ConfigError(f"{table}, line {number}: it needs a file, and what is right for it.")
     place = file if file.startswith(OBJECT_SCHEME) else str(table.parent / file)
     try:
-        return Correction(place, _parse_labels({group: value for group, value in row.items() if value}, labels))
+        return Correction(place, _parse_labels(chosen, labels))
     except ConfigError as error:
         raise ConfigError(f"{table}, line {number}: {error}") from error
 
 
 async def _correct_all(
-    corrections: list[Correction], arguments: argparse.Namespace, settings: Settings, tagger: Tagger
+    corrections: list[Correction],
+    arguments: argparse.Namespace,
+    settings: Settings,
+    tagger: Tagger,
+    database: StateDatabase,
 ) -> int:
     code, reconciler = 0, Reconciler(tagger, build_outputs(settings))
     with ThreadPoolExecutor(1) as threads:
@@ -119,6 +133,7 @@ async def _correct_all(
             for correction in corrections:
                 try:
                     async with access.open(correction.place) as photo:
+                        await access.owe_retag(correction.place, tagger.identity, database)
                         record = await reconciler.correct(photo, correction.by_group)
                     print(f"{escape_unprintable(correction.place)}: {summarise(record)}")
                 except (PawtagError, OSError) as error:

@@ -31,7 +31,9 @@ class ScanReport:
             self.note_unchanged(outcome.ref.uri, outcome.failure, outcome.since)
 
     def note_unchanged(self, uri: str, failure: Failure, since: str | None) -> None:
-        """Note a photo that failed before, and has not changed."""
+        """Note a photo that failed before, and has not changed. One that failed in this scan is no such photo."""
+        if uri in self.failed:
+            return
         self.unchanged[uri] = failure
         self.since = min(filter(None, (self.since, since)), default=None)
 

@@ -23,7 +23,7 @@ def parse_corrections(written: Any, labels: Labels) -> ParsedCorrections:
     An unknown label or group is a problem, and holds all the same: a person may know more than the labels do. What
     has another form is a problem, and no correction.
     """
-    if written is None:
+    if written is None or written in ({}, []):
         return ParsedCorrections(None)
     by_group = _assign_groups(written, labels) if isinstance(written, str | list) else written
     if not isinstance(by_group, dict):

@@ -30,7 +30,7 @@ class StoredDocument:
     def has_user_content(self) -> bool:
         """Whether a person's correction is in it, or another program's key."""
         document = self.content or {}
-        return document.get("corrected") is not None or not set(document) <= OUR_KEYS | {"corrected"}
+        return bool(document.get("corrected")) or not set(document) <= OUR_KEYS | {"corrected"}
 
     @property
     def written(self) -> Written:

@@ -29,9 +29,12 @@ def explain_record(
 ) -> Explanation:
     """What happens to a photo of which that is written."""
     stamp = seen.stamp
+    reason = "It has no record." if stamp is None else _find_staleness(policy, stamp, ref, corrections)
+    if reason and seen.skip_reason:
+        return Explanation(ref.uri, "skipped", f"It is {seen.skip_reason}, and cannot be read now. {reason}")
     if stamp is None:
-        return Explanation(ref.uri, "new", "It has no record.")
-    if reason := _find_staleness(policy, stamp, ref, corrections):
+        return Explanation(ref.uri, "new", str(reason))
+    if reason:
         return Explanation(ref.uri, "stale", reason, stamp.tagged_at, stamp.failure.code if stamp.failure else None)
     if stamp.failure:
         message = stamp.failure.message or "Its tags say so."

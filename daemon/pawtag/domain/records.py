@@ -253,13 +253,15 @@ class Written:
     """What is written for a photo: its stamp, a person's corrections as they stand there, what each output wrote.
 
     `keeps_corrections`: whether the next write keeps corrections that its record does not have, since they were not
-    understood; false where a person takes them back.
+    understood; false where a person takes them back. `skip_reason`: why the photo cannot be read now, though what is
+    written for it can: "archived".
     """
 
     stamp: Stamp | None = None
     corrections: Json = None
     outputs: Mapping[str, Json] = field(default_factory=dict)
     keeps_corrections: bool = True
+    skip_reason: str | None = None
 
 
 def describe_source(ref: PhotoRef) -> SourceInfo:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from pawtag.clock import utc_timestamp
 from pawtag.domain.corrections import apply_corrections
-from pawtag.domain.errors import ChangedError, GoneError, PermanentError, UnfinishedError
+from pawtag.domain.errors import ChangedError, GoneError, PermanentError, TemporaryError, UnfinishedError
 from pawtag.domain.explanation import Explanation, explain_record
 from pawtag.domain.freshness import FreshnessPolicy, Verdict
 from pawtag.domain.outcomes import PhotoFailed, PhotoSkipped, PhotoTagged
@@ -69,7 +69,8 @@ class Reconciler:
 
     def judge(self, seen: Written, ref: PhotoRef) -> Verdict:
         """What the photo needs, for a scan that looks at many. May be called from any thread."""
-        return self.build_policy().judge(seen.stamp, ref, self.read_corrections(seen, ref))
+        policy = replace(self.build_policy(), trusts_mtime=True)
+        return policy.judge(seen.stamp, ref, self.read_corrections(seen, ref))
 
     def explain(self, seen: Written, ref: PhotoRef) -> Explanation:
         """The same for people."""
@@ -87,19 +88,20 @@ class Reconciler:
         for _ in range(MAX_LOOKS):
             with suppress(ChangedError):
                 return await self._correct_once(photo, by_group)
-        raise ChangedError(f"What is written for {photo.version.uri} changes all the time.")
+        raise TemporaryError(f"What is written for {photo.version.uri} changes all the time.")
 
     async def _correct_once(self, photo: OpenPhoto, by_group: Corrections | None) -> TagRecord:
         seen = await photo.look()
         policy, before = self.build_policy(), self.read_corrections(seen, photo.version)
         corrections = None if by_group is None else {**(before or {}), **by_group}
         stamp = seen.stamp
-        is_reusable = stamp is not None and stamp.describes(photo.version) and not policy.supersedes(stamp)
-        record = stamp.record if stamp and is_reusable and by_group is not None else None
+        is_current = stamp is not None and stamp.describes(photo.version) and not policy.supersedes(stamp)
+        found = stamp.record if stamp and is_current else None
+        # An earlier correction may have dropped tags that the model knows.
+        record = found if found and found.corrected is None and by_group is not None else None
         record = record or await self._make_record(photo, None, policy)
         record = apply_corrections(record, corrections, policy.labels)
-        await self._write(photo, record, replace(seen, keeps_corrections=by_group is not None))
-        return record
+        return await self._write(photo, record, replace(seen, keeps_corrections=by_group is not None))
 
     async def reconcile(self, photo: OpenPhoto) -> PhotoTagged | PhotoFailed | PhotoSkipped:
         """What happened to the photo. Raises GoneError, TemporaryError and what it does not expect.
@@ -120,7 +122,7 @@ class Reconciler:
                 return outcome
             if self._is_of_serving_model(outcome.record):
                 return outcome
-        raise ChangedError(f"What is written for {uri} changes all the time.")
+        raise TemporaryError(f"What is written for {uri} changes all the time.")
 
     async def _reconcile_once(self, photo: OpenPhoto, started_s: float) -> PhotoTagged | PhotoFailed | PhotoSkipped:
         with self.tagger.metrics.time_stage("look"):
@@ -136,12 +138,12 @@ class Reconciler:
             return _skip(photo.version, seen.stamp)
         if not self._is_of_serving_model(record):
             raise ChangedError("The model was replaced at the same moment.")
-        await self._write(photo, record, seen)
+        record = await self._write(photo, record, seen)
         outcome = PhotoFailed if record.error else PhotoTagged
         return outcome(photo.version, record, time.monotonic() - started_s)
 
-    async def _write(self, photo: OpenPhoto, record: TagRecord, seen: Written) -> None:
-        """Write outputs, then the record, which commits."""
+    async def _write(self, photo: OpenPhoto, record: TagRecord, seen: Written) -> TagRecord:
+        """Write outputs, then the record, which commits; returns the record as it is written."""
         with self.tagger.metrics.time_stage("write"):
             try:
                 written = {
@@ -157,6 +159,7 @@ class Reconciler:
                 raise
         self.write_fault = None
         self._unwritten.forget(photo.version.uri)
+        return record
 
     async def _find_record(
         self, photo: OpenPhoto, seen: Written, policy: FreshnessPolicy, corrections: Corrections | None

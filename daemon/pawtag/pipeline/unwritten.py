@@ -39,13 +39,21 @@ class UnwrittenRecords:
         return kept.record if kept.record.fingerprint == fingerprint else None
 
     def require_room(self, uri: str, fault: str | None) -> None:
-        """Raises TemporaryError where there are too many: no more photos are tagged until some are written."""
+        """Make room for one more record.
+
+        Raises TemporaryError where there are too many, some of them in the folder of the photo: no more of its photos
+        are tagged until one is written. In another folder a write may succeed, and the oldest record goes.
+        """
         if len(self._kept) < self._max_records or uri in self._kept:
             return
         oldest_s = time.monotonic() - MAX_AGE_S
-        self._kept = {uri: kept for uri, kept in self._kept.items() if kept.at_s > oldest_s}
-        if len(self._kept) >= self._max_records:
+        self._kept = {kept_uri: kept for kept_uri, kept in self._kept.items() if kept.at_s > oldest_s}
+        if len(self._kept) < self._max_records:
+            return
+        folder = _find_folder(uri)
+        if any(_find_folder(kept_uri) == folder for kept_uri in self._kept):
             raise TemporaryError(fault or f"{len(self._kept)} records wait to be written.", FULL_DELAY_S)
+        del self._kept[next(iter(self._kept))]
 
     def keep(self, version: PhotoRef, record: TagRecord) -> None:
         """Keep a record until `forget`."""
@@ -54,6 +62,10 @@ class UnwrittenRecords:
     def forget(self, uri: str) -> None:
         """It is written, or the photo is gone."""
         self._kept.pop(uri, None)
+
+
+def _find_folder(uri: str) -> str:
+    return uri.rpartition("/")[0]
 
 
 def _identify(version: PhotoRef) -> tuple[object, ...]:

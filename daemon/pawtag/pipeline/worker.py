@@ -6,10 +6,10 @@ import random
 from dataclasses import replace
 
 from pawtag.domain.backoff import Backoff
-from pawtag.domain.errors import ChangedError, GoneError, TemporaryError, UnfinishedError
+from pawtag.domain.errors import GoneError, TemporaryError, UnfinishedError
 from pawtag.domain.outcomes import Outcome, PhotoRetrying, PhotoSkipped
 from pawtag.domain.ports import PhotoSource, SourceState
-from pawtag.domain.records import OBJECT_SCHEME, Event, PhotoRef
+from pawtag.domain.records import Event, PhotoRef
 from pawtag.pipeline.observers import Counts, Observers
 from pawtag.pipeline.photo_locks import PhotoLocks
 from pawtag.pipeline.reconciler import Reconciler
@@ -35,10 +35,14 @@ class Worker:
         concurrency: int,
         observers: Observers | None = None,
         in_flight: InFlightPhotos,
-        owed: OwedPhotos,
+        owed: OwedPhotos | None,
         locks: PhotoLocks,
     ) -> None:
-        """`concurrency`: photos in flight at once. `observers` hear what happens to each photo; `locks` are all sources'."""
+        """`concurrency`: photos in flight at once. `observers` hear what happens to each photo.
+
+        `locks` are those of all sources. `owed`: where photos that the fallback tags are noted; None where a scan
+        finds them again.
+        """
         self._source, self._reconciler = source, reconciler
         self._photos, self._owed, self._locks = in_flight, owed, locks
         self._slots = asyncio.Semaphore(concurrency)
@@ -67,7 +71,9 @@ class Worker:
         try:
             async with asyncio.TaskGroup() as tasks:
                 async for event in self._source.events(stop):
-                    await self._slots.acquire()
+                    if not await self._take_slot(stop):
+                        await self._source.postpone(event, 0)
+                        break
                     handling.add(task := tasks.create_task(self._handle(event), name=f"photo {event.ref.uri!r}"))
                     task.add_done_callback(handling.discard)
                 if handling and stop.is_set():
@@ -77,6 +83,20 @@ class Worker:
         finally:
             await self._photos.flush()
 
+    async def _take_slot(self, stop: asyncio.Event) -> bool:
+        """Wait for a free slot; False if `stop` is set first."""
+        if not self._slots.locked():
+            await self._slots.acquire()
+            return True
+        taking = asyncio.create_task(self._slots.acquire(), name="slot")
+        stopping = asyncio.create_task(stop.wait(), name="slot-stop")
+        await asyncio.wait({taking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if taking.done():
+            return True
+        taking.cancel()
+        return False
+
     async def _handle(self, event: Event) -> None:
         self.in_flight += 1
         try:
@@ -85,7 +105,7 @@ class Worker:
             with self._metrics.time_stage("photo"):
                 outcome = await self._reconcile(event)
             self.current_error = None
-        except (UnfinishedError, ChangedError) as error:
+        except UnfinishedError as error:
             await self._postpone(event, error)
             return
         except TemporaryError as error:
@@ -106,9 +126,9 @@ class Worker:
         await self._source.ack(event)
 
     async def _owe_retag(self, ref: PhotoRef) -> None:
-        """No folder names an object again that the fallback tags: that is noted before its record is written."""
-        if ref.uri.startswith(OBJECT_SCHEME) and self._reconciler.tagger.identity.model.fallback:
-            await self._owed.add_retag(ref.uri)
+        """Nothing names an object again that the fallback tags: that is noted before its record is written."""
+        if self._owed and self._reconciler.tagger.identity.model.fallback:
+            await self._owed.add([ref.uri], "retag")
 
     async def _reconcile(self, event: Event) -> Outcome:
         try:

@@ -13,7 +13,7 @@ from pawtag.s3.client import Client
 from pawtag.s3.listing import Listing, parse_entry
 from pawtag.s3.object_sidecars import ObjectSidecars
 from pawtag.s3.object_tags import ObjectTags
-from pawtag.s3.tag_encoding import is_ours
+from pawtag.s3.tag_encoding import CORRECTED, is_ours
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 class WrittenObject:
     """Our tags on an object, a record of ours, or an object that cannot be read.
 
-    `has_user_content`: the record holds a correction, or another program's keys.
+    `has_user_content`: tags or record hold a correction, or the record another program's keys.
     """
 
     ref: PhotoRef
@@ -44,8 +44,8 @@ def find_written_objects(
                 found = sidecars.look(ref.uri).found
                 if found and found.is_ours and (found.source_uri or "").startswith(photo_prefix):
                     yield WrittenObject(ref, "record", found.has_user_content)
-            elif any(is_ours(name) for name in object_tags.read(ref)):
-                yield WrittenObject(ref, "tags")
+            elif ours := [name for name in object_tags.read(ref) if is_ours(name)]:
+                yield WrittenObject(ref, "tags", CORRECTED in ours)
         except GoneError:
             continue
         except (PermanentError, TemporaryError) as error:

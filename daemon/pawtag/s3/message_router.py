@@ -5,12 +5,16 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pawtag.config import S3Settings
-from pawtag.s3.address import ChosenPhotos, choose_photos
+from pawtag.s3.address import OTHER_BUCKET, choose_photos
 from pawtag.s3.message_queue import Message
 from pawtag.s3.messages import MessageError, ObjectHint, parse_message
 
 # Without a redrive policy: receives until an invalid message, and one that fails for hours, is a dead letter.
 MAX_RECEIVES_INVALID, MAX_RECEIVES = 5, 50
+
+
+class OtherBucketError(MessageError):
+    """A message about another bucket alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +34,12 @@ def route_message(message: Message, settings: S3Settings, fingerprint: str, *, h
     """The route of one message. `fingerprint`: this daemon's; `has_redrive`: None where the queue does not say."""
     try:
         hints = parse_message(message.body)
-        photos = _choose_photos(hints, settings)
+        photos = choose_photos(((hint.bucket, (hint.key, hint.other_key)) for hint in hints), settings)
+        _require_own_bucket(hints, settings)
     except MessageError as error:
         is_over = has_redrive is False and message.receives >= MAX_RECEIVES_INVALID
-        return Route("dead-letter" if is_over else "leave", reason=str(error))
+        skipped = Counter({OTHER_BUCKET: 1}) if isinstance(error, OtherBucketError) else Counter[str]()
+        return Route("dead-letter" if is_over else "leave", reason=str(error), skipped=skipped)
     fingerprints = {hint.fingerprint for hint in hints} - {None}
     if fingerprints - {fingerprint}:
         return Route("release")
@@ -43,11 +49,7 @@ def route_message(message: Message, settings: S3Settings, fingerprint: str, *, h
     return Route("tag", photos.uris, skipped=photos.skipped)
 
 
-def _choose_photos(hints: list[ObjectHint], settings: S3Settings) -> ChosenPhotos:
-    """The photos that the hints may mean: where a key is ambiguous, both readings.
-
-    Raises MessageError for hints about another bucket alone: they are another daemon's, or s3.bucket is wrong.
-    """
+def _require_own_bucket(hints: list[ObjectHint], settings: S3Settings) -> None:
+    """Raises OtherBucketError for hints about another bucket alone: they are another daemon's, or s3.bucket is wrong."""
     if hints and not any(settings.bucket in (None, hint.bucket) for hint in hints):
-        raise MessageError(f"It names the bucket {hints[0].bucket!r}, but s3.bucket is another.")
-    return choose_photos(((hint.bucket, (hint.key, hint.other_key)) for hint in hints), settings)
+        raise OtherBucketError(f"It names the bucket {hints[0].bucket!r}, but s3.bucket is another.")

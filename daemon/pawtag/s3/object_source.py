@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from pawtag.domain.errors import PawtagError, TemporaryError
 from pawtag.domain.ports import SourceState
@@ -51,6 +51,7 @@ class ObjectSource:
         self._failures = self._successes = 0
         self.given_up: list[str] = []
         """The URIs of photos whose attempts are used up, or that were pending when all others had failed."""
+        self._has_take_fault = False
         self.has_ended = False
         """Whether the feed came to its end."""
         self.state = SourceState(name, "running")
@@ -73,7 +74,7 @@ class ObjectSource:
                     taking = asyncio.create_task(self._take(), name="feed-take")
                 await self._wait({stopping, taking} if taking else {stopping})
                 if taking and taking.done():
-                    refs, taking = taking.result(), None
+                    refs, taking = await self._read_taken(taking, stopping), None
                     self.has_ended = refs is None
                     for ref in refs or ():
                         if stop.is_set():
@@ -127,6 +128,24 @@ class ObjectSource:
         after = SourceState(self.state.name, "degraded" if fault else "running", str(fault) if fault else None)
         log_state_change(log, self.state, after)
         self.state = after
+
+    async def _read_taken(
+        self, taking: "asyncio.Task[Sequence[PhotoRef] | None]", stopping: "asyncio.Task[Literal[True]]"
+    ) -> Sequence[PhotoRef] | None:
+        """What was taken; after a fault of a feed that never ends nothing, and a wait."""
+        try:
+            refs = taking.result()
+        except TemporaryError as error:
+            if self._max_attempts is not None:
+                raise
+            self.report_fault(error)
+            self._has_take_fault = True
+            await asyncio.wait({stopping}, timeout=error.delay_s)
+            return ()
+        if self._has_take_fault:
+            self._has_take_fault = False
+            self.report_fault(None)
+        return refs
 
     async def _take(self) -> Sequence[PhotoRef] | None:
         await asyncio.get_running_loop().run_in_executor(self._objects.threads, self._objects.probe)

@@ -31,9 +31,14 @@ class Objects:
 
     @asynccontextmanager
     async def open(self, ref: PhotoRef) -> AsyncIterator[ThreadedPhoto]:
-        """The object of that URI as a photo; its body is closed at the end."""
-        with self.open_blocking(ref) as found:
+        """The object of that URI as a photo; its body is closed at the end, in a thread: a read under way holds it."""
+        found = StoredObject(ref, self._access)
+        try:
             yield ThreadedPhoto(found, self.threads)
+        finally:
+            if found.is_open:
+                with suppress(RuntimeError):  # the threads have ended, and the process ends
+                    self.threads.submit(found.close)
 
     @contextmanager
     def open_blocking(self, ref: PhotoRef) -> Iterator[StoredObject]:

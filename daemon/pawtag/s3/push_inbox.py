@@ -10,10 +10,10 @@ from itertools import islice
 from pawtag.config import S3Settings
 from pawtag.domain.errors import OverloadedError, TemporaryError
 from pawtag.domain.records import PhotoRef
-from pawtag.s3.address import choose_photos, format_uri
+from pawtag.s3.address import choose_photos
 from pawtag.s3.messages import MessageError, parse_message
 from pawtag.state.dead_letters import DeadLetters
-from pawtag.state.owed import OwedPhotos
+from pawtag.state.owed import OwedPhotos, OwedReason
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +44,10 @@ class PushInbox:
         self._pending: dict[str, PhotoRef] = {}
         self._in_flight: set[str] = set()
         self._changed_again: set[str] = set()
+        self._is_adopted = self._is_open = False
+        self._pushed_after: str | None = None
         self._retag_after: str | None = None
-        """Up to where the photos to re-tag were taken; None: all of them, or none may be."""
-        self._is_open = False
+        """Up to where the rows of that reason were taken; None: all of them, or none may be."""
         self._changed = asyncio.Condition()
 
     def __len__(self) -> int:
@@ -55,12 +56,11 @@ class PushInbox:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator["PushInbox"]:
-        """The inbox, with what earlier processes left in it. Raises TemporaryError."""
-        bucket = format_uri(self._settings.bucket, "") if self._settings.bucket else ""
-        await asyncio.to_thread(self._owed.adopt, bucket)
-        pushed = await asyncio.to_thread(self._owed.list_uris, "pushed", MAX_PENDING)
-        self._pending = {uri: PhotoRef(uri) for uri in pushed}
-        self.rescan()
+        """The inbox, with what earlier processes left in it. A state that cannot be read is read by `take`."""
+        try:
+            await self._adopt()
+        except TemporaryError as error:
+            log.warning("%s", error)
         self._is_open = True
         try:
             yield self
@@ -92,9 +92,10 @@ class PushInbox:
             await self._add(refs[start : start + CHUNK_PHOTOS])
 
     async def take(self) -> Sequence[PhotoRef] | None:
-        """The next photos, oldest first, as soon as there are any."""
+        """The next photos, as soon as there are any. Raises TemporaryError where the state cannot be read."""
+        await self._adopt()
         async with self._changed:
-            while not (taken := self._take_pending() or await self._take_retags()):
+            while not (taken := self._take_pending() or await self._take_pushed() or await self._take_retags()):
                 await self._changed.wait()
         self._in_flight |= {ref.uri for ref in taken}
         return taken
@@ -115,12 +116,35 @@ class PushInbox:
     def _take_pending(self) -> list[PhotoRef]:
         return [self._pending.pop(uri) for uri in list(islice(self._pending, CHUNK_PHOTOS))]
 
+    async def _adopt(self) -> None:
+        """Take over what earlier processes left. Raises TemporaryError."""
+        if self._is_adopted:
+            return
+        await asyncio.to_thread(self._owed.adopt)
+        left = await asyncio.to_thread(self._owed.list_uris, "pushed", MAX_PENDING)
+        self._pending |= {uri: PhotoRef(uri) for uri in left if uri not in self._pending}
+        self._pushed_after = left[-1] if len(left) == MAX_PENDING else None
+        self._is_adopted = True
+        self.rescan()
+
+    async def _take_pushed(self) -> list[PhotoRef]:
+        """The next of those that had no room at the start."""
+        refs, self._pushed_after = await self._take_rows("pushed", self._pushed_after)
+        return refs
+
     async def _take_retags(self) -> list[PhotoRef]:
-        if self._retag_after is None:
-            return []
-        uris = await asyncio.to_thread(self._owed.list_uris, "retag", CHUNK_PHOTOS, after=self._retag_after)
-        self._retag_after = uris[-1] if uris else None
-        return [PhotoRef(uri) for uri in uris if uri not in self._in_flight]
+        refs, self._retag_after = await self._take_rows("retag", self._retag_after)
+        return refs
+
+    async def _take_rows(self, reason: OwedReason, after: str | None) -> tuple[list[PhotoRef], str | None]:
+        """The next rows after that URI which are not in hand, and up to where they go; None at their end."""
+        while after is not None:
+            uris = await asyncio.to_thread(self._owed.list_uris, reason, CHUNK_PHOTOS, after=after)
+            after = uris[-1] if uris else None
+            refs = [PhotoRef(uri) for uri in uris if uri not in self._in_flight and uri not in self._pending]
+            if refs:
+                return refs, after
+        return [], None
 
     async def _parse(self, body: bytes) -> list[PhotoRef]:
         text = body.decode("utf-8", "replace")
@@ -144,7 +168,7 @@ class PushInbox:
             else:
                 self._pending[ref.uri] = ref
         if refs:
-            await self._owed.add_pushed([ref.uri for ref in refs])
+            await self._owed.add([ref.uri for ref in refs], "pushed")
         await self._notify()
 
     async def _notify(self) -> None:

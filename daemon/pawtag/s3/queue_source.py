@@ -140,8 +140,9 @@ class QueueSource:
 
     def _open_message(self, message: Message) -> list[Event]:
         route = route_message(message, self._settings, self._fingerprint(), has_redrive=self._has_redrive)
-        if route.action == "tag":
+        if message.receives == 1:  # it may come again, and is counted once
             self._on_skipped(route.skipped)
+        if route.action == "tag":
             return self._in_flight.open(message, route.uris)
         if route.action == "release":
             self._warn_once(f"The queue {self._queue.url} holds messages for daemons with another model or labels.")

@@ -6,6 +6,7 @@ Pushes can fail (Ceph's plain topics drop what is not answered): for a bucket wi
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 
@@ -28,8 +29,20 @@ RESYNC_PAUSE_FACTOR = 20
 class Resync:
     """Lists the bucket now and then, and offers the inbox what was modified since the last time."""
 
-    def __init__(self, listing: Listing, inbox: PushInbox, resume_point: ResumePoint, rescan_s: float) -> None:
-        """`resume_point` holds the start of the last resync in nanoseconds, by the store's clock."""
+    def __init__(
+        self,
+        listing: Listing,
+        inbox: PushInbox,
+        resume_point: ResumePoint,
+        rescan_s: float,
+        *,
+        on_skipped: Callable[[Counter[str]], None],
+    ) -> None:
+        """`resume_point` holds the start of the last resync in nanoseconds, by the store's clock.
+
+        `on_skipped` hears what the first listing names that is no photo to read, by reason: later ones meet the same.
+        """
+        self._on_skipped, self._is_counted = on_skipped, False
         self._listing, self._inbox, self._resume_point, self._rescan_s = listing, inbox, resume_point, rescan_s
 
     async def run(self, report_fault: Callable[[PawtagError | None], None]) -> None:
@@ -52,7 +65,7 @@ class Resync:
         The resume point moves once the inbox holds everything that was found.
         """
         began_ns: int | None = None
-        listing_s = 0.0
+        listing_s, skipped = 0.0, Counter[str]()
         pages = self._listing.pages()
         while True:
             asked_s = time.monotonic()
@@ -60,9 +73,13 @@ class Resync:
             listing_s += time.monotonic() - asked_s
             if page is None:
                 break
+            skipped += page.skipped
             began_ns = began_ns or _read_server_time_ns(page)
             since_ns = int(self._resume_point.position or began_ns - FIRST_LOOKBACK_NS) - CLOCK_MARGIN_NS
             await self._inbox.offer([ref for ref in page.photos if (ref.mtime_ns or 0) >= since_ns])
+        if not self._is_counted:
+            self._is_counted = True
+            self._on_skipped(skipped)
         if began_ns:
             self._resume_point.position = str(began_ns)
             await asyncio.to_thread(self._resume_point.save)

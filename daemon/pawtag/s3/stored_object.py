@@ -67,7 +67,9 @@ class StoredObject:
         corrections = document.get("corrected")
         if corrections is None and self._access.writes_tags:
             corrections = parse_tag_corrections(self._tags)
-        return Written(stamp, corrections, document.get("outputs") or {})
+        outputs = self._slot.found.written.outputs if self._slot and self._slot.found else {}
+        archived = self._fault.reason if isinstance(self._fault, GoneError) else None
+        return Written(stamp, corrections, outputs, skip_reason=archived)
 
     def read(self) -> Payload:
         """The object's bytes as they are now. Raises PermanentError as early as possible."""
@@ -102,6 +104,11 @@ class StoredObject:
         if settings.output != "tags" or not carries:
             is_refused = access.writes_tags and not carries  # the write has shown whether the store supports tags
             access.sidecars.write(self._choose_slot(seen), _mark_refused(record) if is_refused else record, seen)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its body holds a connection."""
+        return self._body is not None
 
     def close(self) -> None:
         """Close the object's body."""

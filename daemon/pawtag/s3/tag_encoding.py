@@ -21,17 +21,22 @@ INVALID_CHARACTER = re.compile(r"[^A-Za-z0-9 +\-=._:/@]")
 
 
 def encode_tags(record: TagRecord, etag: str, chosen: frozenset[str] | None = None) -> dict[str, str]:
-    """The tags of a record. `chosen`: only these groups, and `score` if it is among them; None for all."""
+    """The tags of a record. `chosen`: only these groups, and `score` if it is among them; None for all.
+
+    Corrected groups always have their tag: it is what keeps the correction.
+    """
     mark = {FINGERPRINT: format_stamp(record.fingerprint, etag)}
     if record.corrected:
         mark[CORRECTED] = _truncate("/".join(record.corrected), MAX_VALUE_CHARS)
-    groups = (record.corrected or ()) if record.error else _list_groups(record)
+    corrected = record.corrected or {}
+    groups = corrected if record.error else dict.fromkeys([*_list_groups(record), *corrected])
     values = {TAG_PREFIX + group: _encode_labels(record, group) for group in groups}
     if record.error:
         return values | {ERROR: record.error.code} | mark
     if best := _find_best_species(record):
         values[SCORE] = f"{best.score:.3f}"
-    kept = {name: value for name, value in values.items() if chosen is None or name.removeprefix(TAG_PREFIX) in chosen}
+    wanted = None if chosen is None else {TAG_PREFIX + name for name in (*chosen, *corrected)}
+    kept = {name: value for name, value in values.items() if wanted is None or name in wanted}
     return {_truncate(name, MAX_KEY_CHARS): _truncate(value, MAX_VALUE_CHARS) for name, value in kept.items()} | mark
 
 
@@ -51,7 +56,7 @@ def parse_tag_stamp(tags: Mapping[str, str], etag: str | None) -> Stamp | None:
 def parse_tag_corrections(tags: Mapping[str, str]) -> Corrections | None:
     """The labels of the groups that a person corrected; None without any."""
     groups = [group for group in tags.get(CORRECTED, "").split("/") if group]
-    values = {group: tags.get(TAG_PREFIX + group, NO_PET) for group in groups}
+    values = {group: tags[TAG_PREFIX + group] for group in groups if TAG_PREFIX + group in tags}
     found = {group: value.split("/") for group, value in values.items() if value != UNSURE}
     return {group: [label for label in labels if label != NO_PET] for group, labels in found.items()} or None
 

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -26,13 +26,18 @@ SCHEMA_VERSION = 1
 # In the order of the columns: which photo, whose, why, when.
 SCHEMA = """
 CREATE TABLE in_flight (uri TEXT, owner TEXT, since TEXT, PRIMARY KEY (uri, owner)) WITHOUT ROWID;
-CREATE TABLE owed (uri TEXT, owner TEXT, reason TEXT, at TEXT, PRIMARY KEY (uri, owner, reason)) WITHOUT ROWID;
+CREATE TABLE owed (
+    uri TEXT, owner TEXT, reason TEXT, source TEXT, at TEXT, PRIMARY KEY (uri, owner, reason, source)
+) WITHOUT ROWID;
 CREATE TABLE dead_letters (id INTEGER PRIMARY KEY, at TEXT, queue TEXT, receives INTEGER, reason TEXT, body TEXT);
 CREATE TABLE resume_points (job TEXT PRIMARY KEY, position TEXT, saved_at TEXT);
 CREATE TABLE results (uri TEXT PRIMARY KEY, number INTEGER, status TEXT, record TEXT);
+CREATE INDEX results_by_status ON results (status, number);
 CREATE INDEX results_by_number ON results (number);
 """
-BUSY_TIMEOUT_S = 10.0
+# Damage in them is looked for at the start; `results` may be large, and is only a view.
+SMALL_TABLES = ("in_flight", "owed", "dead_letters", "resume_points")
+BUSY_TIMEOUT_S, BUSY_RETRY_S = 10.0, 0.05
 MAX_GROUP = 1000
 IN_MEMORY = ":memory:"
 
@@ -47,8 +52,8 @@ class StateDatabase:
     def __init__(self, folder: Path) -> None:
         """Open or create the file.
 
-        One that cannot be read is set aside, and begun again. Where the folder cannot be written, the state lives in
-        memory; both are said in the log, and `lack` tells the second.
+        One that cannot be read is set aside, and begun again, unless another process works with it. Where it cannot be
+        opened or written, the state lives in memory. Both are said in the log, and `lack` tells the second.
         """
         self.lack: str | None = None
         """What the daemon lacks without a writable state.dir; None with one."""
@@ -58,8 +63,8 @@ class StateDatabase:
             self.owner = Owner(folder)
             self.durable, self.quick = self._open_or_set_aside()
         except (OSError, sqlite3.Error) as error:
-            self.lack = f"{self.path} cannot be written ({error}): what is in progress is lost with the process"
-            log.warning("%s; set state.dir to a folder that can", self.lack)
+            self.lack = f"{self.path} cannot be used ({error}): what is in progress is lost with the process"
+            log.warning("%s; set state.dir to a folder that can be written", self.lack)
             self.owner = Owner(None)
             self.durable = self.quick = Connection(IN_MEMORY, "OFF")
             self.durable.create_schema()
@@ -72,10 +77,13 @@ class StateDatabase:
 
     def _open_or_set_aside(self) -> tuple["Connection", "Connection"]:
         try:
-            return self._open()
+            return self._open_patiently()
         except sqlite3.OperationalError:
-            raise  # it is locked, or cannot be written
+            raise  # it cannot be written
         except sqlite3.DatabaseError as error:
+            self.owner.find_dead()
+            if len(self.owner.find_living()) > 1:
+                raise  # whoever works with it would lose what it has written
             aside = self.path.with_name(f"{FILE_NAME}.broken-{time.strftime('%Y%m%d-%H%M%S')}")
             log.warning("%s cannot be read (%s); it is kept as %s, and begun again", self.path, error, aside.name)
             self.path.replace(aside)
@@ -83,6 +91,17 @@ class StateDatabase:
                 with suppress(FileNotFoundError):
                     self.path.with_name(FILE_NAME + suffix).replace(aside.with_name(aside.name + suffix))
             return self._open()
+
+    def _open_patiently(self) -> tuple["Connection", "Connection"]:
+        """SQLite does not wait where two processes create the file at the same moment."""
+        until_s = time.monotonic() + BUSY_TIMEOUT_S
+        while True:
+            try:
+                return self._open()
+            except sqlite3.OperationalError as error:
+                if not any(word in str(error) for word in ("locked", "busy")) or time.monotonic() > until_s:
+                    raise
+            time.sleep(BUSY_RETRY_S)
 
     def _open(self) -> tuple["Connection", "Connection"]:
         # A network file system has no memory that processes share, which WAL needs (sqlite.org/wal.html).
@@ -124,6 +143,10 @@ class Connection:
                 database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             elif version != SCHEMA_VERSION:
                 raise sqlite3.DatabaseError(f"it has version {version}, and this pawtag knows {SCHEMA_VERSION}")
+            for table in SMALL_TABLES:
+                (found,) = database.execute(f"PRAGMA quick_check('{table}')").fetchone()
+                if found != "ok":
+                    raise sqlite3.DatabaseError(f"it is damaged: {found}")
 
     def run(self, work: Work[Result]) -> Result:
         """The result of `work`, in a transaction of its own. Blocks. Raises TemporaryError."""
@@ -148,6 +171,14 @@ class Connection:
         if self._committing is None or self._committing.done():
             self._committing = asyncio.create_task(self._commit_waiting(), name="state-commit")
         return await done
+
+    async def commit_rows(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+        """Run a statement for each row; see `commit`. Raises TemporaryError."""
+
+        def work(database: sqlite3.Connection) -> None:
+            database.executemany(statement, rows).close()  # an open cursor would keep the file open
+
+        await self.commit(work)
 
     def close(self) -> None:
         """Close it."""

@@ -11,8 +11,11 @@ from typing import Any
 
 from pawtag.domain.errors import TemporaryError
 from pawtag.domain.outcomes import Outcome, PhotoFailed, PhotoSkipped, PhotoTagged
+from pawtag.domain.records import TagRecord
 from pawtag.state.database import StateDatabase, decode_uri, encode_uri
 
+# Its number, which orders the results, and the record.
+Result = tuple[int, TagRecord]
 WRITE_INTERVAL_S = 1.0
 MAX_SETTLED = 10_000  # tagged, and without a pet
 MAX_UNSETTLED = 100_000  # failed and unsure: a library of broken photos must not fill the disk
@@ -26,14 +29,12 @@ class RecentResults:
         """Nothing is written before `keep`."""
         self._database = database
         self._numbers = itertools.count(time.time_ns())
-        self._unwritten: dict[str, tuple[Any, ...] | None] = {}
+        self._unwritten: dict[str, Result | None] = {}
 
     def __call__(self, outcome: Outcome) -> None:
         """Note one outcome. A request has no URI, and a photo that is gone has no result."""
         if isinstance(outcome, PhotoTagged | PhotoFailed) and outcome.record.source.kind != "request":
-            document = outcome.record.model_dump_json(by_alias=True)
-            row = (encode_uri(outcome.ref.uri), next(self._numbers), outcome.record.status, document)
-            self._note(outcome.ref.uri, row)
+            self._note(outcome.ref.uri, (next(self._numbers), outcome.record))
         elif isinstance(outcome, PhotoSkipped) and outcome.reason == "gone" and outcome.ref:
             self._note(outcome.ref.uri, None)
 
@@ -63,7 +64,7 @@ class RecentResults:
         rows = self._database.quick.execute(statement, *values, max_results)
         return [{"uri": decode_uri(uri), "record": json.loads(record)} for uri, record in rows]
 
-    def _note(self, uri: str, row: tuple[Any, ...] | None) -> None:
+    def _note(self, uri: str, row: Result | None) -> None:
         self._unwritten.pop(uri, None)
         if len(self._unwritten) < MAX_UNWRITTEN:
             self._unwritten[uri] = row
@@ -75,9 +76,13 @@ class RecentResults:
                 await self.write()
 
 
-def _write(database: sqlite3.Connection, noted: dict[str, tuple[Any, ...] | None]) -> None:
-    rows = [row for row in noted.values() if row]
+def _write(database: sqlite3.Connection, noted: dict[str, Result | None]) -> None:
     gone = [(encode_uri(uri),) for uri, row in noted.items() if row is None]
+    rows = [
+        (encode_uri(uri), row[0], row[1].status, row[1].model_dump_json(by_alias=True))
+        for uri, row in noted.items()
+        if row
+    ]
     database.executemany("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?)", rows)
     database.executemany("DELETE FROM results WHERE uri = ?", gone)
     for statuses, maximum in (("'tagged', 'no-pet'", MAX_SETTLED), ("'failed', 'unsure'", MAX_UNSETTLED)):

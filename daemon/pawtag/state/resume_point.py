@@ -9,6 +9,9 @@ from typing import Any
 from pawtag.clock import utc_timestamp
 from pawtag.state.database import StateDatabase
 
+# Of a job that nobody resumed for so long: another model, or other labels, made it another job.
+MAX_UNUSED_S = 30 * 86_400
+
 
 class ResumePoint:
     """How far one job has come: everything up to `position` is done."""
@@ -43,6 +46,7 @@ class ResumePoint:
         self.saved_at = utc_timestamp()
         row = (self._job, self.position, self.saved_at)
         self._database.quick.execute("INSERT OR REPLACE INTO resume_points VALUES (?, ?, ?)", *row)
+        self._database.quick.execute("DELETE FROM resume_points WHERE saved_at < ?", utc_timestamp(-MAX_UNUSED_S))
         self._saved_at_s = time.monotonic()
 
     def forget(self) -> None:

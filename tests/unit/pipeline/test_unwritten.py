@@ -43,3 +43,13 @@ def test_records_of_photos_that_never_come_back_make_room(monkeypatch):
     monkeypatch.setattr(unwritten, "MAX_AGE_S", -1.0)
     kept.require_room("/p/b.jpg", "The disk is full.")
     assert len(kept) == 0
+
+
+def test_a_folder_that_cannot_be_written_does_not_stop_the_others():
+    """The oldest record goes: another run of the model costs less than a library that waits."""
+    kept = UnwrittenRecords(max_records=2)
+    kept.keep(FILE, record_for(FILE))
+    kept.keep(replace(FILE, uri="/p/b.jpg"), record_for(FILE))
+    kept.require_room("/other/c.jpg", "The folder /p cannot be written.")
+    assert len(kept) == 1
+    assert kept.get(FILE, record_for(FILE).fingerprint) is None

@@ -9,7 +9,15 @@ from pawtag.domain.errors import ChangedError, GoneError, TemporaryError
 from pawtag.domain.outcomes import PhotoFailed, PhotoRetrying, PhotoSkipped, PhotoTagged
 from pawtag.domain.records import Event, ModelInfo
 from pawtag.pipeline import reconciler, unwritten
-from support.doubles import ColourEngine, MemoryOutput, MemoryRecords, MemorySource, colour_model, colour_tagger
+from support.doubles import (
+    ColourEngine,
+    MemoryOutput,
+    MemoryRecords,
+    MemorySource,
+    SlowEngine,
+    colour_model,
+    colour_tagger,
+)
 from support.pictures import BLUE, GREEN, RED, plain
 from support.pipeline import open_parts
 
@@ -243,8 +251,9 @@ async def test_an_output_is_written_before_the_record_which_keeps_what_it_return
     """From the corrected tags; the next write is told what the last one returned."""
     output, source = MemoryOutput(), MemorySource({"a.png": plain()})
     source.store.corrections["a.png"] = {"species": ["green"]}
-    await run_to_end(source.photos, source.store, outputs={"xmp": output})
+    source, _ = await run_to_end(source.photos, source.store, outputs={"xmp": output})
     assert source.store.records["a.png"].outputs == {"xmp": {"keywords": ["green"]}}
+    assert source.outcomes[-1].record == source.store.records["a.png"]
     source.store.corrections["a.png"] = {"species": ["red"]}
     await run_to_end(source.photos, source.store, outputs={"xmp": output})
     assert output.before == [None, {"keywords": ["green"]}]
@@ -309,14 +318,28 @@ async def test_a_changed_fault_is_told_when_it_changes(caplog, monkeypatch):
     assert warned == ["full Retrying.", "read-only Retrying."]
 
 
-async def test_what_changes_all_the_time_is_postponed():
-    """It holds up nothing else, and no attempt is counted."""
+async def test_what_changes_all_the_time_is_retried_with_back_off():
+    """It is a fault that is seen, and does not go round at once."""
     source = MemorySource({"a.png": plain()})
     source.store.faults = [ChangedError("changed")] * reconciler.MAX_LOOKS
-    async with run_worker(source):
+    async with run_worker(source) as worker:
         await until(lambda: source.finished)
-    assert [uri for uri, _ in source.postponed] == ["a.png"]
-    assert source.retried == []
+    assert [uri for uri, _ in source.retried] == ["a.png"]
+    assert "changes all the time" in worker.last_error
+
+
+async def test_the_stop_does_not_wait_for_a_free_slot():
+    """A backlog on a disk that does not answer: what had no turn comes again."""
+    engine = SlowEngine(1.0)
+    source = MemorySource({f"{number}.png": plain() for number in range(30)})
+    async with open_parts(colour_tagger(engine, batch_size=1)) as parts:
+        worker, stop = parts.build_worker(source, concurrency=2), asyncio.Event()
+        task = asyncio.create_task(worker.run(stop))
+        await until(lambda: engine.batches)
+        stop.set()
+        await asyncio.wait_for(task, 5)
+    assert len(source.finished) < 10
+    assert source.postponed
 
 
 @pytest.mark.parametrize("data", [plain(), b"broken"])

@@ -55,6 +55,7 @@ def test_a_message_of_another_bucket_is_left():
     route = route_message(Message("r", upload("other"), 1), S3Settings(bucket="pets"), "ours", has_redrive=True)
     assert route.action == "leave"
     assert "'other'" in route.reason
+    assert route.skipped == {"other-bucket": 1}
 
 
 def test_a_photo_that_fails_for_hours_becomes_a_dead_letter():

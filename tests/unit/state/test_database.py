@@ -5,6 +5,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
@@ -26,8 +27,8 @@ from pawtag.state.owed import OwedPhotos
 async def work():
     database = StateDatabase(Path(sys.argv[1]))
     await InFlightPhotos(database).begin("/p/a.jpg")
-    await OwedPhotos(database).add_pushed(["s3://b/a.jpg"])
-    await OwedPhotos(database).add_retag("s3://b/b.jpg")
+    await OwedPhotos(database, "b").add(["s3://b/a.jpg"], "pushed")
+    await OwedPhotos(database, "b").add(["s3://b/b.jpg"], "retag")
     os.kill(os.getpid(), signal.SIGKILL)
 
 asyncio.run(work())
@@ -53,8 +54,8 @@ def test_what_a_killed_process_wrote_is_there(tmp_path):
     with closing(StateDatabase(tmp_path)) as database:
         assert InFlightPhotos(database).take_abandoned() == ["/p/a.jpg"]
         assert InFlightPhotos(database).take_abandoned() == []
-        owed = OwedPhotos(database)
-        owed.adopt("s3://b/")
+        owed = OwedPhotos(database, "b")
+        owed.adopt()
         assert owed.list_uris("pushed", 10) == ["s3://b/a.jpg"]
         assert owed.list_uris("retag", 10) == ["s3://b/b.jpg"]
 
@@ -62,11 +63,11 @@ def test_what_a_killed_process_wrote_is_there(tmp_path):
 async def test_the_rows_of_a_living_process_are_nobody_elses(tmp_path, database):
     """Two daemons may share the folder."""
     await InFlightPhotos(database).begin("/p/a.jpg")
-    await OwedPhotos(database).add_pushed(["s3://b/a.jpg"])
+    await OwedPhotos(database, "b").add(["s3://b/a.jpg"], "pushed")
     with closing(StateDatabase(tmp_path)) as another:
         assert InFlightPhotos(another).take_abandoned() == []
-        OwedPhotos(another).adopt("s3://b/")
-        assert OwedPhotos(another).list_uris("pushed", 10) == []
+        OwedPhotos(another, "b").adopt()
+        assert OwedPhotos(another, "b").list_uris("pushed", 10) == []
 
 
 async def test_a_process_that_ends_leaves_no_file_of_its_own(tmp_path):
@@ -85,11 +86,57 @@ def test_a_file_that_cannot_be_read_is_set_aside(tmp_path, caplog, content):
     """And begun again, with a warning; the old one is kept."""
     (tmp_path / "state.db").write_bytes(content)
     with closing(StateDatabase(tmp_path)) as database:
-        assert OwedPhotos(database).count("pushed") == 0
+        assert OwedPhotos(database, "b").list_uris("pushed", 10) == []
         assert database.lack is None
     (aside,) = tmp_path.glob("state.db.broken-*")
     assert aside.read_bytes() == content
     assert "begun again" in caplog.text
+
+
+def test_a_file_that_another_process_works_with_is_not_set_aside(tmp_path, caplog):
+    """It would lose what it writes from then on: the newcomer has its state in memory, and says so."""
+    with closing(StateDatabase(tmp_path)) as first:
+        first.quick.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+        with closing(StateDatabase(tmp_path)) as second:
+            assert "it has version" in second.lack
+    assert not list(tmp_path.glob("state.db.broken-*"))
+    assert "lost with the process" in caplog.text
+
+
+async def test_damage_behind_a_sound_header_is_found_at_the_start(tmp_path, caplog):
+    """Not by a daemon that ends at each start."""
+    first = StateDatabase(tmp_path)
+    await OwedPhotos(first, "b").add([f"s3://b/{number}.jpg" for number in range(500)], "pushed")
+    first.close()
+    content = (tmp_path / "state.db").read_bytes()
+    (tmp_path / "state.db").write_bytes(content[:8192] + b"\xff" * (len(content) - 8192))
+    with closing(StateDatabase(tmp_path)) as database:
+        assert database.lack is None
+        assert OwedPhotos(database, "b").list_uris("pushed", 10) == []
+    assert list(tmp_path.glob("state.db.broken-*"))
+    assert "begun again" in caplog.text
+
+
+def test_two_processes_that_create_the_file_at_once_both_have_it(tmp_path):
+    """SQLite does not wait for the journal mode of another."""
+    for number in range(10):
+        folder = tmp_path / str(number)
+        with ThreadPoolExecutor(4) as threads:
+            found = list(threads.map(StateDatabase, [folder] * 4))
+        assert [each.lack for each in found] == [None] * 4
+        for each in found:
+            each.close()
+
+
+async def test_a_store_is_owed_by_its_own_daemon_alone(tmp_path):
+    """A bucket of the same name may be in another store."""
+    first = StateDatabase(tmp_path)
+    await OwedPhotos(first, "minio pets").add(["s3://pets/a.jpg"], "pushed")
+    first.close()
+    with closing(StateDatabase(tmp_path)) as database:
+        for source, owed in (("aws pets", []), ("minio pets", ["s3://pets/a.jpg"])):
+            OwedPhotos(database, source).adopt()
+            assert OwedPhotos(database, source).list_uris("pushed", 10) == owed
 
 
 def test_a_file_of_a_later_version_is_set_aside(tmp_path, caplog):
@@ -107,9 +154,9 @@ async def test_without_a_folder_that_can_be_written_the_state_is_in_memory(tmp_p
     """The daemon runs, and says what it lacks."""
     (tmp_path / "a file").write_text("")
     with closing(StateDatabase(tmp_path / place)) as database:
-        assert "cannot be written" in database.lack
-        owed = OwedPhotos(database)
-        await owed.add_pushed(["s3://b/a.jpg"])
+        assert "cannot be used" in database.lack
+        owed = OwedPhotos(database, "b")
+        await owed.add(["s3://b/a.jpg"], "pushed")
         await InFlightPhotos(database).begin("/p/a.jpg")
         assert owed.list_uris("pushed", 10) == ["s3://b/a.jpg"]
     assert "set state.dir" in caplog.text
@@ -121,7 +168,7 @@ def test_on_a_network_file_system_another_journal_is_taken(tmp_path, monkeypatch
     with closing(StateDatabase(tmp_path)) as database:
         assert database.quick.execute("PRAGMA journal_mode") == [("truncate",)]
         with closing(StateDatabase(tmp_path)) as another:
-            assert OwedPhotos(another).count("pushed") == 0
+            assert OwedPhotos(another, "b").list_uris("pushed", 10) == []
 
 
 def test_what_a_store_is_told_is_flushed_and_the_rest_is_not(database):
@@ -136,17 +183,17 @@ async def test_callers_at_the_same_time_share_a_transaction(database, monkeypatc
     runs = []
     run = database.durable.run
     monkeypatch.setattr(database.durable, "run", lambda work: (runs.append(1), run(work))[1])
-    owed = OwedPhotos(database)
-    await asyncio.gather(*(owed.add_pushed([f"s3://b/{number}.jpg"]) for number in range(1000)))
-    assert owed.count("pushed") == 1000
+    owed = OwedPhotos(database, "b")
+    await asyncio.gather(*(owed.add([f"s3://b/{number}.jpg"], "pushed") for number in range(1000)))
+    assert len(owed.list_uris("pushed", 2000)) == 1000
     assert len(runs) <= 5
 
 
 async def test_a_fault_of_the_disk_is_told_to_each_caller(database):
     """As one that may pass."""
     database.durable.execute("DROP TABLE owed")
-    owed = OwedPhotos(database)
-    found = await asyncio.gather(owed.add_pushed(["a"]), owed.add_pushed(["b"]), return_exceptions=True)
+    owed = OwedPhotos(database, "b")
+    found = await asyncio.gather(owed.add(["a"], "pushed"), owed.add(["b"], "pushed"), return_exceptions=True)
     assert [type(each) for each in found] == [TemporaryError, TemporaryError]
 
 

@@ -6,10 +6,10 @@ import pytest
 
 from pawtag.domain.outcomes import PhotoFailed, PhotoSkipped, PhotoTagged
 from pawtag.domain.records import Failure, PhotoRef, SourceInfo
-from pawtag.state import dead_letters, results
+from pawtag.state import dead_letters, results, resume_point
 from pawtag.state.database import StateDatabase
 from pawtag.state.dead_letters import DeadLetters
-from pawtag.state.owed import OwedPhotos
+from pawtag.state.owed import OwedPhotos, find_owed
 from pawtag.state.results import RecentResults
 from pawtag.state.resume_point import ResumePoint
 from support.records import record_for
@@ -96,11 +96,22 @@ async def test_failed_and_unsure_photos_outlast_the_others(database, monkeypatch
 
 async def test_a_photo_that_the_fallback_tags_stays_owed(database):
     """Until the wanted model has tagged it."""
-    owed = OwedPhotos(database)
-    await owed.add_pushed(["s3://b/a.jpg"])
-    await owed.add_retag("s3://b/a.jpg")
-    assert {reason for reason, _ in owed.find("s3://b/a.jpg")} == {"pushed", "retag"}
+    owed = OwedPhotos(database, "b")
+    await owed.add(["s3://b/a.jpg"], "pushed")
+    await owed.add(["s3://b/a.jpg"], "retag")
+    assert {reason for reason, _ in find_owed(database, "s3://b/a.jpg")} == {"pushed", "retag"}
     await owed.remove("s3://b/a.jpg", keep_retag=True)
-    assert (owed.count("pushed"), owed.count("retag")) == (0, 1)
+    assert (owed.list_uris("pushed", 9), owed.list_uris("retag", 9)) == ([], ["s3://b/a.jpg"])
     await owed.remove("s3://b/a.jpg", keep_retag=False)
-    assert owed.find("s3://b/a.jpg") == []
+    assert find_owed(database, "s3://b/a.jpg") == []
+
+
+def test_a_resume_point_that_nobody_used_for_a_month_goes(database, monkeypatch):
+    """Another model, or other labels, made it another job."""
+    old = ResumePoint(database, "scan", "old")
+    old.position = "k"
+    with monkeypatch.context() as past:
+        past.setattr(resume_point, "utc_timestamp", lambda offset_s=0: "2020-01-01T00:00:00Z")
+        old.save()
+    ResumePoint(database, "scan", "new").save()
+    assert ResumePoint(database, "scan", "old").position == ""

@@ -49,7 +49,9 @@ def _report(counts: Counter[str], *, dry_run: bool) -> None:
     verb = "would be" if dry_run else "were"
     print(f"the tags of {counts['tags']} objects and {counts['record']} records {verb} removed")
     if counts["kept"]:
-        print(f"{counts['kept']} records hold corrections of yours, or other programs' keys; they stay")
+        print(
+            f"{counts['kept']} objects hold corrections of yours, or other programs' keys; they stay (--corrected removes them)"
+        )
     if counts["refused"]:
         raise PawtagError(f"The store refuses to remove our tags from {counts['refused']} objects.")
     if counts["unread"]:
