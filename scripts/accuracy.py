@@ -16,7 +16,7 @@ import numpy as np
 from pawtag import config
 from pawtag.config.labels_file import load_labels
 from pawtag.domain.labels import PromptSet
-from pawtag.domain.records import Floats
+from pawtag.domain.pictures import Floats
 from pawtag.images import ImageLimits, decode, preprocess
 from pawtag.inference.evaluation import EmbeddedPhoto, Prediction, predict, read_labelled_photos, summarise_predictions
 from pawtag.inference.loaded_model import LoadedModel

@@ -229,7 +229,7 @@ async def test_photos_of_the_fallback_are_tagged_again(store, tmp_path):
         await until(lambda: count_messages(store) == 0)
     old = tags(store, "a.png")["pawtag:fingerprint"]
     async with open_parts(colour_tagger(fingerprint="wanted"), tmp_path) as parts:
-        runner, stop = wire(store).build_owed_runner(parts), asyncio.Event()
+        runner, stop = wire(store, queue_url=store.url).build_owed_runner(parts), asyncio.Event()
         running = asyncio.create_task(runner.run(stop))
         await until(lambda: not parts.database.quick.execute("SELECT uri FROM owed"))
         stop.set()

@@ -13,20 +13,9 @@ import numpy as np
 from pawtag.config import LimitSettings
 from pawtag.domain.errors import ChangedError, GoneError, PermanentError
 from pawtag.domain.labels import Labels, Thresholds
+from pawtag.domain.pictures import Floats, Pixels, PixelSpec
 from pawtag.domain.ports import SourceState
-from pawtag.domain.records import (
-    Event,
-    Floats,
-    ModelInfo,
-    Payload,
-    PhotoRef,
-    Pixels,
-    PixelSpec,
-    Stamp,
-    TaggerIdentity,
-    TagRecord,
-    Written,
-)
+from pawtag.domain.records import Event, ModelInfo, Payload, PhotoRef, Stamp, TaggerIdentity, TagRecord, Written
 from pawtag.inference.checkpoint import Checkpoint
 from pawtag.inference.loaded_model import LoadedModel
 from pawtag.inference.scoring import embed_words, list_prompts

@@ -4,7 +4,7 @@ import io
 
 from PIL import Image
 
-from pawtag.domain.records import Image as DecodedImage
+from pawtag.domain.pictures import Image as DecodedImage
 from pawtag.images import ImageLimits, decode
 
 LIMITS = ImageLimits(max_bytes=10_000_000, max_pixels=1_000_000)

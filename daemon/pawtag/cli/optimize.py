@@ -10,8 +10,8 @@ from tqdm import tqdm
 from pawtag.config import Settings
 from pawtag.config.labels_file import load_labels
 from pawtag.domain.errors import ConfigError, GoneError, ModelError, PermanentError, TemporaryError
+from pawtag.domain.pictures import Pixels
 from pawtag.domain.ports import Engine
-from pawtag.domain.records import Pixels
 from pawtag.folder.walk import Walk, read_photo
 from pawtag.images import ImageLimits, decode, preprocess
 from pawtag.inference.engine_loader import build_request

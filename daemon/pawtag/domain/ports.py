@@ -6,7 +6,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from pawtag.domain.records import Event, Floats, Json, Payload, PhotoRef, Pixels, PixelSpec, TagRecord, Written
+from pawtag.domain.pictures import Floats, Pixels, PixelSpec
+from pawtag.domain.records import Event, Json, Payload, PhotoRef, TagRecord, Written
 
 MB = 1_000_000
 

@@ -1,13 +1,10 @@
 """The frozen values that travel between the stages, and the record that each photo gets."""
 
 import hashlib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from pawtag import __version__
@@ -18,9 +15,6 @@ SCHEMA = "pawtag.record/1"
 PET_GROUP = "species"
 OBJECT_SCHEME = "s3://"
 
-Floats = NDArray[np.float32]
-# The input of a model for one photo, (H, W, 3): resized and cropped; the engine normalises it.
-Pixels = NDArray[np.uint8]
 Scores = dict[str, dict[str, float]]
 Corrections = dict[str, list[str]]
 # What the model says of a photo: a pet, a pet of which it cannot tell the species, none.
@@ -60,47 +54,6 @@ class Payload:
     data: bytes
     is_fresh: bool = False
     """Whether it changed so recently that it may not be finished."""
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """An upright picture: `rgb` (H, W, 3) uint8, maybe reduced; `width` and `height` of the original."""
-
-    rgb: NDArray[np.uint8]
-    width: int
-    height: int
-    format: str
-
-
-@dataclass(frozen=True, slots=True)
-class Patches:
-    """The picture keeps its shape, in at most `max_count` squares of `side_px` pixels (SigLIP 2 NaFlex)."""
-
-    side_px: int
-    max_count: int
-
-
-@dataclass(frozen=True, slots=True)
-class PixelSpec:
-    """The input of a model.
-
-    `resize`: shorter side in pixels, (height, width) that the picture is squashed to, or patches; `crop`:
-    (height, width) of the middle that is kept, None for all; `resample`: Pillow's number of the
-    filter; `mean` and `std` apply to values between 0 and 1.
-    """
-
-    resize: int | tuple[int, int] | Patches
-    crop: tuple[int, int] | None
-    resample: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-    @property
-    def shorter_side(self) -> int:
-        """The resized picture's shorter side (of a squashed one, the longer: it must suffice both ways)."""
-        if isinstance(self.resize, Patches):
-            return math.isqrt(self.resize.max_count) * self.resize.side_px
-        return self.resize if isinstance(self.resize, int) else max(self.resize)
 
 
 class FrozenModel(BaseModel):

@@ -15,7 +15,7 @@ from PIL import Image as pillow
 from PIL import UnidentifiedImageError
 
 from pawtag.domain.errors import PermanentError
-from pawtag.domain.records import Image
+from pawtag.domain.pictures import Image
 from pawtag.images.colour import reduce_to_rgb
 from pawtag.images.memory import DecodeCost, estimate_cost
 from pawtag.images.signatures import (

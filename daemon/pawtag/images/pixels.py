@@ -5,7 +5,7 @@ import math
 import numpy as np
 from PIL import Image as pillow
 
-from pawtag.domain.records import Image, Patches, Pixels, PixelSpec
+from pawtag.domain.pictures import Image, Patches, Pixels, PixelSpec
 
 MAX_ASPECT_RATIO = 4
 SCALE_STEP, MAX_SCALE = 1e-5, 100.0

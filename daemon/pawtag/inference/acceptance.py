@@ -5,8 +5,8 @@ from importlib.resources import files
 import numpy as np
 
 from pawtag.domain.errors import ModelError
+from pawtag.domain.pictures import Floats, Image, Pixels, PixelSpec
 from pawtag.domain.ports import Engine
-from pawtag.domain.records import Floats, Image, Pixels, PixelSpec
 from pawtag.images import ImageLimits, decode, preprocess
 
 PICTURE = "self_test.png"

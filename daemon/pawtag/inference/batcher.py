@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pawtag.domain.errors import PermanentError, TemporaryError
-from pawtag.domain.records import Floats, Pixels
+from pawtag.domain.pictures import Floats, Pixels
 from pawtag.inference.interactive_gate import InteractiveGate
 from pawtag.metrics import Metrics
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from pawtag.domain.errors import ConfigError
 from pawtag.domain.labels import NONE, Thresholds
+from pawtag.domain.pictures import Floats
 from pawtag.domain.ports import Engine
-from pawtag.domain.records import PET_GROUP, Floats
+from pawtag.domain.records import PET_GROUP
 from pawtag.inference.scoring import ScoredLabels, Vocabulary, compute_presence, multiply, score_labels
 
 COAT_GROUP = "coat"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pydantic import TypeAdapter, ValidationError
 
-from pawtag.domain.records import PixelSpec
+from pawtag.domain.pictures import PixelSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from pawtag.domain.records import Floats
+from pawtag.domain.pictures import Floats
 from pawtag.files import write_atomically
 from pawtag.inference.checkpoint import EMBEDDED_FOLDER, Checkpoint
 from pawtag.inference.facts import ModelFacts, parse_facts

@@ -10,8 +10,8 @@ import numpy as np
 
 from pawtag.domain.errors import ConfigError, ModelError
 from pawtag.domain.labels import Thresholds
+from pawtag.domain.pictures import Floats, Pixels
 from pawtag.domain.ports import Engine
-from pawtag.domain.records import Floats, Pixels
 from pawtag.inference.engines import openvino
 from pawtag.inference.facts import ModelFacts
 from pawtag.inference.model_cache import TOWER, CompiledTower, ModelCache

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pawtag.domain.errors import ModelError
-from pawtag.domain.records import Floats, Patches, Pixels, PixelSpec
+from pawtag.domain.pictures import Floats, Patches, Pixels, PixelSpec
 
 MAX_BYTE = 255
 

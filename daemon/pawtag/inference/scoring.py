@@ -8,8 +8,9 @@ import numpy as np
 
 from pawtag.domain.errors import PermanentError
 from pawtag.domain.labels import NONE, SCORE_DIGITS, Group, Labels, PromptSet, Thresholds
+from pawtag.domain.pictures import Floats
 from pawtag.domain.ports import Engine
-from pawtag.domain.records import PET_GROUP, Floats, PetStatus, Scores, Tag
+from pawtag.domain.records import PET_GROUP, PetStatus, Scores, Tag
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from pawtag.domain.errors import ModelError
+from pawtag.domain.pictures import Floats
 from pawtag.domain.ports import Engine, TextEngine
-from pawtag.domain.records import Floats
 from pawtag.files import write_atomically
 from pawtag.images import ImageLimits, decode, preprocess
 from pawtag.inference.checkpoint import SELF_TEST, Checkpoint

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pawtag.config import LimitSettings
-from pawtag.domain.records import Floats, Pixels
+from pawtag.domain.pictures import Floats, Pixels
 from pawtag.inference.batcher import Batcher
 from pawtag.inference.interactive_gate import InteractiveGate
 from pawtag.inference.loaded_model import LoadedModel

@@ -12,7 +12,8 @@ from functools import partial
 
 from pawtag.config import LimitSettings
 from pawtag.domain.labels import Labels
-from pawtag.domain.records import Floats, PhotoInfo, Pixels, TaggerIdentity, Tagging, describe_bytes
+from pawtag.domain.pictures import Floats, Pixels
+from pawtag.domain.records import PhotoInfo, TaggerIdentity, Tagging, describe_bytes
 from pawtag.images import DecodeLimiter, ImageLimits, decode, preprocess
 from pawtag.inference.interactive_gate import InteractiveGate
 from pawtag.inference.loaded_model import LoadedModel

@@ -58,11 +58,13 @@ class StateDatabase:
         self.lack: str | None = None
         """What the daemon lacks without a writable state.dir; None with one."""
         self.path = folder / FILE_NAME
+        self.owner = Owner(None)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self.owner = Owner(folder)
             self.durable, self.quick = self._open_or_set_aside()
         except (OSError, sqlite3.Error) as error:
+            self.owner.release()
             self.lack = f"{self.path} cannot be used ({error}): what is in progress is lost with the process"
             log.warning("%s; set state.dir to a folder that can be written", self.lack)
             self.owner = Owner(None)

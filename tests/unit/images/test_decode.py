@@ -10,7 +10,7 @@ from PIL import Image as Pillow
 
 from pawtag.config import FolderSettings
 from pawtag.domain.errors import PermanentError
-from pawtag.domain.records import PixelSpec
+from pawtag.domain.pictures import PixelSpec
 from pawtag.images import ImageLimits, decode
 from pawtag.images.decode import TRANSPOSES
 from support.pictures import BLUE, LIMITS, RED, corner, decode_picture, encode_picture, plain

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from pawtag.domain.records import Image, PixelSpec
+from pawtag.domain.pictures import Image, PixelSpec
 from pawtag.images import preprocess
 from pawtag.inference.preprocessing import normalise
 from support.pictures import decode_picture, plain

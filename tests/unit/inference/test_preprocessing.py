@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pawtag.domain.errors import ModelError
-from pawtag.domain.records import Patches
+from pawtag.domain.pictures import Patches
 from pawtag.inference.preprocessing import pack_patches, parse_pixel_spec
 
 PLAIN = {"size": {"height": 8, "width": 8}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}

@@ -335,7 +335,8 @@ async def test_the_stop_does_not_wait_for_a_free_slot():
     async with open_parts(colour_tagger(engine, batch_size=1)) as parts:
         worker, stop = parts.build_worker(source, concurrency=2), asyncio.Event()
         task = asyncio.create_task(worker.run(stop))
-        await until(lambda: engine.batches)
+        await until(lambda: worker.in_flight == 2)
+        await asyncio.sleep(0.1)  # a third photo waits for a slot
         stop.set()
         await asyncio.wait_for(task, 5)
     assert len(source.finished) < 10

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pawtag.domain.errors import ModelError
-from pawtag.domain.records import Floats, Pixels, PixelSpec
+from pawtag.domain.pictures import Floats, Pixels, PixelSpec
 from pawtag.inference.facts import ModelFacts
 
 # openvino reports its import and each conversion to an analytics service, with this package: it must not be found.

@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModelForZeroShotIma
 from transformers.utils import logging as transformers_logging
 
 from pawtag.domain.errors import ConfigError, ModelError
-from pawtag.domain.records import Floats, Patches, Pixels
+from pawtag.domain.pictures import Floats, Patches, Pixels
 from pawtag.inference.checkpoint import Checkpoint, combine_digests
 from pawtag.inference.facts import ModelFacts
 from pawtag.inference.preprocessing import normalise, pack_patches, parse_pixel_spec
