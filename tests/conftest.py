@@ -1,5 +1,6 @@
 """What many tests need: the real photos, a free sample photo, the model that ships."""
 
+import logging
 import os
 from importlib.metadata import files
 from pathlib import Path
@@ -11,6 +12,15 @@ from pawtag.config.labels_file import load_labels
 from pawtag.domain.labels import Labels
 from pawtag.inference.checkpoint import Checkpoint, find_checkpoint
 from support.paths import PETS
+
+
+@pytest.fixture(autouse=True)
+def log_level():
+    """Commands that run in this process set the level of the log; the next test finds it as it was."""
+    logger = logging.getLogger("pawtag")
+    level = logger.level
+    yield
+    logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")

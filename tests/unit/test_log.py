@@ -57,7 +57,7 @@ def test_a_fault_is_told_when_it_begins_changes_and_ends(caplog):
         ("running", None),
     ]
     before = SourceState("queue q", "running")
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", logger="pawtag"):
         for state, reason in faults:
             after = SourceState("queue q", state, reason)
             log_state_change(logging.getLogger("pawtag.x"), before, after)

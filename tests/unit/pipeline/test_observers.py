@@ -52,6 +52,6 @@ def test_metrics_hear_what_happened():
 def test_the_log_of_an_unsure_photo_names_the_candidates(caplog):
     """Not "no pet"."""
     scores = {"species": {"cat": 0.49, "dog": 0.39, "none": 0.08}}
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", logger="pawtag"):
         log_results(PhotoTagged(REF, record_for(REF, status="unsure", tags=(), scores=scores), 0.1))
     assert "unsure: cat 0.49 or dog 0.39" in caplog.text

@@ -165,7 +165,7 @@ async def test_F21_a_correction_of_a_current_photo_is_applied(caplog):
     source, store = await run_to_end({"a.png": plain()})
     store.corrections["a.png"] = "green"
     caplog.clear()
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", logger="pawtag"):
         await run_to_end(source.photos, store)
     assert store.records["a.png"].corrected == {"species": ["green"]}
     assert "a.png: green 1.00" in caplog.text
