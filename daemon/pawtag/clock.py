@@ -1,8 +1,15 @@
 """The wall clock, as records write the time."""
 
-from datetime import UTC, datetime, timedelta
+import time
+from functools import lru_cache
 
 
 def utc_timestamp(offset_s: float = 0.0) -> str:
     """The time in UTC so many seconds from now, to the second: `2026-11-23T15:00:00Z`."""
-    return (datetime.now(UTC) + timedelta(seconds=offset_s)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _format_time(int(time.time() + offset_s))
+
+
+@lru_cache(maxsize=8)
+def _format_time(seconds: int) -> str:
+    """Formatting costs more than the rest of a pushed event; most calls are for the same second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

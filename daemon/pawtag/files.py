@@ -3,7 +3,10 @@
 import os
 import re
 import secrets
+from collections.abc import Callable
 from contextlib import suppress
+from fnmatch import translate
+from functools import cache
 from pathlib import Path
 
 # Here other machines write: they send no file events, and share no memory.
@@ -38,6 +41,17 @@ def write_atomically(path: Path, content: bytes, *, replace: bool = True, flush:
 def is_temporary_name(name: str) -> bool:
     """Whether a file's name is one that `write_atomically` makes."""
     return TEMPORARY_NAME.fullmatch(name) is not None
+
+
+def matches_any(name: str, patterns: tuple[str, ...]) -> bool:
+    """Whether the name fits one of the shell patterns, whatever its case."""
+    return _compile(patterns)(name) is not None
+
+
+@cache
+def _compile(patterns: tuple[str, ...]) -> Callable[[str], re.Match[str] | None]:
+    """One expression for all patterns."""
+    return re.compile("|".join(translate(pattern.lower()) for pattern in patterns), re.IGNORECASE).match
 
 
 def is_on_network(path: Path) -> bool:

@@ -2,22 +2,19 @@
 
 import errno
 import os
-import re
 import stat
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from fnmatch import translate
-from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
 from pawtag.config import FolderSettings
 from pawtag.domain.errors import GoneError, PermanentError, TemporaryError, UnfinishedError
 from pawtag.domain.records import Payload, PhotoRef
-from pawtag.files import is_temporary_name
+from pawtag.files import is_temporary_name, matches_any
 
 SERVICE_FOLDERS = frozenset({"@eaDir", "#recycle", "lost+found", "$RECYCLE.BIN", "__MACOSX"})
 RECORD_SUFFIX = ".json"  # no photo, whatever the patterns
@@ -106,13 +103,7 @@ class Walk:
 
 def is_photo_name(name: str, patterns: tuple[str, ...]) -> bool:
     """Whether a file of that name counts as a photo."""
-    return not name.startswith(".") and not name.endswith(RECORD_SUFFIX) and _compile(patterns)(name) is not None
-
-
-@cache
-def _compile(patterns: tuple[str, ...]) -> Callable[[str], re.Match[str] | None]:
-    """One expression for all patterns."""
-    return re.compile("|".join(translate(pattern.lower()) for pattern in patterns), re.IGNORECASE).match
+    return not name.startswith(".") and not name.endswith(RECORD_SUFFIX) and matches_any(name, patterns)
 
 
 def is_other_file(name: str) -> bool:

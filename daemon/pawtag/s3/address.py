@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 from pawtag.config import S3Settings
 from pawtag.domain.errors import ConfigError
 from pawtag.domain.records import OBJECT_SCHEME, PhotoRef
+from pawtag.files import matches_any
 
 SCHEME = OBJECT_SCHEME
 SIDECAR_SUFFIX = ".json"
@@ -75,4 +75,4 @@ def is_photo_key(key: str, settings: S3Settings) -> bool:
     name = key.rpartition("/")[2]
     if not name or name.endswith(SIDECAR_SUFFIX) or not key.startswith(settings.prefix):
         return False
-    return "." not in name.lstrip(".") or any(fnmatchcase(name.lower(), one.lower()) for one in settings.patterns)
+    return "." not in name.lstrip(".") or matches_any(name, settings.patterns)
