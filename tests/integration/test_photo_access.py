@@ -12,8 +12,9 @@ import pytest
 from pawtag.app.photo_access import PhotoAccess
 from pawtag.app.wiring import build_folder_runner
 from pawtag.config import Settings
-from pawtag.domain.errors import ConfigError, GoneError
+from pawtag.domain.errors import ConfigError, GoneError, TemporaryError
 from pawtag.domain.records import ModelInfo
+from pawtag.folder.sidecars import Sidecars
 from pawtag.pipeline.reconciler import Reconciler
 from pawtag.state.owed import OwedPhotos
 from support.buckets import BUCKET, FAST, put, scan, settings_for, sidecar, tags
@@ -303,11 +304,26 @@ async def test_an_object_that_the_fallback_corrects_is_tagged_again_later(store,
         assert database.quick.execute("SELECT uri, reason FROM owed") == [(f"s3://{BUCKET}/a.png", "retag")]
 
 
-async def test_one_faulty_path_does_not_hide_the_others(settings):
+async def test_one_faulty_path_does_not_hide_the_others(settings, monkeypatch):
     """Each has its line."""
-    fine, odd = old(settings.folder.path / "a.png"), settings.folder.path / "b.png"
-    odd.write_bytes(plain())
-    odd.with_name("b.png.json").symlink_to(odd.with_name("b.png.json"))
+    fine, odd = old(settings.folder.path / "a.png"), old(settings.folder.path / "b.png")
+    look = Sidecars.look
+
+    def fail(sidecars, ref):
+        if ref.uri.endswith("b.png"):
+            raise TemporaryError("The disk does not answer.")
+        return look(sidecars, ref)
+
+    monkeypatch.setattr(Sidecars, "look", fail)
     found = await explain(settings, odd, fine)
-    assert [each.uri for each in found] == [str(odd), str(fine)]
-    assert found[1].state in ("new", "settling")
+    assert (found[0].state, found[0].reason) == ("unknown", "The disk does not answer.")
+    assert found[1].uri == str(fine)
+
+
+async def test_a_correction_by_hand_makes_the_record_stale(settings):
+    """Until the next scan the tags do not follow it."""
+    path = old(settings.folder.path / "a.png")
+    await tag_folder(settings.folder.path, settings)
+    path.with_name("a.png.json").write_text(json.dumps(read(path) | {"corrected": {"species": ["green"]}}))
+    (found,) = await explain(settings, path)
+    assert (found.state, found.reason) == ("stale", "Its tags do not follow the correction.")

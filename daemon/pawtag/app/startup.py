@@ -39,7 +39,7 @@ def log_sources(settings: Settings, root: Path | None) -> None:
 
 
 def log_abandoned(uris: list[str]) -> None:
-    """Log which photos a process was at work on that ended without a word."""
+    """Log which photos a process was at work on that ended without closing."""
     if uris:
         shown = ", ".join(uris[:MAX_SHOWN]) + (f" and {len(uris) - MAX_SHOWN} more" if len(uris) > MAX_SHOWN else "")
         log.warning("an earlier process ended while it was at work on %s", shown)

@@ -1,4 +1,4 @@
-"""pawtag correct: writes what a person knows better; it holds whatever a model says."""
+"""pawtag correct: writes corrections into records; they hold whatever a model says."""
 
 import argparse
 import asyncio
@@ -103,7 +103,7 @@ def _read_table(table: Path, labels: Labels) -> list[Correction]:
 
 
 def _read_row(table: Path, number: int, row: dict[str, str | None], labels: Labels) -> Correction:
-    """A relative path is relative to the table; an empty cell leaves its group to the model."""
+    """A relative path is relative to the table; an empty cell leaves its group as it is."""
     if None in row:
         raise ConfigError(f"{table}, line {number}: it has more cells than the first line.")
     file, chosen = (

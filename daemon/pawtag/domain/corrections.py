@@ -20,8 +20,8 @@ class ParsedCorrections:
 def parse_corrections(written: Any, labels: Labels) -> ParsedCorrections:
     """What a person wrote: `{"species": ["dog"]}`, also `{"species": "dog"}`, `["dog"]` or `"dog"`.
 
-    An unknown label or group is a problem, and holds all the same: a person may know more than the labels do. What
-    has another form is a problem, and no correction.
+    An unknown label or group in a table is a problem, and holds all the same: a person may know more than the labels
+    do. A bare label must be in exactly one group. That, and another form, is a problem, and no correction.
     """
     if written is None or written in ({}, []):
         return ParsedCorrections(None)

@@ -14,7 +14,7 @@ class Explanation:
     """What pawtag does with one path or URI, and why.
 
     `current` and `failed` photos are left alone; `new` and `stale` ones are tagged; one that is `settling` is tagged
-    when it is finished; what is `skipped` is no photo for pawtag; of an `unknown` one nothing can be read.
+    when it is finished; what is `skipped` is no photo for pawtag, or archived; of an `unknown` one nothing can be read.
     """
 
     uri: str

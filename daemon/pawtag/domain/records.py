@@ -105,7 +105,8 @@ class Failure(FrozenModel):
     """Why a photo could not be tagged."""
 
     code: ErrorCode
-    message: str
+    message: str | None
+    """None where only the code is known: in object tags."""
 
 
 @dataclass(frozen=True, slots=True)

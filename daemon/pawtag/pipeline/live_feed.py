@@ -10,7 +10,7 @@ MAX_QUEUED = 1000
 
 
 class Missed:
-    """Told to a reader that fell behind: outcomes were left out, and what it shows must be read anew."""
+    """Told to a reader that fell behind: outcomes were left out, and what it shows must be read again."""
 
 
 class LiveFeed:

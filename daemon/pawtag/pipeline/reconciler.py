@@ -129,9 +129,10 @@ class Reconciler:
             seen = await photo.look()
         corrections = self.read_corrections(seen, photo.version)
         policy = self.build_policy()
-        if policy.is_current(seen.stamp, photo.version, corrections):
+        verdict = policy.judge(seen.stamp, photo.version, corrections)
+        if verdict is not Verdict.NEEDED:
             self._warn_of_peer(policy, seen.stamp, photo.version)
-            return _skip(photo.version, seen.stamp)
+            return _skip(photo.version, seen.stamp, "another-daemon" if verdict is Verdict.FOREIGN else "current")
         found = await self._find_record(photo, seen, policy, corrections)
         record = apply_corrections(found, corrections, policy.labels)
         if _is_written(seen.stamp, record, photo.version):
@@ -213,9 +214,9 @@ class Reconciler:
             )
 
 
-def _skip(ref: PhotoRef, stamp: Stamp | None) -> PhotoSkipped:
+def _skip(ref: PhotoRef, stamp: Stamp | None, reason: str = "current") -> PhotoSkipped:
     failure, since = (stamp.failure, stamp.tagged_at) if stamp else (None, None)
-    return PhotoSkipped("current", ref=ref, failure=failure, since=since)
+    return PhotoSkipped(reason, ref=ref, failure=failure, since=since)
 
 
 def _is_written(stamp: Stamp | None, record: TagRecord, version: PhotoRef) -> bool:

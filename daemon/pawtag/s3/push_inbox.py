@@ -137,7 +137,7 @@ class PushInbox:
         return refs
 
     async def _take_rows(self, reason: OwedReason, after: str | None) -> tuple[list[PhotoRef], str | None]:
-        """The next rows after that URI which are not in hand, and up to where they go; None at their end."""
+        """The next rows after that URI which are not in flight, and up to where they go; None at their end."""
         while after is not None:
             uris = await asyncio.to_thread(self._owed.list_uris, reason, CHUNK_PHOTOS, after=after)
             after = uris[-1] if uris else None

@@ -87,7 +87,7 @@ def _encode_labels(record: TagRecord, group: str) -> str:
 def _parse_failure(code: str | None) -> Failure | None:
     """What the error tag says; its message is in the log of the daemon that wrote it."""
     try:
-        return None if code is None else Failure.model_validate({"code": code, "message": ""})
+        return None if code is None else Failure.model_validate({"code": code, "message": None})
     except ValidationError:
         return None  # a later version's code
 

@@ -53,6 +53,8 @@ async def notify(request: web.Request) -> web.Response:
     state = request.app[SERVER_STATE]
     if state.settings.s3.bucket is None or state.settings.server.api_key is None:
         raise Problem(403, "Notifications are accepted only if s3.bucket and server.api_key are set.")
+    if state.tagger is not None and state.accept_notification is None:
+        raise Problem(403, "Notifications are accepted beside s3.queue_url only if s3.rescan_s is set.")
     if state.accept_notification is None:
         raise Problem(503, f"Not ready: {state.unready_reason}.", Retry_After=str(RETRY_AFTER_S))
     try:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -79,7 +80,7 @@ class StateDatabase:
 
     def _open_or_set_aside(self) -> tuple["Connection", "Connection"]:
         try:
-            return self._open_patiently()
+            return self._open_when_unlocked()
         except sqlite3.OperationalError:
             raise  # it cannot be written
         except sqlite3.DatabaseError as error:
@@ -94,7 +95,7 @@ class StateDatabase:
                     self.path.with_name(FILE_NAME + suffix).replace(aside.with_name(aside.name + suffix))
             return self._open()
 
-    def _open_patiently(self) -> tuple["Connection", "Connection"]:
+    def _open_when_unlocked(self) -> tuple["Connection", "Connection"]:
         """SQLite does not wait where two processes create the file at the same moment."""
         until_s = time.monotonic() + BUSY_TIMEOUT_S
         while True:
@@ -176,11 +177,7 @@ class Connection:
 
     async def commit_rows(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
         """Run a statement for each row; see `commit`. Raises TemporaryError."""
-
-        def work(database: sqlite3.Connection) -> None:
-            database.executemany(statement, rows).close()  # an open cursor would keep the file open
-
-        await self.commit(work)
+        await self.commit(_InsertRows(statement, tuple(rows)))
 
     def close(self) -> None:
         """Close it."""
@@ -191,7 +188,7 @@ class Connection:
     async def _commit_waiting(self) -> None:
         while self._waiting:
             group, self._waiting = self._waiting[:MAX_GROUP], self._waiting[MAX_GROUP:]
-            works = [work for work, _ in group]
+            works = _merge([work for work, _ in group])
             try:
                 results = await asyncio.get_running_loop().run_in_executor(
                     self._thread, self.run, lambda database, works=works: [work(database) for work in works]
@@ -199,7 +196,7 @@ class Connection:
             except Exception as error:
                 _settle(group, error, [])
             else:
-                _settle(group, None, results)
+                _settle(group, None, results if len(results) == len(group) else [None] * len(group))
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -212,6 +209,26 @@ class Connection:
                 with suppress(sqlite3.Error):
                     self._database.execute("ROLLBACK")
                 raise
+
+
+@dataclass(frozen=True, slots=True)
+class _InsertRows:
+    """A statement for each row, as work of a transaction."""
+
+    statement: str
+    rows: tuple[tuple[object, ...], ...]
+
+    def __call__(self, database: sqlite3.Connection) -> None:
+        database.executemany(self.statement, self.rows).close()  # an open cursor would keep the file open
+
+
+def _merge(works: list[Work[Any]]) -> list[Work[Any]]:
+    """One statement in place of many that are the same; other works stay as they are."""
+    statements = {work.statement for work in works if isinstance(work, _InsertRows)}
+    if len(statements) != 1 or not all(isinstance(work, _InsertRows) for work in works):
+        return works
+    rows = tuple(row for work in works if isinstance(work, _InsertRows) for row in work.rows)
+    return [_InsertRows(statements.pop(), rows)]
 
 
 def encode_uri(uri: str) -> str | bytes:

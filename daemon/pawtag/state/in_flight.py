@@ -42,7 +42,7 @@ class InFlightPhotos:
         await self._write([])
 
     def take_abandoned(self) -> list[str]:
-        """The photos that processes were at work on which ended without a word; their rows go. Blocks."""
+        """The photos that processes were at work on which ended without closing; their rows go. Blocks."""
         self._database.owner.find_dead()
         living = self._database.owner.find_living()
         marks = ", ".join("?" * len(living))

@@ -41,7 +41,7 @@ def test_photos_that_failed_before_are_named_too():
 
 def test_the_tags_of_an_object_tell_a_code_alone():
     """They hold neither the message nor the time."""
-    code = Failure(code="truncated", message="")
+    code = Failure(code="truncated", message=None)
     found = report_of(PhotoSkipped("current", ref=PhotoRef("s3://b/a.jpg"), failure=code)).format()
     assert "1 failed, unchanged:\n  s3://b/a.jpg: truncated\n" in found
 
