@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -109,7 +109,7 @@ class MemorySource:
     def ref(self, uri: str) -> PhotoRef:
         return PhotoRef(uri, len(self.photos.get(uri, b"")), hash(self.photos.get(uri)))
 
-    async def events(self, stop: asyncio.Event) -> AsyncIterator[Event]:
+    async def events(self, stop: asyncio.Event) -> AsyncGenerator[Event, None]:
         stopping = asyncio.create_task(stop.wait())
         while not stop.is_set():
             getting = asyncio.create_task(self.pending.get())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pawtag.app.wiring import DEFAULT_FOLDER, build_sidecars
 from pawtag.config import Settings
 from pawtag.domain.errors import ConfigError, GoneError, PawtagError
-from pawtag.domain.explanation import Explanation
+from pawtag.domain.explanation import Explanation, explain_record
 from pawtag.domain.ports import OpenPhoto
 from pawtag.domain.records import OBJECT_SCHEME, PhotoRef, TaggerIdentity
 from pawtag.folder.path_check import find_skip_reason
@@ -102,7 +102,9 @@ class PhotoAccess:
     async def _explain_photo(self, place: str, uri: str, reconciler: Reconciler) -> Explanation:
         try:
             async with self.open(uri) as photo:
-                found = reconciler.explain(await photo.look(), photo.version)
+                seen = await photo.look()
+                corrections = reconciler.read_corrections(seen, photo.version)
+                found = explain_record(reconciler.build_policy(), seen, photo.version, corrections)
         except GoneError as error:
             return Explanation(place, "skipped" if error.reason != "gone" else "unknown", str(error))
         return replace(found, uri=place)

@@ -1,7 +1,7 @@
 """The protocols between the stages: a new source, output or engine is one new file that keeps to one of these."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -67,7 +67,7 @@ class PhotoSource(Protocol):
     def state(self) -> SourceState:
         """How the source is now."""
 
-    def events(self, stop: asyncio.Event) -> AsyncIterator[Event]:
+    def events(self, stop: asyncio.Event) -> AsyncGenerator[Event, None]:
         """Events until `stop` is set."""
 
     def open(self, ref: PhotoRef) -> AbstractAsyncContextManager[OpenPhoto]:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -104,7 +104,7 @@ class FolderSource:
         await self.scan()
         return True
 
-    async def events(self, stop: asyncio.Event) -> AsyncIterator[Event]:
+    async def events(self, stop: asyncio.Event) -> AsyncGenerator[Event, None]:
         """Finished photos until `stop` is set. New ones come before the backlog."""
         stopping = asyncio.create_task(stop.wait(), name="folder-stop")
         stopping.add_done_callback(lambda _: self._wake.set())

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from pawtag.clock import utc_timestamp
 from pawtag.domain.corrections import apply_corrections
 from pawtag.domain.errors import ChangedError, GoneError, PermanentError, TemporaryError, UnfinishedError
-from pawtag.domain.explanation import Explanation, explain_record
 from pawtag.domain.freshness import FreshnessPolicy, Verdict
 from pawtag.domain.outcomes import PhotoFailed, PhotoSkipped, PhotoTagged
 from pawtag.domain.ports import OpenPhoto, Output
@@ -71,10 +70,6 @@ class Reconciler:
         """What the photo needs, for a scan that looks at many. May be called from any thread."""
         policy = replace(self.build_policy(), trusts_mtime=True)
         return policy.judge(seen.stamp, ref, self.read_corrections(seen, ref))
-
-    def explain(self, seen: Written, ref: PhotoRef) -> Explanation:
-        """The same for people."""
-        return explain_record(self.build_policy(), seen, ref, self.read_corrections(seen, ref))
 
     def read_corrections(self, seen: Written, ref: PhotoRef) -> Corrections | None:
         """The corrections that hold for the photo. What is wrong with them is logged once."""

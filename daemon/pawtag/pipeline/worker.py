@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+from contextlib import aclosing
 from dataclasses import replace
 
 from pawtag.domain.backoff import Backoff
@@ -69,8 +70,8 @@ class Worker:
         """
         handling: set[asyncio.Task[None]] = set()
         try:
-            async with asyncio.TaskGroup() as tasks:
-                async for event in self._source.events(stop):
+            async with asyncio.TaskGroup() as tasks, aclosing(self._source.events(stop)) as events:
+                async for event in events:
                     if not await self._take_slot(stop):
                         await self._source.postpone(event, 0)
                         break

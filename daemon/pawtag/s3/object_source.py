@@ -5,7 +5,7 @@ import heapq
 import itertools
 import logging
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Literal, Protocol
@@ -56,7 +56,7 @@ class ObjectSource:
         """Whether the feed came to its end."""
         self.state = SourceState(name, "running")
 
-    async def events(self, stop: asyncio.Event) -> AsyncIterator[Event]:
+    async def events(self, stop: asyncio.Event) -> AsyncGenerator[Event, None]:
         """Events until `stop` is set, or until the feed has ended and each photo is done or given up.
 
         Raises PawtagError if the feed fails.

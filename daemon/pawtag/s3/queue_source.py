@@ -4,7 +4,7 @@ import asyncio
 import logging
 import threading
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -86,7 +86,7 @@ class QueueSource:
             self._threads.shutdown(wait=False, cancel_futures=True)
             self._objects.close()
 
-    async def events(self, stop: asyncio.Event) -> AsyncIterator[Event]:
+    async def events(self, stop: asyncio.Event) -> AsyncGenerator[Event, None]:
         """An event for each object that a message names, until `stop` is set. It receives only what is asked for."""
         stopping = asyncio.create_task(stop.wait(), name="queue-stop")
         failures = 0

@@ -43,7 +43,6 @@ class InFlightPhotos:
 
     def take_abandoned(self) -> list[str]:
         """The photos that processes were at work on which ended without closing; their rows go. Blocks."""
-        self._database.owner.find_dead()
         living = self._database.owner.find_living()
         marks = ", ".join("?" * len(living))
         statement = f"DELETE FROM in_flight WHERE owner NOT IN ({marks}) RETURNING uri"  # noqa: S608 - marks alone

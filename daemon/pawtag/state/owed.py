@@ -31,7 +31,6 @@ class OwedPhotos:
 
     def adopt(self) -> None:
         """Take over what processes that ended have left of this source. Blocks. Raises TemporaryError."""
-        self._database.owner.find_dead()
         living = self._database.owner.find_living()
         marks = ", ".join("?" * len(living))
         update = f"UPDATE OR REPLACE owed SET owner = ? WHERE source = ? AND owner NOT IN ({marks})"  # noqa: S608 - marks alone

@@ -22,17 +22,11 @@ class Owner:
         if self._lock:
             self._lock.acquire(timeout=0)
 
-    def find_dead(self) -> list[str]:
-        """The owners whose process has ended. Their files are removed."""
-        if self._folder is None:
-            return []
-        files = [path for path in self._folder.glob(f"*{SUFFIX}") if path.stem != self.name]
-        return [path.stem for path in files if _remove_if_dead(path)]
-
     def find_living(self) -> list[str]:
-        """The owners whose process lives, this one among them. Call `find_dead` first."""
+        """The owners whose process lives, this one among them. The files of the others are removed."""
         files = self._folder.glob(f"*{SUFFIX}") if self._folder else ()
-        return [self.name, *(path.stem for path in files if path.stem != self.name)]
+        others = [path for path in files if path.stem != self.name]
+        return [self.name, *(path.stem for path in others if not _remove_if_dead(path))]
 
     def release(self) -> None:
         """Give the lock up, and remove its file."""
