@@ -7,10 +7,17 @@ import numpy as np
 from PIL import Image as pillow
 from PIL import ImageCms
 
-MAX_PROFILE_BYTES = 4 * 1024 * 1024
+from pawtag.images.metadata import MAX_PROFILE_BYTES
+
 SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 BAND_PIXELS = 1_000_000
 SRGB = ImageCms.createProfile("sRGB")
+
+
+def remove_empty_alpha(image: pillow.Image) -> None:
+    """Make a picture opaque whose every pixel is transparent: in a BMP that means that it has no transparency."""
+    if image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
+        image.putalpha(255)
 
 
 def reduce_to_rgb(image: pillow.Image, factor: int) -> pillow.Image:

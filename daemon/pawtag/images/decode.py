@@ -12,28 +12,24 @@ from dataclasses import dataclass
 import numpy as np
 import pi_heif
 from PIL import Image as pillow
-from PIL import UnidentifiedImageError
+from PIL import PngImagePlugin, UnidentifiedImageError
 
 from pawtag.domain.errors import PermanentError
 from pawtag.domain.pictures import Image
-from pawtag.images.colour import reduce_to_rgb
-from pawtag.images.memory import DecodeCost, estimate_cost
-from pawtag.images.signatures import (
-    MAX_TIFF_TAGS,
-    STRIP_OFFSETS,
-    detect_unsupported_type,
-    is_broken_fax,
-    is_raw,
-    is_truncated,
-)
+from pawtag.images.colour import reduce_to_rgb, remove_empty_alpha
+from pawtag.images.completeness import JPEG_END, ends_in_zeros, is_truncated, lacks_data
+from pawtag.images.memory import DecodeCost, estimate_cost, estimate_layout_cost
+from pawtag.images.metadata import JPEG_START, MAX_PROFILE_BYTES, drop_metadata
+from pawtag.images.sample_layout import SampleLayout, find_layout, widen_samples
+from pawtag.images.signatures import detect_unsupported_type
+from pawtag.images.tiff import check_structure, read_directory, require_no_error
 
 # Nothing else is offered to the opener: some of Pillow's formats start other programs.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "HEIF", "AVIF")  # MPO comes with JPEG
 READABLE = "JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC, AVIF"
-MAX_STRIPS = 100_000
-MAX_TILE_PIXELS = 16_000_000
-MAX_SAMPLE_BYTES = 400_000_000
 ORIENTATION_TAG = 0x0112
+# Two endings that a decoder reads differently where picture data is missing before them.
+JPEG_ENDINGS = (JPEG_END, b"\x55" * 4096 + JPEG_END)
 # EXIF 2.32, tag 0x0112: what brings the picture upright.
 TRANSPOSES = {
     2: pillow.Transpose.FLIP_LEFT_RIGHT,
@@ -44,7 +40,6 @@ TRANSPOSES = {
     7: pillow.Transpose.TRANSVERSE,
     8: pillow.Transpose.ROTATE_90,
 }
-TILE_OFFSETS, TILE_WIDTH, TILE_LENGTH = 324, 322, 323
 
 pi_heif.register_heif_opener(thumbnails=False)
 pillow.preinit()
@@ -54,7 +49,7 @@ for plugin in ("Avif", "Mpo", "Tiff", "WebP"):  # and no others, which take long
 warnings.filterwarnings("ignore", module=r"PIL\.")
 # The limits below are the user's own, and hold before any pixel is decoded.
 pillow.MAX_IMAGE_PIXELS = None
-
+PngImagePlugin.MAX_TEXT_CHUNK = MAX_PROFILE_BYTES  # for colour profiles: texts are dropped before
 
 Reserve = Callable[[DecodeCost], AbstractContextManager[None]]
 
@@ -85,7 +80,7 @@ def decode(data: bytes, limits: ImageLimits, shorter_side: int, reserve: Reserve
     if foreign := detect_unsupported_type(data):
         raise PermanentError("unsupported", f"This is {foreign}, which pawtag does not read; it reads {READABLE}.")
     try:
-        return _decode(data, limits, 2 * shorter_side, reserve)
+        return _decode_whole(drop_metadata(data), limits, 2 * shorter_side, reserve)
     except PermanentError:
         raise
     except MemoryError as error:
@@ -112,23 +107,66 @@ def check_header(head: bytes, limits: ImageLimits) -> None:
         return
 
 
+def _decode_whole(data: bytes, limits: ImageLimits, shorter_side: int, reserve: Reserve) -> Image:
+    """The picture, also of a JPEG that lacks its end marker alone."""
+    if lacks_data(data):
+        raise EOFError  # `_translate_error` makes it `truncated`
+    try:
+        return _decode(data, limits, shorter_side, reserve)
+    except OSError as error:
+        if not data.startswith(JPEG_START) or "truncated" not in str(error) or ends_in_zeros(data):
+            raise
+        if found := _decode_without_end(data, limits, shorter_side, reserve):
+            return found
+        raise
+
+
+def _decode_without_end(data: bytes, limits: ImageLimits, shorter_side: int, reserve: Reserve) -> Image | None:
+    """The picture of a JPEG that lacks its end marker; None where it lacks picture data, too."""
+    try:
+        whole = data.removesuffix(JPEG_END[:1])
+        found, other = (_decode(whole + ending, limits, shorter_side, reserve) for ending in JPEG_ENDINGS)
+    except OSError:
+        return None
+    return found if np.array_equal(found.rgb, other.rgb) else None
+
+
 def _decode(data: bytes, limits: ImageLimits, shorter_side: int, reserve: Reserve) -> Image:
+    tags = read_directory(data)
+    if tags is not None:
+        check_structure(tags)
+        if layout := find_layout(tags, data):
+            return _decode_layout(layout, limits, shorter_side, reserve)
     with pillow.open(io.BytesIO(data), formats=FORMATS) as opened:
         name, (width, height) = opened.format or "", opened.size
-        _check_structure(opened)
-        if is_broken_fax(opened, data):
-            raise PermanentError("not-an-image", "The picture is damaged: its fax data has no end.")
         _draft(opened, shorter_side)
         _check_pixels(opened, (width, height), limits)
         factor = max(1, min(opened.size) // shorter_side)
         is_reduced = factor > 1 and opened.mode != "F"
         cost = estimate_cost(opened, (width, height), is_progressive=_is_progressive(opened), is_reduced=is_reduced)
         with reserve(cost):
-            opened.load()
+            with require_no_error():
+                opened.load()
+            if name == "BMP":
+                remove_empty_alpha(opened)
             orientation = _read_orientation(opened)  # of a PNG it may load the pixels
-            upright = _turn_upright(reduce_to_rgb(opened, factor), orientation)
-    if orientation >= 5:  # noqa: PLR2004 - EXIF orientations 5 to 8 lie on their side
-        width, height = height, width
+            picture = widen_samples(opened, tags) if tags else opened
+            upright = _turn_upright(reduce_to_rgb(picture, factor), orientation)
+    return _build_image(upright, (width, height), orientation, name)
+
+
+def _decode_layout(layout: SampleLayout, limits: ImageLimits, shorter_side: int, reserve: Reserve) -> Image:
+    """A TIFF whose samples Pillow reads wrongly, or not at all."""
+    size = (layout.width, layout.height)
+    _check_size(size, size, limits)
+    with reserve(estimate_layout_cost(layout.size_bytes, layout.width * layout.height)):
+        reduced = reduce_to_rgb(layout.read(), max(1, min(size) // shorter_side))
+        upright = _turn_upright(reduced, layout.orientation)
+    return _build_image(upright, size, layout.orientation, "TIFF")
+
+
+def _build_image(upright: pillow.Image, size: tuple[int, int], orientation: int, name: str) -> Image:
+    width, height = size if orientation < 5 else size[::-1]  # noqa: PLR2004 - 5 to 8 lie on their side
     return Image(np.asarray(upright), width, height, name)
 
 
@@ -141,7 +179,11 @@ def _draft(image: pillow.Image, shorter_side: int) -> None:
 
 def _check_pixels(image: pillow.Image, original: tuple[int, int], limits: ImageLimits) -> None:
     """A baseline JPEG costs what it is drafted to; a progressive one is decoded in full first."""
-    width, height = original if _is_progressive(image) else image.size
+    _check_size(original if _is_progressive(image) else image.size, original, limits)
+
+
+def _check_size(size: tuple[int, int], original: tuple[int, int], limits: ImageLimits) -> None:
+    width, height = size
     if width < 1 or height < 1:
         raise PermanentError("not-an-image", "The picture has no pixels.")
     if width * height > limits.max_pixels:
@@ -155,36 +197,9 @@ def _is_progressive(image: pillow.Image) -> bool:
     return bool(image.info.get("progressive") or image.info.get("progression"))
 
 
-def _check_structure(image: pillow.Image) -> None:
-    """Refuse RAW previews, and TIFFs whose tables claim more than any photo needs."""
-    if is_raw(image):
-        raise PermanentError("unsupported", "This is a RAW file, which pawtag does not read; export it as JPEG.")
-    tags = getattr(image, "tag_v2", None)
-    if image.format != "TIFF" or tags is None:
-        return
-    pieces = max(_count_values(tags.get(STRIP_OFFSETS)), _count_values(tags.get(TILE_OFFSETS)))
-    tile_pixels = int(tags.get(TILE_WIDTH, 0)) * int(tags.get(TILE_LENGTH, 0))
-    sample_bytes = image.width * image.height * len(image.getbands()) * _bytes_per_sample(image.mode)
-    if (
-        len(tags) > MAX_TIFF_TAGS
-        or pieces > MAX_STRIPS
-        or tile_pixels > MAX_TILE_PIXELS
-        or sample_bytes > MAX_SAMPLE_BYTES
-    ):
-        raise PermanentError("too-many-pixels", "This TIFF's tables claim more than pawtag decodes.")
-
-
-def _count_values(value: object) -> int:
-    return len(value) if isinstance(value, tuple) else 0
-
-
-def _bytes_per_sample(mode: str) -> int:
-    return {"I": 4, "F": 4, "I;16": 2, "I;16B": 2}.get(mode, 1)
-
-
 def _read_orientation(image: pillow.Image) -> int:
     """EXIF's orientation, 1 to 8; 1 where EXIF is absent or broken, and where the decoder turns by itself."""
-    if image.format == "HEIF":
+    if image.format in ("HEIF", "TIFF"):
         return 1
     try:
         value = image.getexif().get(ORIENTATION_TAG, 1)

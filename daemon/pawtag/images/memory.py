@@ -47,6 +47,11 @@ def estimate_cost(
     return DecodeCost(total, pixels)
 
 
+def estimate_layout_cost(sample_bytes: int, pixels: int) -> DecodeCost:
+    """The cost of a TIFF whose samples are read one by one: as they are, in the machine's order, and as bytes."""
+    return DecodeCost(BAND_BYTES + 3 * sample_bytes + 2 * pixels * DEFAULT_BYTES_PER_PIXEL, pixels)
+
+
 def _count_samples(image: pillow.Image) -> float:
     """Samples of a JPEG for each of its pixels: 3 without subsampling, 1.5 with the usual 4:2:0."""
     layers = getattr(image, "layer", [])  # (id, horizontal, vertical, table) for each component

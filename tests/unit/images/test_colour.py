@@ -44,9 +44,10 @@ def test_I06_cmyk_is_converted_to_rgb():
     assert decode_picture(encode_picture(Pillow.new("CMYK", (32, 32), (0, 0, 0, 0)), "JPEG")).rgb.min() > 250
 
 
-def test_I06_a_floating_point_tiff_is_scaled_to_its_maximum():
-    """Mode F has no fixed white."""
-    assert decode_picture(encode_picture(Pillow.new("F", (20, 20), 0.25), "TIFF")).rgb.min() == 255
+@pytest.mark.parametrize(("value", "shade"), [(0.25, 63), (1.0, 255), (200.0, 255)])
+def test_I06_white_of_a_floating_point_tiff_is_1_or_its_maximum(value, shade):
+    """Its type names no white."""
+    assert decode_picture(encode_picture(Pillow.new("F", (20, 20), value), "TIFF")).rgb.min() == shade
 
 
 def test_I06_a_colour_profile_is_applied():

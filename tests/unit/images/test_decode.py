@@ -38,9 +38,10 @@ def chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "MPO"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_I05_a_photo_is_turned_upright_once(orientation):
-    """All eight EXIF orientations of one picture decode to the same picture."""
+def test_I05_a_photo_is_turned_upright_once(orientation, kind):
+    """All eight EXIF orientations of one picture decode to the same picture. (HEIC: see the tests on real photos.)"""
     exif = Pillow.Exif()
     exif[0x0112] = orientation
     backwards = {turn: turn for turn in Pillow.Transpose} | {
@@ -48,9 +49,21 @@ def test_I05_a_photo_is_turned_upright_once(orientation):
         Pillow.Transpose.ROTATE_270: Pillow.Transpose.ROTATE_90,
     }
     stored = corner().transpose(backwards[TRANSPOSES[orientation]]) if orientation in TRANSPOSES else corner()
-    image = decode_picture(encode_picture(stored, "PNG", exif=exif))
-    assert (image.width, image.height) == (60, 40)
-    assert np.array_equal(image.rgb, np.asarray(corner()))
+    more = {"save_all": True, "append_images": [stored]} if kind == "MPO" else {}
+    image = decode_picture(encode_picture(stored, kind, exif=exif, **more))
+    assert (image.width, image.height, image.format) == (60, 40, kind)
+    assert np.abs(image.rgb.astype(int) - np.asarray(corner())).mean() < 8
+
+
+@pytest.mark.parametrize(("alpha", "shade"), [((0, 0), 200), ((0, 255), 255)])
+def test_I06_a_bmp_without_any_alpha_is_opaque(alpha, shade):
+    """Windows and browsers: an alpha of zero everywhere is none. Where one pixel has some, zero is transparent."""
+    rows = b"".join(bytes((200, 200, 200, alpha[index == 3])) for index in range(4))
+    masks = b"".join(mask.to_bytes(4, "little") for mask in (0xFF0000, 0xFF00, 0xFF, 0xFF000000))
+    info = struct.pack("<IiiHHIIiiII", 108, 2, 2, 1, 32, 3, len(rows), 0, 0, 0, 0) + masks + bytes(52)
+    data = b"BM" + struct.pack("<III", 14 + len(info) + len(rows), 0, 14 + len(info)) + info + rows
+    assert decode_picture(data).rgb.max(axis=2).min() == min(shade, 200)
+    assert decode_picture(data).rgb.max() == shade
 
 
 def test_I06_only_the_first_frame_is_read():

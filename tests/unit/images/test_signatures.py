@@ -2,7 +2,8 @@
 
 import pytest
 
-from pawtag.images.signatures import SIGNATURES, detect_unsupported_type, is_truncated
+from pawtag.images.completeness import is_truncated
+from pawtag.images.signatures import SIGNATURES, detect_unsupported_type
 from support.pictures import plain
 
 
