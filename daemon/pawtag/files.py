@@ -1,16 +1,20 @@
 """Files that are whole or absent."""
 
+import errno
 import os
 import re
 import secrets
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from fnmatch import translate
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
-# Here other machines write: they send no file events, and share no memory.
-NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "fuse", "9p", "virtiofs", "afs", "ceph", "glusterfs", "vboxsf", "drvfs")
+# FUSE and some network file systems refuse to flush: what they were given is all that can be done.
+FLUSH_REFUSED_ERRORS = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)
+MAX_NAME_BYTES = 255
+TEMPORARY_AGE_S = 60.0
 TEMPORARY_NAME = re.compile(r"\.pawtag-[0-9a-f]{12}\.tmp")
 
 
@@ -27,7 +31,7 @@ def write_atomically(path: Path, content: bytes, *, replace: bool = True, flush:
             file.write(content)
             file.flush()
             if flush:
-                os.fsync(file.fileno())
+                _flush(file.fileno())
         if replace:
             os.replace(temporary, path)
         else:
@@ -45,7 +49,7 @@ def is_temporary_name(name: str) -> bool:
 
 def matches_any(name: str, patterns: tuple[str, ...]) -> bool:
     """Whether the name fits one of the shell patterns, whatever its case."""
-    return _compile(patterns)(name) is not None
+    return bool(patterns) and _compile(patterns)(name) is not None
 
 
 @cache
@@ -54,19 +58,39 @@ def _compile(patterns: tuple[str, ...]) -> Callable[[str], re.Match[str] | None]
     return re.compile("|".join(translate(pattern.lower()) for pattern in patterns), re.IGNORECASE).match
 
 
-def is_on_network(path: Path) -> bool:
-    """Whether other machines may write to the file system of `path`. Known on Linux; elsewhere assumed not to be so."""
+@lru_cache(maxsize=1024)
+def read_max_name_bytes(folder: str) -> int:
+    """How long a name in the folder may be: 143 bytes on eCryptfs, 255 on most others, and where it cannot be told."""
     try:
-        mounts = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines()
-    except OSError:
-        return False
-    place, best, kind = path.resolve(), -1, ""
-    for line in mounts:
-        left, _, right = line.partition(" - ")
-        point = left.split()[4].replace("\\040", " ")
-        if place.is_relative_to(point) and len(point) >= best:
-            best, kind = len(point), right.split()[0]
-    return kind.startswith(NETWORK_FILE_SYSTEMS)
+        return os.pathconf(folder, "PC_NAME_MAX")
+    except FileNotFoundError:  # it will be made
+        parent = os.path.dirname(folder)  # noqa: PTH120 - a name may be any bytes
+        return read_max_name_bytes(parent) if parent not in ("", folder) else MAX_NAME_BYTES
+    except (OSError, ValueError, AttributeError):
+        return MAX_NAME_BYTES
+
+
+def remove_left_overs(folder: Path) -> None:
+    """Remove temporary files of ours below `folder` whose process ended before it could rename them."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            if is_temporary_name(name):
+                remove_left_over(os.path.join(place, name))  # noqa: PTH118 - a name may be any bytes
+
+
+def remove_left_over(path: str) -> None:
+    """Remove a temporary file of ours, unless it is so young that its process may be at work on it."""
+    with suppress(OSError):
+        if time.time() - os.lstat(path).st_mtime > TEMPORARY_AGE_S:
+            os.unlink(path)
+
+
+def _flush(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in FLUSH_REFUSED_ERRORS:
+            raise
 
 
 def _create(temporary: Path, path: Path) -> None:

@@ -5,6 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
 import zipfile
 from pathlib import Path
 
@@ -109,6 +111,7 @@ def test_W02_a_scan_of_a_folder_that_cannot_be_written_ends(tmp_path, chelsea):
     shutil.copy(chelsea, folder)
     (tmp_path / "blocked").write_text("a file")
     settings = {"PAWTAG_SIDECAR__DIR": str(tmp_path / "blocked"), "PAWTAG_FOLDER__STABLE_S": "0.1"}
+    settings["PAWTAG_FOLDER__PATH"] = str(tmp_path / "pets")
     found = command("scan", folder, home=tmp_path, **settings)
     assert found.returncode == 1
     assert b"1 photos could not be finished" in found.stderr
@@ -208,6 +211,46 @@ def test_clean_of_a_subfolder_cleans_that_part_of_the_mirror_tree(tmp_path, chel
     found = command("clean", folder, home=tmp_path, **mirrored)
     assert found.stdout.decode() == "2 files were removed\n"
     assert not (tmp_path / "mirror/pets/a.png.json").exists()
+
+
+@pytest.mark.parametrize("arguments", [("clean",), ("scan", "--prune"), ("scan",)])
+def test_the_mirror_tree_of_another_folder_is_left_alone(tmp_path, chelsea, arguments):
+    """Where it is unknown which records of the tree belong to a folder, nothing is written or removed."""
+    mirrored = {"PAWTAG_SIDECAR__DIR": str(tmp_path / "mirror"), "PAWTAG_FOLDER__PATH": str(tmp_path / "pets")}
+    tagged_folder(tmp_path, chelsea, **mirrored)
+    before = sorted(path.name for path in (tmp_path / "mirror").iterdir())
+    (tmp_path / "other").mkdir()
+    for folder, settings in (
+        (tmp_path / "other", mirrored),
+        (tmp_path / "pets", {**mirrored, "PAWTAG_FOLDER__PATH": ""}),
+    ):
+        found = command(*arguments, folder, home=tmp_path, **settings)
+        assert found.returncode == 2
+        assert b"set folder.path to the folder that" in found.stderr
+    assert sorted(path.name for path in (tmp_path / "mirror").iterdir()) == before
+
+
+def test_F01_a_scan_ends_while_one_photo_changes_all_the_time(tmp_path, chelsea):
+    """A webcam overwrites latest.png: it is tagged from a snapshot, or named."""
+    folder = tmp_path / "pets"
+    folder.mkdir()
+    shutil.copy(chelsea, folder / "old.png")
+    os.utime(folder / "old.png", (1, 1))
+    stop = threading.Event()
+
+    def overwrite() -> None:
+        while not stop.wait(0.4):
+            shutil.copy(chelsea, folder / "latest.png")
+
+    webcam = threading.Thread(target=overwrite)
+    webcam.start()
+    try:
+        time.sleep(0.5)
+        command("scan", folder, home=tmp_path)  # it ends within the time that `command` allows
+    finally:
+        stop.set()
+        webcam.join()
+    assert (folder / "old.png.json").exists()
 
 
 def test_status_says_what_pawtag_does_with_each_path(tmp_path, chelsea):

@@ -10,8 +10,9 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -82,13 +83,15 @@ def command(*arguments: object, home: Path, stdin: bytes | None = None, **settin
 
 
 @contextmanager
-def daemon(home: Path, *arguments: object, ready: bool = True, **settings: str) -> Iterator[Daemon]:
-    """A daemon in `home`, killed at the end if it still lives."""
+def daemon(
+    home: Path, *arguments: object, ready: bool = True, prefix: Sequence[str] = (), **settings: str
+) -> Iterator[Daemon]:
+    """A daemon in `home`, killed at the end if it still lives. `prefix`: a command that executes it."""
     port = free_port()
     log = home / f"log-{port}"
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "pawtag", "run", "--port", str(port), *map(str, arguments)],
+            [*prefix, sys.executable, "-m", "pawtag", "run", "--port", str(port), *map(str, arguments)],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -133,6 +136,12 @@ def post(address: str, data: bytes, path: str = "/tag") -> object:
         return json.load(response)
 
 
-def get(address: str, path: str) -> dict:
-    with urllib.request.urlopen(address + path, timeout=WITHIN_S) as response:
-        return json.load(response)
+def get(address: str, path: str, *, allow_error: bool = False) -> dict:
+    try:
+        with urllib.request.urlopen(address + path, timeout=WITHIN_S) as response:
+            return json.load(response)
+    except urllib.error.HTTPError as error:
+        if not allow_error:
+            raise
+        with error:
+            return json.load(error)

@@ -60,7 +60,7 @@ class PhotoAccess:
 
     def _open_file(self, path: Path) -> PhotoFile:
         sidecars = build_sidecars(self._settings, self._find_root(path))
-        return PhotoFile(PhotoRef(str(path)), sidecars, self._settings.limits.max_file_bytes, lambda: False)
+        return PhotoFile(PhotoRef(str(path)), sidecars, self._settings.limits.max_file_bytes, lambda: None)
 
     async def explain(self, place: str, reconciler: Reconciler, database: StateDatabase) -> Explanation:
         """What the daemon does with the photo, and why."""
@@ -88,16 +88,9 @@ class PhotoAccess:
         return Explanation(place, "skipped", reason) if reason else None
 
     def _find_root(self, path: Path) -> Path:
-        """The folder that is watched, if the path is below it; else the folder that the path is in.
-
-        Raises ConfigError where it is unknown which place in sidecar.dir belongs to the path.
-        """
+        """The folder that is watched, if the path is below it; else the folder that the path is in."""
         watched = (self._settings.folder.path or DEFAULT_FOLDER).resolve()
-        if path.is_relative_to(watched):
-            return watched
-        if self._settings.sidecar.dir:
-            raise ConfigError(f"sidecar.dir holds records of the photos below folder.path, and {path} is not.")
-        return path.parent
+        return watched if path.is_relative_to(watched) else path.parent
 
     async def _explain_photo(self, place: str, uri: str, reconciler: Reconciler) -> Explanation:
         try:

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from pawtag.folder.scanner import BuildScan
 from pawtag.folder.source import FolderSource
-from pawtag.folder.watcher import BuildScan
 from pawtag.pipeline.progress import report_backlog
 from pawtag.pipeline.worker import Worker
 

@@ -12,14 +12,17 @@ from pawtag.domain.errors import ConfigError, PawtagError
 from pawtag.domain.freshness import Verdict
 from pawtag.domain.outcomes import PhotoSkipped
 from pawtag.domain.records import PhotoRef, Stamp, describe_bytes
+from pawtag.folder.place import Place, is_empty_folder
 from pawtag.folder.scan import Scan
 from pawtag.folder.scan_memory import ScanMemory
 from pawtag.folder.sidecars import Sidecars
 from pawtag.folder.source import FolderSource
 from pawtag.folder.tuning import FolderTuning
-from pawtag.folder.walk import read_photo
+from pawtag.folder.walk import Walk, read_photo
 from pawtag.inference.tagger import Tagger
 from pawtag.pipeline.reconciler import Reconciler
+from pawtag.state.database import StateDatabase
+from pawtag.state.resume_point import ResumePoint
 
 DEFAULT_FOLDER = Path("photos")
 SCANS = "scans.db"  # in the cache
@@ -56,7 +59,8 @@ def build_folder_runner(
 
     `on_failed` is called from threads with each photo of a scan whose record says why it cannot be tagged.
     """
-    sidecars, tagger = build_sidecars(settings, root), parts.tagger
+    root_place, mirror_place = _build_places(settings, root, parts.database)
+    sidecars, tagger = build_sidecars(settings, root, mirror_place), parts.tagger
     verify_up_to = settings.limits.max_file_bytes if verify else None
     reconciler = parts.build_reconciler(trusts_mtime=not verify)
     judge = _Judge(sidecars, reconciler, verify_up_to, on_failed)
@@ -73,6 +77,7 @@ def build_folder_runner(
         build_scan,
         sidecars=sidecars,
         max_bytes=settings.limits.max_file_bytes,
+        places=[root_place, *([mirror_place] if mirror_place else [])],
         on_skipped=lambda reason, count: parts.observers.publish(PhotoSkipped(reason, count)),
         tuning=tuning,
     )
@@ -85,12 +90,38 @@ def _build_scan_key(settings: Settings, tagger: Tagger) -> str:
     return f"{tagger.identity.fingerprint} {tagger.identity.model.wanted} {settings.sidecar.dir or ''}"
 
 
-def build_sidecars(settings: Settings, root: Path) -> Sidecars:
-    """The sidecars of `root`. Below the watched folder they stay at its place in the mirror tree."""
-    mirror, watched = settings.sidecar.dir, settings.folder.path
-    if mirror and watched and root.is_relative_to(watched.resolve()):
-        mirror /= root.relative_to(watched.resolve())
-    return Sidecars(root, mirror)
+def build_sidecars(settings: Settings, root: Path, mirror_place: Place | None = None) -> Sidecars:
+    """The sidecars of `root`, next to the photos or at its place in the mirror tree. Raises ConfigError.
+
+    The tree mirrors the folder that is watched: for another folder it has no place.
+    """
+    mirror = settings.sidecar.dir
+    if mirror is None:
+        return Sidecars(root)
+    watched = (settings.folder.path or DEFAULT_FOLDER).resolve()
+    if not root.is_relative_to(watched):
+        reason = f"sidecar.dir holds the records of {watched}, and {root} is not below it"
+        raise ConfigError(f"{reason}; set folder.path to the folder that {mirror} mirrors.")
+    return Sidecars(
+        root, mirror / root.relative_to(watched), mirror_place.check_device if mirror_place else _check_nothing
+    )
+
+
+def _build_places(settings: Settings, root: Path, database: StateDatabase) -> tuple[Place, Place | None]:
+    """The root, and the mirror tree if there is one: what they were mounted from is remembered."""
+    mirror = settings.sidecar.dir
+    root_place = Place(root, ResumePoint(database, "place", str(root)), partial(_has_no_photo, root, settings))
+    if mirror is None:
+        return root_place, None
+    return root_place, Place(mirror, ResumePoint(database, "place", str(mirror)), partial(is_empty_folder, mirror))
+
+
+def _check_nothing() -> None:
+    """For a command that is told where to write."""
+
+
+def _has_no_photo(root: Path, settings: Settings) -> bool:
+    return next(iter(Walk(root, settings.folder, removes_temporary=False)), None) is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from pawtag.domain.errors import ConfigError, PawtagError
 from pawtag.domain.outcomes import PhotoFailed, PhotoTagged
 from pawtag.domain.records import PhotoRef, Stamp
 from pawtag.folder.cleanup import find_written_files
+from pawtag.folder.tuning import FolderTuning
 from pawtag.folder.walk import Walk
 from pawtag.inference.model_loader import load_model
 from pawtag.inference.tagger import Tagger
@@ -28,6 +29,7 @@ from pawtag.state.database import StateDatabase
 
 DRAIN_CHECK_S = 0.1
 MAX_PHOTO_ATTEMPTS = 2
+SNAPSHOT_S = 15.0  # somebody waits for the end
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -95,7 +97,9 @@ async def _scan(root: Path, settings: Settings, parts: PipelineParts, report: Sc
             report.note_unchanged(ref.uri, stamp.failure, stamp.tagged_at)
 
     async with parts.tagger.run():
-        runner = wiring.build_folder_runner(settings, root, parts, verify=verify, on_failed=note_failed)
+        runner = wiring.build_folder_runner(
+            settings, root, parts, verify=verify, on_failed=note_failed, tuning=FolderTuning(snapshot_s=SNAPSHOT_S)
+        )
         stop = asyncio.Event()
         with tqdm(unit=" photos", disable=None, dynamic_ncols=True) as bar:
             parts.observers.add(lambda outcome: bar.update(isinstance(outcome, PhotoTagged | PhotoFailed)))
@@ -107,7 +111,8 @@ async def _scan(root: Path, settings: Settings, parts: PipelineParts, report: Sc
                 raise PawtagError(f"The folder {root} cannot be read: {error.strerror}.") from error
     if left := runner.source.count_exhausted(MAX_PHOTO_ATTEMPTS):
         print(report.format())
-        raise PawtagError(f"{left} photos could not be finished: {runner.worker.last_error}")
+        reason = runner.worker.last_error or "they change all the time"
+        raise PawtagError(f"{left} photos could not be finished: {reason}")
 
 
 async def _stop_when_drained(runner: FolderRunner, stop: asyncio.Event) -> None:

@@ -104,6 +104,8 @@ class FolderSettings(Section):
     """How often the whole folder is compared with its sidecars."""
     patterns: tuple[str, ...] = PATTERNS
     """Which names are photos, whatever their case."""
+    exclude: tuple[str, ...] = ()
+    """Files and folders to pass over, by shell patterns of a name ("thumbs*") or of a path below the folder ("old/raw")."""
     concurrency: Count = 32
     """Photos of the folder that are in flight at once."""
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pawtag.domain.labels import NONE, Labels
-from pawtag.domain.records import PET_GROUP, Corrections, Tag, TagRecord
+from pawtag.domain.records import PET_GROUP, Corrections, Stamp, Tag, TagRecord
 
 FORM = '{"species": ["dog"]}'
 
@@ -40,12 +40,23 @@ def apply_corrections(record: TagRecord, corrections: Corrections | None, labels
     if corrections is None:
         return record
     groups = dict.fromkeys([*record.scores, *corrections])
-    dropped = {group for group in groups if group not in corrections and _is_dropped(group, corrections, labels)}
+    dropped = {
+        group for group in groups if group not in corrections and _is_dropped(group, record, corrections, labels)
+    }
     tags = tuple(tag for group in groups if group not in dropped for tag in _build_tags(record, group, corrections))
     status = record.status
     if status != "failed" and PET_GROUP in corrections:
         status = "tagged" if corrections[PET_GROUP] else "no-pet"
     return record.model_copy(update={"tags": tags, "status": status, "corrected": corrections})
+
+
+def is_of_another_photo(stamp: Stamp | None, record: TagRecord) -> bool:
+    """Whether what was corrected is not what is there now: both tell when they were taken, and not the same.
+
+    A program that writes keywords or turns the picture changes its bytes, and leaves that time.
+    """
+    before = stamp.record.photo.taken_at if stamp and stamp.record else None
+    return before is not None and record.photo.taken_at not in (None, before)
 
 
 def follows_corrections(record: TagRecord, corrections: Corrections | None, labels: Labels) -> bool:
@@ -79,12 +90,14 @@ def _find_unknown(corrections: Corrections, labels: Labels) -> list[str]:
     return problems
 
 
-def _is_dropped(name: str, corrections: Corrections, labels: Labels) -> bool:
-    """Whether the group does not apply to the labels that its parent group was corrected to."""
+def _is_dropped(name: str, record: TagRecord, corrections: Corrections, labels: Labels) -> bool:
+    """Whether the group does not apply to what its parent group was corrected to, or was asked about another label."""
     group = labels.groups.get(name)
     if group is None or group.parent_group not in corrections:
         return False
-    return not set(corrections[group.parent_group]) & set(group.parent_labels)
+    corrected = corrections[group.parent_group]
+    asked_about = next((tag.label for tag in record.tags if tag.group == group.parent_group), None)
+    return not set(corrected) & set(group.parent_labels) or asked_about not in corrected
 
 
 def _build_tags(record: TagRecord, group: str, corrections: Corrections) -> list[Tag]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,15 +17,23 @@ MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 MAX_NAME_BYTES = 255
 # The second where a file of another program has the first.
 SUFFIXES = (".json", ".pawtag.json")
+# Where what a person wrote is kept: of a sidecar that is broken, and of one whose photo is gone.
+BROKEN_SUFFIX, GONE_SUFFIX = ".broken.json", ".gone.json"
+SET_ASIDE = "corrected_before"  # the correction of another photo that had the name
+CORRECTION = re.compile(rb"[\"']corrected[\"']\s*:\s*(?!null)\S")
 OUR_KEYS = frozenset(field.alias or name for name, field in TagRecord.model_fields.items() if name != "corrected")
 
 
 @dataclass(frozen=True, slots=True)
 class StoredDocument:
-    """What stands under a record's name. `content` is None for a broken one of ours, and for what is not ours."""
+    """What stands under a record's name. `content` is None for a broken one of ours, and for what is not ours.
+
+    `problem`: what is wrong with a broken one that holds more than pawtag wrote: a person has edited it.
+    """
 
     is_ours: bool
     content: dict[str, Any] | None = None
+    problem: str | None = None
 
     @property
     def has_user_content(self) -> bool:
@@ -40,6 +49,13 @@ class StoredDocument:
         return Written(parse_stamp(document), document.get("corrected"), outputs if isinstance(outputs, dict) else {})
 
     @property
+    def photo_name(self) -> str | None:
+        """The photo's name when the record was written, where it says so."""
+        photo = (self.content or {}).get("photo")
+        name = photo.get("name") if isinstance(photo, dict) else None
+        return name if isinstance(name, str) else None
+
+    @property
     def source_uri(self) -> str | None:
         """Whose record it is, where it says so."""
         source = (self.content or {}).get("source")
@@ -50,8 +66,9 @@ def parse_document(content: bytes) -> StoredDocument:
     """What `content` is: a record of ours, also one that was cut short, or another program's."""
     try:
         document = json.loads(content)
-    except (ValueError, RecursionError):
-        return StoredDocument(is_ours=_starts_like_a_record(content))
+    except (ValueError, RecursionError) as error:
+        is_ours = _starts_like_a_record(content)
+        return StoredDocument(is_ours, problem=str(error) if is_ours and _is_edited(content) else None)
     ours = isinstance(document, dict) and str(document.get("schema", "")).startswith(SCHEMA_NAME + "/")
     return StoredDocument(ours, document if ours else None)
 
@@ -67,6 +84,8 @@ def merge_record(record: TagRecord, old: dict[str, Any] | None, seen: Written) -
     document = record.to_document()
     if document["corrected"] is None and seen.keeps_corrections:
         document["corrected"] = seen.corrections  # a person can correct what was not understood
+    elif document["corrected"] is None and seen.sets_aside:
+        document[SET_ASIDE] = seen.corrections
     return document | {key: value for key, value in old.items() if key not in document}
 
 
@@ -104,6 +123,11 @@ def truncate_name(name: str, suffix: str, max_bytes: int = MAX_NAME_BYTES) -> st
     mark = f"~{hashlib.sha256(whole).hexdigest()[:12]}{suffix}"
     cut = whole[: max_bytes - len(mark)]
     return cut.decode("utf-8", "ignore") + mark
+
+
+def _is_edited(content: bytes) -> bool:
+    """Whether a broken record is more than one that was cut off: it has an end, or a correction."""
+    return content.rstrip().endswith(b"}") or CORRECTION.search(content) is not None
 
 
 def _starts_like_a_record(content: bytes) -> bool:

@@ -13,12 +13,16 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An upright picture: `rgb` (H, W, 3) uint8, maybe reduced; `width` and `height` of the original."""
+    """An upright picture: `rgb` (H, W, 3) uint8, maybe reduced; `width` and `height` of the original.
+
+    `taken_at`: EXIF's DateTimeOriginal, as it stands there.
+    """
 
     rgb: NDArray[np.uint8]
     width: int
     height: int
     format: str
+    taken_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,8 @@ class PhotoInfo(FrozenModel):
     width: int | None = None
     height: int | None = None
     format: str | None = None
+    taken_at: str | None = None
+    """When it was taken, as EXIF's DateTimeOriginal says: `2026:11:23 15:00:00`."""
 
 
 class ModelInfo(FrozenModel):
@@ -197,9 +199,10 @@ class Stamp:
 
     def describes(self, ref: PhotoRef) -> bool:
         """Whether this was written for that very version of the photo."""
-        if self.etag is not None:
+        if self.etag is not None or ref.etag is not None:
             return ref.etag == self.etag
-        return (self.size_bytes, self.mtime_ns) == (ref.size_bytes, ref.mtime_ns)
+        # Some FUSE mounts tell a size of 0 for every file.
+        return self.mtime_ns == ref.mtime_ns and ref.size_bytes in (self.size_bytes, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +210,8 @@ class Written:
     """What is written for a photo: its stamp, a person's corrections as they stand there, what each output wrote.
 
     `keeps_corrections`: whether the next write keeps corrections that its record does not have, since they were not
-    understood; false where a person takes them back. `skip_reason`: why the photo cannot be read now, though what is
+    understood; false where a person takes them back. `sets_aside`: they are of another photo that had the name; they
+    are kept for people. `skip_reason`: why the photo cannot be read now, though what is
     written for it can: "archived".
     """
 
@@ -215,6 +219,7 @@ class Written:
     corrections: Json = None
     outputs: Mapping[str, Json] = field(default_factory=dict)
     keeps_corrections: bool = True
+    sets_aside: bool = False
     skip_reason: str | None = None
 
 

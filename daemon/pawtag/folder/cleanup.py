@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pawtag.config import FolderSettings
-from pawtag.domain.document import SUFFIXES, truncate_name
-from pawtag.files import is_temporary_name
+from pawtag.domain.document import BROKEN_SUFFIX, GONE_SUFFIX, SUFFIXES, truncate_name
+from pawtag.files import is_temporary_name, read_max_name_bytes
 from pawtag.folder.sidecars import Sidecars, read_document
 from pawtag.folder.walk import is_folder, is_photo_name
 
+KEPT_SUFFIXES = (BROKEN_SUFFIX, GONE_SUFFIX)
 SHORTENED_NAME = re.compile(r"~[0-9a-f]{12}(\.pawtag)?\.json$")  # of a photo with a long name
 
 
@@ -37,9 +37,10 @@ def find_written_files(sidecars: Sidecars, settings: FolderSettings) -> Iterator
         with os.scandir(folder) as found:
             entries = list(found)
         folders += [Path(entry.path) for entry in entries if is_folder(entry)]
-        names = _sidecar_names(sidecars.photo_folder(folder))
+        max_bytes = read_max_name_bytes(str(folder))
+        names = _sidecar_names(sidecars.photo_folder(folder), max_bytes)
         for entry in entries:
-            if file := _classify(Path(entry.path), names, settings):
+            if file := _classify(Path(entry.path), names, settings, max_bytes):
                 yield file
 
 
@@ -58,35 +59,29 @@ def remove_file(file: WrittenFile, sidecars: Sidecars) -> bool:
     return True
 
 
-def _sidecar_names(folder: Path) -> frozenset[str]:
+def _sidecar_names(folder: Path, max_bytes: int) -> frozenset[str]:
     """The names of the sidecars that files in a folder may have."""
     try:
         names = [path.name for path in folder.iterdir()]
     except (FileNotFoundError, NotADirectoryError):
         return frozenset()
-    return frozenset(truncate_name(name, suffix) for name in names for suffix in SUFFIXES)
+    return frozenset(truncate_name(name, suffix, max_bytes) for name in names for suffix in SUFFIXES)
 
 
-def _classify(path: Path, names: frozenset[str], settings: FolderSettings) -> WrittenFile | None:
+def _classify(path: Path, names: frozenset[str], settings: FolderSettings, max_bytes: int) -> WrittenFile | None:
     if path.is_symlink() or not path.is_file():
         return None
     if is_temporary_name(path.name):
         return WrittenFile(path, is_orphan=True)
     if not path.name.endswith(".json") or (found := read_document(path)) is None or not found.is_ours:
         return None
-    document = found.content or {}
+    recorded = [truncate_name(found.photo_name, suffix, max_bytes) for suffix in SUFFIXES] if found.photo_name else []
     is_sidecar = _is_for_a_photo(path.name, settings) or SHORTENED_NAME.search(path.name)
-    if not is_sidecar and path.name not in _list_recorded_names(document):
+    if not is_sidecar and path.name not in recorded:
         return None  # a record that somebody saved under another name
-    return WrittenFile(path, path.name not in names, found.has_user_content)
+    return WrittenFile(path, path.name not in names, found.has_user_content or found.problem is not None)
 
 
 def _is_for_a_photo(name: str, settings: FolderSettings) -> bool:
-    bases = (name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix))
+    bases = (name.removesuffix(suffix) for suffix in (*SUFFIXES, *KEPT_SUFFIXES) if name.endswith(suffix))
     return any(is_photo_name(base, settings.patterns) for base in bases)
-
-
-def _list_recorded_names(document: dict[str, Any]) -> tuple[str, ...]:
-    photo = document.get("photo")
-    name = photo.get("name") if isinstance(photo, dict) else None
-    return tuple(truncate_name(name, suffix) for suffix in SUFFIXES) if isinstance(name, str) else ()

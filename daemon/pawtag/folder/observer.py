@@ -1,4 +1,4 @@
-"""Native file events as hints: watchdog's observer, reduced to two callbacks."""
+"""Native file events as hints: watchdog's observer, reduced to what may have changed."""
 
 import logging
 import os
@@ -23,6 +23,7 @@ from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
 from pawtag.config import FolderSettings
+from pawtag.folder.hints import Change, Hints
 
 WATCHED_EVENTS = [
     DirCreatedEvent,
@@ -34,23 +35,25 @@ WATCHED_EVENTS = [
     FileMovedEvent,
 ]
 OVERFLOW_LOGGER = "watchdog.observers.inotify_c"
-
-Hint = Callable[[str, bool], None]
-Rescan = Callable[[str | None], None]
+# Only Linux tells of the close: there a modification means that a writer has the file open.
+CHANGES: dict[type[FileSystemEvent], Change] = {
+    FileCreatedEvent: Change.SEEN,
+    FileModifiedEvent: Change.WRITTEN if sys.platform == "linux" else Change.SEEN,
+    FileClosedEvent: Change.CLOSED,
+}
 
 
 class NativeObserver:
-    """Watches `root` while its context lasts.
+    """Watches `root` while its context lasts, and fills `hints` from watchdog's threads.
 
-    Calls `hint(path, closed)` for files, `rescan(folder)` for new folders, `rescan(None)` after an overflow.
-    Both are called from watchdog's threads. Raises OSError if the root cannot be watched.
+    `is_wanted`: whether a folder below the root gets a watch. Raises OSError if the root cannot be watched.
     """
 
-    def __init__(self, root: Path, settings: FolderSettings, hint: Hint, rescan: Rescan) -> None:
+    def __init__(self, root: Path, settings: FolderSettings, hints: Hints, is_wanted: Callable[[str], bool]) -> None:
         """Prepare to watch."""
         self._root, self._recursive = root, settings.recursive
-        self._handler, self._overflow = _Handler(hint, rescan), _Overflow(rescan)
-        self._observer = _create_observer()
+        self._handler, self._overflow = _Handler(hints), _Overflow(hints)
+        self._observer, self._list_denied = _create_observer(root, is_wanted)
 
     def __enter__(self) -> Self:
         """Start watching."""
@@ -77,6 +80,10 @@ class NativeObserver:
         reader = getattr(self._observer, "_inotify_fd", self._observer)
         return all(thread.is_alive() for thread in (self._observer, reader, *self._observer.emitters))
 
+    def list_unwatched(self) -> list[str]:
+        """The highest folders below the root for which the system grants no watch."""
+        return self._list_denied()
+
     def _stop(self) -> None:
         logging.getLogger(OVERFLOW_LOGGER).removeHandler(self._overflow)
         self._observer.stop()
@@ -85,39 +92,43 @@ class NativeObserver:
 
 
 class _Handler(FileSystemEventHandler):
-    """Only passes hints on: an exception here would end watchdog's dispatch for good."""
+    """Only notes hints: an exception here would end watchdog's dispatch for good."""
 
-    def __init__(self, hint: Hint, rescan: Rescan) -> None:
-        self._hint, self._rescan = hint, rescan
+    def __init__(self, hints: Hints) -> None:
+        self._hints = hints
 
     def dispatch(self, event: FileSystemEvent) -> None:
+        source, target = os.fsdecode(event.src_path), os.fsdecode(event.dest_path)
         if isinstance(event, (DirCreatedEvent, DirMovedEvent)):
-            # Its files may be older than its watch.
-            folder = event.dest_path if isinstance(event, DirMovedEvent) else event.src_path
+            folder = target if isinstance(event, DirMovedEvent) else source
             if folder:
-                self._rescan(os.fsdecode(folder))
+                self._hints.add_folder(folder)  # its files may be older than its watch
             return
-        path = event.dest_path if isinstance(event, FileMovedEvent) else event.src_path
-        if path:
-            self._hint(os.fsdecode(path), isinstance(event, (FileClosedEvent, FileMovedEvent)))
+        if isinstance(event, (FileDeletedEvent, FileMovedEvent)) and source:
+            self._hints.add(source, Change.GONE)
+        if isinstance(event, FileMovedEvent) and target:
+            self._hints.add(target, Change.CLOSED)
+        elif change := CHANGES.get(type(event)):
+            self._hints.add(source, change)
 
 
 class _Overflow(logging.Handler):
     """watchdog reports a full event queue only in its log."""
 
-    def __init__(self, rescan: Rescan) -> None:
+    def __init__(self, hints: Hints) -> None:
         super().__init__(logging.WARNING)
-        self._rescan = rescan
+        self._hints = hints
 
     def emit(self, record: logging.LogRecord) -> None:
         if "overflow" in record.getMessage():
-            self._rescan(None)
+            self._hints.add_folder(None)
 
 
-def _create_observer() -> BaseObserver:
+def _create_observer(root: Path, is_wanted: Callable[[str], bool]) -> tuple[BaseObserver, Callable[[], list[str]]]:
+    """The observer of the system, and what lists the folders for which it has no watch."""
     if sys.platform == "linux":
-        from watchdog.observers.inotify import InotifyObserver
+        from pawtag.folder.watches import SelectiveObserver, WatchSelection
 
-        # Full events distinguish a file that was moved in from one that was created.
-        return InotifyObserver(generate_full_events=True)
-    return Observer()
+        selection = WatchSelection(root, is_wanted)
+        return SelectiveObserver(selection), selection.list_denied
+    return Observer(), list

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pawtag.config import FolderSettings
 from pawtag.files import is_temporary_name
-from pawtag.folder.walk import RECORD_SUFFIX, is_ignored_name, is_photo_name
+from pawtag.folder.walk import RECORD_SUFFIX, is_ignored_name, is_photo_name, matches_exclude
 
 
 def find_skip_reason(path: Path, root: Path, settings: FolderSettings) -> str | None:
@@ -29,7 +29,11 @@ def _find_place_reason(path: Path, root: Path, settings: FolderSettings) -> str 
     if folders and not settings.recursive:
         return "It is in a subfolder, and folder.recursive is off."
     ignored = next((part for part in folders if is_ignored_name(part)), None)
-    return f"It is in the hidden or service folder {ignored}." if ignored else None
+    if ignored:
+        return f"It is in the hidden or service folder {ignored}."
+    if matches_exclude(os.path.relpath(path, root), settings.exclude):
+        return "folder.exclude names it, or a folder that it is in."
+    return None
 
 
 def _find_name_reason(name: str, settings: FolderSettings) -> str | None:

@@ -1,22 +1,28 @@
 """A file that is opened as a photo; its record is its sidecar."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from pawtag.domain.errors import GoneError
+from pawtag.domain.errors import GoneError, UnfinishedError
 from pawtag.domain.records import Payload, PhotoRef, TagRecord, Written
 from pawtag.folder.sidecars import Sidecars
+from pawtag.folder.tuning import FolderTuning
 from pawtag.folder.walk import find_photo, read_photo
+from pawtag.images.completeness import count_empty_share
+
+# From this share of zeros at its end on, an uncompressed picture looks reserved rather than black.
+RESERVED_SHARE = 0.5
 
 
 @dataclass(slots=True)
 class PhotoFile:
-    """See threaded_photo.BlockingPhoto. `is_fresh`: whether the file changed so recently that it may not be finished."""
+    """See threaded_photo.BlockingPhoto. `find_age`: seconds since the file was seen to change, or None."""
 
     version: PhotoRef
     sidecars: Sidecars
     max_bytes: int
-    is_fresh: Callable[[], bool]
+    find_age: Callable[[], float | None]
+    tuning: FolderTuning = field(default_factory=FolderTuning)
 
     def look(self) -> Written:
         """What the sidecar says. Raises GoneError if there is no regular file."""
@@ -27,10 +33,18 @@ class PhotoFile:
         return self.sidecars.look(self.version)
 
     def read(self) -> Payload:
-        """The file's bytes as they are now; see walk.read_photo for the errors."""
+        """The file's bytes as they are now; see walk.read_photo for the errors.
+
+        Raises UnfinishedError for a file that looks reserved and not yet written to its end, unless it is at rest for long.
+        """
         payload = read_photo(self.version.uri, self.max_bytes)
         self.version = payload.ref
-        return replace(payload, is_fresh=self.is_fresh())
+        age_s = self.find_age()
+        is_fresh = age_s is not None and age_s < self.tuning.fresh_s
+        empty_share = count_empty_share(payload.data) if age_s is not None else 0.0
+        if (empty_share and is_fresh) or (empty_share >= RESERVED_SHARE and (age_s or 0.0) < self.tuning.held_s):
+            raise UnfinishedError(f"{self.version.uri} ends in zeros: it may not be written yet.", delay_s=5.0)
+        return replace(payload, is_fresh=is_fresh)
 
     def write(self, record: TagRecord, seen: Written) -> None:
         """Write the sidecar; see Sidecars.write for the errors."""

@@ -1,10 +1,16 @@
 """Sidecars: a record next to each photo, which is also its stamp. Files of others are never touched."""
 
 import errno
+import logging
 import os
+import stat
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from pawtag.domain.document import (
+    BROKEN_SUFFIX,
+    GONE_SUFFIX,
     MAX_DOCUMENT_BYTES,
     SUFFIXES,
     StoredDocument,
@@ -15,19 +21,26 @@ from pawtag.domain.document import (
 )
 from pawtag.domain.errors import GoneError, TemporaryError
 from pawtag.domain.records import PhotoRef, TagRecord, Written
-from pawtag.files import write_atomically
+from pawtag.files import read_max_name_bytes, write_atomically
 
-NOT_OURS_ERRORS = (errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP)
+log = logging.getLogger(__name__)
+
+NOT_OURS_ERRORS = (errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO)
 MAX_WRITE_ATTEMPTS = 3
+UNKNOWN_BYTES = 64 * 1024  # where a mount tells a size of 0
 NO_SPACE_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Sidecars:
-    """The records of the photos below `root`, next to them or in the mirror tree `mirror`."""
+    """The records of the photos below `root`, next to them or in the mirror tree `mirror`.
 
-    def __init__(self, root: Path, mirror: Path | None = None) -> None:
+    `check_mirror` is called before and after each write into the mirror tree; it raises OSError where the tree is not
+    mounted.
+    """
+
+    def __init__(self, root: Path, mirror: Path | None = None, check_mirror: Callable[[], None] = lambda: None) -> None:
         """Nothing is read or written yet."""
-        self.root, self._mirror = root, mirror
+        self.root, self._mirror, self._check_mirror = root, mirror, check_mirror
 
     @property
     def base_dir(self) -> Path:
@@ -44,8 +57,7 @@ class Sidecars:
         Raises TemporaryError if the sidecar cannot be read.
         """
         try:
-            documents = (read_document(self._build_path(ref.uri, suffix)) for suffix in SUFFIXES)
-            ours = next((found for found in documents if found is not None and found.is_ours), None)
+            ours = self._find_ours(ref) or self._find_kept(ref)
         except OSError as error:
             raise _translate_error(error, ref) from error
         return ours.written if ours and ours.content else Written()
@@ -59,21 +71,75 @@ class Sidecars:
         if not os.path.lexists(ref.uri):
             raise GoneError(f"{ref.uri} is gone.")
         try:
+            self._check_mirror()
+            if self._find_ours(ref) is None and self._find_kept(ref):
+                os.rename(self._build_path(ref.uri, GONE_SUFFIX), self._build_path(ref.uri, SUFFIXES[0]))
             for _ in range(MAX_WRITE_ATTEMPTS):
                 path, found = self._find_slot(ref)
+                if found is not None and found.problem:
+                    path, found = self._keep_broken(ref, path, found.problem), None
                 if _write(path, found, record, seen, make_folder=self._mirror is not None):
+                    self._check_mirror()
                     return
         except OSError as error:
             raise _translate_error(error, ref) from error
         raise TemporaryError(f"Files of others have taken both names for the sidecar of {ref.uri}.", delay_s=60)
 
+    def set_correction_aside(self, uri: str) -> bool:
+        """Where the photo is gone and its record holds a correction: keep that for this photo alone.
+
+        Another photo of the same name does not get it; this one does when it comes back. Whether it was so. Blocks.
+        """
+        ref = PhotoRef(uri)
+        try:
+            path, found = self._find_slot(ref)
+            if os.path.lexists(uri) or found is None or not found.is_ours or not (found.content or {}).get("corrected"):
+                return False
+            os.replace(path, self._build_path(uri, GONE_SUFFIX))
+        except OSError as error:
+            log.debug("the correction of %s cannot be set aside: %s", uri, error)
+            return False
+        return True
+
+    def _find_kept(self, ref: PhotoRef) -> StoredDocument | None:
+        """The record that was set aside when this very photo had gone."""
+        found = read_document(self._build_path(ref.uri, GONE_SUFFIX))
+        stamp = found.written.stamp if found else None
+        return found if stamp and stamp.describes(ref) else None
+
+    def _find_ours(self, ref: PhotoRef) -> StoredDocument | None:
+        documents = (self._read(ref, self._build_path(ref.uri, suffix)) for suffix in SUFFIXES)
+        return next((found for found in documents if found is not None and found.is_ours), None)
+
     def _find_slot(self, ref: PhotoRef) -> tuple[Path, StoredDocument | None]:
         """The path of our record; without one, the first name that is free."""
         paths = [Path(self._build_path(ref.uri, suffix)) for suffix in SUFFIXES]
-        slots = [(path, read_document(path)) for path in paths]
+        slots = [(path, self._read(ref, str(path))) for path in paths]
         ours = (slot for slot in slots if slot[1] is not None and slot[1].is_ours)
         free = (slot for slot in slots if slot[1] is None)
         return next(ours, None) or next(free, slots[0])
+
+    def _read(self, ref: PhotoRef, path: str) -> StoredDocument | None:
+        """What stands at `path`. The record of a neighbour whose name differs by case alone counts as another's."""
+        found = read_document(path)
+        if found is None or not found.is_ours or not self._mirror:
+            return found
+        folder, _, name = ref.uri.rpartition(os.sep)
+        other = found.photo_name
+        if other is None or other == name or other.casefold() != name.casefold():
+            return found
+        return StoredDocument(is_ours=False) if os.path.lexists(os.path.join(folder, other)) else found  # noqa: PTH118
+
+    def _keep_broken(self, ref: PhotoRef, path: Path, problem: str) -> Path:
+        """Move a record that a person has edited, and that is no JSON now, out of the way; its path is free then."""
+        kept = Path(self._build_path(ref.uri, BROKEN_SUFFIX))
+        if kept.exists():
+            kept = Path(self._build_path(ref.uri, f"-{time.strftime('%Y%m%d-%H%M%S')}{BROKEN_SUFFIX}"))
+        path.rename(kept)
+        log.warning(
+            "%s is no JSON (%s); it is kept as %s: correct it there, and write it back", path, problem, kept.name
+        )
+        return path
 
     def sidecar_folder(self, folder: str) -> str:
         """The folder of the sidecars for the photos in `folder`."""
@@ -82,7 +148,8 @@ class Sidecars:
     def _build_path(self, uri: str, suffix: str) -> str:
         """The path of a record. A string, for scans build a million of them."""
         folder, _, name = uri.rpartition(os.sep)
-        return f"{self.sidecar_folder(folder)}{os.sep}{truncate_name(name, suffix)}"
+        place = self.sidecar_folder(folder)
+        return f"{place}{os.sep}{truncate_name(name, suffix, read_max_name_bytes(place))}"
 
 
 def _write(path: Path, found: StoredDocument | None, record: TagRecord, seen: Written, *, make_folder: bool) -> bool:
@@ -102,8 +169,11 @@ def _write(path: Path, found: StoredDocument | None, record: TagRecord, seen: Wr
 def read_document(path: str | Path) -> StoredDocument | None:
     """The document at `path`; None if there is none. Raises OSError if it cannot be read."""
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - a million times
-            content = file.read(min(MAX_DOCUMENT_BYTES, os.fstat(file.fileno()).st_size + 1))
+        with open(path, "rb", opener=_open) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                return StoredDocument(is_ours=False)
+            content = file.read(min(MAX_DOCUMENT_BYTES, (status.st_size or UNKNOWN_BYTES) + 1))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -111,6 +181,11 @@ def read_document(path: str | Path) -> StoredDocument | None:
             return StoredDocument(is_ours=False)
         raise
     return parse_document(content)
+
+
+def _open(path: str, flags: int) -> int:
+    """Without a wait for the writer of a pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _translate_error(error: OSError, ref: PhotoRef) -> TemporaryError:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -14,12 +14,16 @@ from pawtag.config import FolderSettings
 from pawtag.domain.ports import SourceState
 from pawtag.domain.records import Event, PhotoRef
 from pawtag.folder.backlog import Backlog
+from pawtag.folder.hints import Change
 from pawtag.folder.photo_file import PhotoFile
+from pawtag.folder.place import Place
+from pawtag.folder.restless import RestlessPhotos
+from pawtag.folder.scanner import BuildScan
 from pawtag.folder.sidecars import Sidecars
-from pawtag.folder.stability import StabilityTracker
+from pawtag.folder.stability import StabilityTracker, StabilityWaits
 from pawtag.folder.tuning import FolderTuning
 from pawtag.folder.walk import FoundPhoto, find_photo
-from pawtag.folder.watcher import BuildScan, FolderWatcher, OnSkipped, WatchListener, ignore_skipped
+from pawtag.folder.watcher import FolderWatcher, OnSkipped, WatchListener, ignore_skipped
 from pawtag.pipeline.threaded_photo import ThreadedPhoto
 
 log = logging.getLogger(__name__)
@@ -38,16 +42,23 @@ class FolderSource:
         *,
         sidecars: Sidecars,
         max_bytes: int,
+        places: Sequence[Place] = (),
         on_skipped: OnSkipped = ignore_skipped,
         tuning: FolderTuning | None = None,
     ) -> None:
-        """Nothing is read before `watch` or `scan`. `build_scan` is called from threads, `on_skipped` on the loop."""
+        """Nothing is read before `watch` or `scan`. `build_scan` is called from threads, `on_skipped` on the loop.
+
+        `places` must be mounted before anything is scanned.
+        """
         self._sidecars, self._max_bytes, self._settle_s = sidecars, max_bytes, settings.settle_s
         self._threads = ThreadPoolExecutor(min(settings.concurrency, MAX_THREADS), thread_name_prefix="folder")
         self._tuning = tuning or FolderTuning()
         listener = WatchListener(self._add_found, self._add_event, on_skipped)
-        self._watcher = FolderWatcher(root, settings, build_scan, listener, self._tuning)
-        self._unstable: StabilityTracker[PhotoRef] = StabilityTracker(settings.settle_s, settings.stable_s)
+        self._watcher = FolderWatcher(root, settings, build_scan, listener, places=places, tuning=self._tuning)
+        waits = StabilityWaits(settings.settle_s, settings.stable_s, self._tuning.held_s, self._tuning.snapshot_s)
+        self._unstable: StabilityTracker[PhotoRef] = StabilityTracker(waits)
+        self._restless = RestlessPhotos()
+        self._reported_gone: set[str] = set()
         self._changed_at: dict[str, float] = {}
         self._finished: deque[str] = deque()
         self._backlog = Backlog(self._tuning.max_backlog)
@@ -73,7 +84,8 @@ class FolderSource:
 
     def count_exhausted(self, attempts: int) -> int | None:
         """How many photos are left, if each of them has failed so many times; else None."""
-        hopeless = [path for path, count in self._attempts.items() if count >= attempts and path in self._unstable]
+        failed = {path for path, count in self._attempts.items() if count >= attempts}
+        hopeless = [path for path in failed | self._restless.named if path in self._unstable]
         is_all = not self.pending and not self._in_flight and len(hopeless) == len(self._unstable)
         return len(hopeless) if is_all and hopeless else None
 
@@ -122,7 +134,7 @@ class FolderSource:
     @asynccontextmanager
     async def open(self, ref: PhotoRef) -> AsyncIterator[ThreadedPhoto]:
         """The file with its sidecar."""
-        photo = PhotoFile(ref, self._sidecars, self._max_bytes, partial(self._is_fresh, ref.uri))
+        photo = PhotoFile(ref, self._sidecars, self._max_bytes, partial(self._find_age, ref.uri), self._tuning)
         yield ThreadedPhoto(photo, self._threads)
 
     def rescan(self) -> None:
@@ -134,6 +146,7 @@ class FolderSource:
         path = event.ref.uri
         self._in_flight.discard(path)
         self._attempts.pop(path, None)
+        self._restless.forget(path)
         self._wake.set()
 
     async def retry(self, event: Event, delay_s: float) -> None:
@@ -142,41 +155,49 @@ class FolderSource:
         await self.postpone(event, delay_s)
 
     async def postpone(self, event: Event, delay_s: float) -> None:
-        """Look at the photo again after `delay_s`, as the same attempt."""
+        """Look at the photo again after `delay_s`, or later if that was so often: it is named then."""
         path = event.ref.uri
         self._in_flight.discard(path)
+        delay_s = self._restless.stretch(path, delay_s) if delay_s else 0.0
         self._unstable.postpone(path, time.monotonic(), delay_s)
         self._wake.set()
 
-    def _is_fresh(self, path: str) -> bool:
+    def _find_age(self, path: str) -> float | None:
+        """Seconds since the file was seen to change; None if that was not seen, or long ago."""
         changed_at_s = self._changed_at.get(path)
-        return changed_at_s is not None and time.monotonic() - changed_at_s < self._tuning.fresh_s
+        return None if changed_at_s is None else time.monotonic() - changed_at_s
 
     def _add_found(self, photos: list[FoundPhoto]) -> None:
         new = [each for each in photos if each.ref.uri not in self._unstable and each.ref.uri not in self._in_flight]
         self._backlog.add([each.ref for each in new if each.is_stable(self._tuning.stable_age_s)])
         for each in new:
             if not each.is_stable(self._tuning.stable_age_s):
-                self._add_event(each.ref.uri, each.ref)
+                self._add_event(each.ref.uri, Change.SEEN, each.ref)
         self._wake.set()
 
-    def _add_event(self, path: str, version: PhotoRef | None) -> None:
+    def _add_event(self, path: str, change: Change, version: PhotoRef | None) -> None:
         now_s = time.monotonic()
         if path not in self._unstable and len(self._unstable) + len(self._finished) >= self._tuning.max_backlog:
             self._backlog.is_truncated = True  # a scan finds it later
             return
+        self._wake.set()
+        if change is Change.GONE:
+            self._reported_gone.add(path)
+            self._unstable.mark_gone(path, now_s)
+            return
         self._remember_change(path, now_s)
-        if version is None:
+        if change is Change.CLOSED:
             self._unstable.mark_closed(path, now_s)
+        elif change is Change.WRITTEN:
+            self._unstable.mark_held(path, version, now_s)
         else:
             self._unstable.mark_changed(path, version, now_s)
-        self._wake.set()
 
     def _remember_change(self, path: str, now_s: float) -> None:
         """Note when the file changed, and drop the oldest entries that do not matter any more."""
         self._changed_at.pop(path, None)
         self._changed_at[path] = now_s
-        while now_s - next(iter(self._changed_at.values())) > self._tuning.fresh_s:
+        while now_s - next(iter(self._changed_at.values())) > self._tuning.held_s:
             del self._changed_at[next(iter(self._changed_at))]
 
     def _next(self) -> Event | None:
@@ -185,11 +206,9 @@ class FolderSource:
                 continue  # it has changed since, and comes again when it is finished
             if path in self._in_flight:
                 self._unstable.postpone(path, time.monotonic(), self._settle_s)
-            elif found := find_photo(path):
-                self._in_flight.add(path)
-                return Event(found.ref, attempt=self._attempts.get(path, 0))
             else:
-                self._forget(path)
+                self._in_flight.add(path)
+                return Event(PhotoRef(path), attempt=self._attempts.get(path, 0))
         if self._backlog.is_truncated and not self._in_flight and self._is_watching:
             self._backlog.is_truncated = False
             self._watcher.request_scan()
@@ -199,17 +218,26 @@ class FolderSource:
         paths = self._unstable.pop_due(time.monotonic())
         if not paths:
             return
+        gone = []
         photos = await asyncio.to_thread(lambda: [(path, find_photo(path)) for path in paths])
         for path, found in photos:
-            if found is None:
-                self._forget(path)
-            elif self._unstable.confirm(path, found.ref, time.monotonic()):
+            if found and self._unstable.confirm(path, found.ref, time.monotonic()):
                 self._finished.append(path)
+            elif found is None and self._unstable.confirm_gone(path, time.monotonic()):
+                self._forget(path)
+                gone += [path] if path in self._reported_gone else []
+            self._reported_gone.discard(path)
+        await asyncio.to_thread(self._set_corrections_aside, gone)
+
+    def _set_corrections_aside(self, paths: list[str]) -> None:
+        for path in paths:
+            if self._sidecars.set_correction_aside(path):
+                log.info("%s is gone; its correction is kept for it alone", path, extra={"uri": path})
 
     def _forget(self, path: str) -> None:
-        self._unstable.forget(path)
         self._changed_at.pop(path, None)
         self._attempts.pop(path, None)
+        self._restless.forget(path)
 
     async def _sleep(self) -> None:
         """Until something happens, or an unstable file is due."""

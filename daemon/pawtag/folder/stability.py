@@ -6,6 +6,23 @@ from typing import Generic, TypeVar
 
 Version = TypeVar("Version")
 MAX_STALE = 1000
+MAX_RESTLESS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class StabilityWaits:
+    """Seconds without a change after which a file is finished.
+
+    `settle_s`: closed after writing, or moved in. `stable_s`: any other. `held_s`: one that a writer has open, unless
+    it is closed before. `snapshot_s`: after so long a file that never rests is read as it is; twice as long the next
+    time, and so on up to `max_snapshot_s`.
+    """
+
+    settle_s: float
+    stable_s: float
+    held_s: float = 600.0
+    snapshot_s: float = 60.0
+    max_snapshot_s: float = 900.0
 
 
 @dataclass(slots=True)
@@ -13,20 +30,19 @@ class _Entry(Generic[Version]):
     version: Version | None
     due_s: float
     is_closed: bool
+    is_held: bool = False
+    since_s: float = 0.0
 
 
 class StabilityTracker(Generic[Version]):
-    """Files that are not finished yet, by path. Times are seconds of the caller's monotonic clock.
+    """Files that are not finished yet, by path. Times are seconds of the caller's monotonic clock."""
 
-    A file that was closed after writing, or moved in, is finished `settle_s` after the last change;
-    any other, once its version has not changed for `stable_s`.
-    """
-
-    def __init__(self, settle_s: float, stable_s: float) -> None:
+    def __init__(self, waits: StabilityWaits) -> None:
         """Start with no file."""
-        self._settle_s, self._stable_s = settle_s, stable_s
+        self._waits = waits
         self._files: dict[str, _Entry[Version]] = {}
         self._order: list[tuple[float, str]] = []
+        self._snapshots: dict[str, int] = {}
 
     def __len__(self) -> int:
         """How many files are not finished yet."""
@@ -38,23 +54,37 @@ class StabilityTracker(Generic[Version]):
 
     def mark_closed(self, path: str, now_s: float) -> None:
         """The file was closed after writing, or moved in."""
-        self._schedule(path, _Entry(None, now_s + self._settle_s, is_closed=True))
+        self._mark(path, _Entry(None, now_s + self._waits.settle_s, is_closed=True), now_s)
 
     def mark_changed(self, path: str, version: Version | None, now_s: float) -> None:
         """The file is new, or has changed."""
-        self._schedule(path, _Entry(version, now_s + self._stable_s, is_closed=False))
+        before = self._files.get(path)
+        if before is not None and before.is_held:
+            self.mark_held(path, version, now_s)
+        else:
+            self._mark(path, _Entry(version, now_s + self._waits.stable_s, is_closed=False), now_s)
+
+    def mark_held(self, path: str, version: Version | None, now_s: float) -> None:
+        """A writer has the file open; it will close it."""
+        self._mark(path, _Entry(version, now_s + self._waits.held_s, is_closed=False, is_held=True), now_s)
+
+    def mark_gone(self, path: str, now_s: float) -> None:
+        """The file was deleted or moved away: look soon whether that is so."""
+        if path not in self._files:
+            self._mark(path, _Entry(None, now_s + self._waits.settle_s, is_closed=True), now_s)
 
     def postpone(self, path: str, now_s: float, delay_s: float) -> None:
         """Look at the file again after `delay_s`. A change that is reported meanwhile takes precedence."""
         if path not in self._files:
-            self._schedule(path, _Entry(None, now_s + delay_s, is_closed=True))
+            self._schedule(path, _Entry(None, now_s + delay_s, is_closed=True, since_s=now_s))
 
     def forget(self, path: str) -> None:
-        """The file is gone."""
+        """The file does not matter any more."""
         self._files.pop(path, None)
+        self._snapshots.pop(path, None)
 
     def pop_due(self, now_s: float) -> list[str]:
-        """The files to look at now. The caller answers each with `confirm` or `forget`."""
+        """The files to look at now. The caller answers each with `confirm` or `confirm_gone`."""
         paths = []
         while self._order and self._order[0][0] <= now_s:
             due_s, path = heapq.heappop(self._order)
@@ -68,11 +98,21 @@ class StabilityTracker(Generic[Version]):
         entry = self._files.get(path)
         if entry is None or entry.due_s > now_s:  # forgotten, or changed meanwhile
             return False
-        if entry.is_closed or entry.version == version:
-            del self._files[path]
-            return True
-        self.mark_changed(path, version, now_s)
-        return False
+        is_at_rest = entry.is_closed or entry.version == version
+        if not is_at_rest and (entry.is_held or now_s < self._find_snapshot_time(path, entry)):
+            self.mark_changed(path, version, now_s)
+            return False
+        self._note_rest(path, is_at_rest=is_at_rest and entry.due_s < self._find_snapshot_time(path, entry))
+        del self._files[path]
+        return True
+
+    def confirm_gone(self, path: str, now_s: float) -> bool:
+        """Whether the file, which was not there when it was due, may be forgotten: it was not reported since."""
+        entry = self._files.get(path)
+        if entry is not None and entry.due_s > now_s:
+            return False
+        self.forget(path)
+        return True
 
     def next_due_s(self) -> float | None:
         """When the next file is due; None if there is none."""
@@ -83,6 +123,24 @@ class StabilityTracker(Generic[Version]):
                 return due_s
             heapq.heappop(self._order)
         return None
+
+    def _mark(self, path: str, entry: _Entry[Version], now_s: float) -> None:
+        """Schedule a change; a file that never rests is due all the same, unless a writer has it open."""
+        before = self._files.get(path)
+        entry.since_s = before.since_s if before and not before.is_held else now_s
+        if not entry.is_held:
+            entry.due_s = max(now_s, min(entry.due_s, self._find_snapshot_time(path, entry)))
+        self._schedule(path, entry)
+
+    def _find_snapshot_time(self, path: str, entry: _Entry[Version]) -> float:
+        wait_s = self._waits.snapshot_s * float(2 ** min(self._snapshots.get(path, 0), 10))
+        return entry.since_s + max(min(wait_s, self._waits.max_snapshot_s), self._waits.stable_s)
+
+    def _note_rest(self, path: str, *, is_at_rest: bool) -> None:
+        if is_at_rest or len(self._snapshots) > MAX_RESTLESS:
+            self._snapshots.pop(path, None)
+        else:
+            self._snapshots[path] = self._snapshots.get(path, 0) + 1
 
     def _schedule(self, path: str, entry: _Entry[Version]) -> None:
         self._files[path] = entry

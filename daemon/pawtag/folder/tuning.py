@@ -11,6 +11,10 @@ class FolderTuning:
     """A file whose mtime and ctime are older is finished at once."""
     fresh_s: float = 60.0
     """A truncated photo that changed within this time counts as unfinished."""
+    held_s: float = 600.0
+    """How long a file that a writer has open is waited for, and one that looks reserved and not yet written."""
+    snapshot_s: float = 60.0
+    """A file that changes for so long without a rest is read as it is."""
     root_check_interval_s: float = 2.0
     """How often the identity of the root is compared."""
     max_backlog: int = 50_000

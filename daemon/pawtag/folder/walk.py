@@ -6,19 +6,43 @@ import stat
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import BinaryIO
 
 from pawtag.config import FolderSettings
 from pawtag.domain.errors import GoneError, PermanentError, TemporaryError, UnfinishedError
 from pawtag.domain.records import Payload, PhotoRef
-from pawtag.files import is_temporary_name, matches_any
+from pawtag.files import is_temporary_name, matches_any, remove_left_over
 
-SERVICE_FOLDERS = frozenset({"@eaDir", "#recycle", "lost+found", "$RECYCLE.BIN", "__MACOSX"})
+# Of NAS systems (Synology, QNAP, TrueNAS, Netatalk) and of Linux, Windows and macOS: thumbnails, bins, snapshots. Any
+# case: Windows spells its bin in several ways. Names that begin with a dot (.Trash-1000, .snapshots) are ignored anyway.
+SERVICE_FOLDERS = frozenset(
+    {
+        "@eadir",
+        "@tmp",
+        "#recycle",
+        "#snapshot",
+        "@recycle",
+        "@recycle.bin",
+        "@recently-snapshot",
+        "@sharesnap",
+        "@sharebin",
+        "@transcode",
+        "lost+found",
+        "$recycle.bin",
+        "recycler",
+        "recycled",
+        "system volume information",
+        "found.000",
+        "__macosx",
+        "network trash folder",
+        "temporary items",
+        "lost_found",
+    }
+)
 RECORD_SUFFIX = ".json"  # no photo, whatever the patterns
-TEMPORARY_AGE_S = 60.0
 OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 NOT_A_PHOTO, NOT_A_FILE = "not-a-photo", "not-a-file"
 GONE_ERRORS = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE, errno.ENXIO)
@@ -48,6 +72,8 @@ class Walk:
     settings: FolderSettings
     removes_temporary: bool = True
     is_ended: Callable[[], bool] = lambda: False
+    top: Path | None = None
+    """The folder that folder.exclude is relative to; `root` by default."""
     unreadable: list[str] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
 
@@ -85,20 +111,22 @@ class Walk:
         if name.endswith(RECORD_SUFFIX) and not entry.is_dir(follow_symlinks=False):
             return False
         if is_temporary_name(name):
-            self._remove_left_over(entry.path)
+            if self.removes_temporary:
+                remove_left_over(entry.path)
         elif self.settings.recursive and is_folder(entry):
-            folders.append(entry.path)
+            if not self.is_excluded(entry.path):
+                folders.append(entry.path)
         elif is_photo_name(name, self.settings.patterns):
-            return True
+            return not self.is_excluded(entry.path)
         else:
             self.skipped[NOT_A_PHOTO] += is_other_file(name) and entry.is_file(follow_symlinks=False)
         return False
 
-    def _remove_left_over(self, path: str) -> None:
-        """Remove a temporary file whose process ended before it could rename it."""
-        with suppress(OSError):
-            if self.removes_temporary and time.time() - os.lstat(path).st_mtime > TEMPORARY_AGE_S:
-                os.unlink(path)
+    def is_excluded(self, path: str) -> bool:
+        """Whether folder.exclude names it."""
+        return bool(self.settings.exclude) and matches_exclude(
+            os.path.relpath(path, self.top or self.root), self.settings.exclude
+        )
 
 
 def is_photo_name(name: str, patterns: tuple[str, ...]) -> bool:
@@ -113,7 +141,14 @@ def is_other_file(name: str) -> bool:
 
 def is_ignored_name(name: str) -> bool:
     """Whether a folder of that name is ignored: hidden, or a service folder of a NAS or desktop system."""
-    return name.startswith(".") or name in SERVICE_FOLDERS
+    return name.startswith(".") or name.lower() in SERVICE_FOLDERS
+
+
+def matches_exclude(path: str, patterns: tuple[str, ...]) -> bool:
+    """Whether a path, relative to the root, or one of its folders, is excluded: by its name, or by its whole path."""
+    parts = path.split(os.sep)
+    places = accumulate(parts, lambda folder, name: f"{folder}{os.sep}{name}")
+    return any(matches_any(name, patterns) for name in (*parts, *places))
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
@@ -126,13 +161,16 @@ def is_within(path: str, root: Path, settings: FolderSettings) -> bool:
     parts = os.path.relpath(path, root).split(os.sep)
     if parts[0] == os.pardir or (len(parts) > 1 and not settings.recursive):
         return False
-    return not any(is_ignored_name(part) for part in parts[:-1]) and is_photo_name(parts[-1], settings.patterns)
+    if any(is_ignored_name(part) for part in parts[:-1]) or not is_photo_name(parts[-1], settings.patterns):
+        return False
+    return not matches_exclude(os.path.relpath(path, root), settings.exclude)
 
 
 def is_folder_within(path: str, root: Path, settings: FolderSettings) -> bool:
     """Whether the scan would enter the folder of an event."""
     parts = os.path.relpath(path, root).split(os.sep)
-    return settings.recursive and not any(part == os.pardir or is_ignored_name(part) for part in parts)
+    is_ignored = any(part == os.pardir or is_ignored_name(part) for part in parts)
+    return settings.recursive and not is_ignored and not matches_exclude(os.path.relpath(path, root), settings.exclude)
 
 
 def find_photo(path: str) -> FoundPhoto | None:
@@ -158,7 +196,8 @@ def read_photo(path: str, max_bytes: int) -> Payload:
             raise PermanentError("too-many-bytes", f"The file has {before.st_size} bytes; the limit is {max_bytes}.")
         data = _read_all(file, path, max_bytes)
         after = os.fstat(file.fileno())
-    if _build_ref(path, before) != _build_ref(path, after) or len(data) != after.st_size:
+    tells_size = after.st_size > 0 or not data  # some FUSE mounts tell 0 for what is downloaded when it is read
+    if _build_ref(path, before) != _build_ref(path, after) or (tells_size and len(data) != after.st_size):
         raise UnfinishedError(f"{path} changed while it was read.")
     return Payload(_build_ref(path, after), data)
 

@@ -3,9 +3,8 @@
 import asyncio
 import logging
 import os
-import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,24 +13,25 @@ from pawtag.config import FolderSettings
 from pawtag.domain.backoff import Backoff
 from pawtag.domain.ports import SourceState
 from pawtag.domain.records import PhotoRef
-from pawtag.files import is_on_network
+from pawtag.folder.hints import Change, Hints
 from pawtag.folder.observer import NativeObserver
+from pawtag.folder.place import Place
+from pawtag.folder.polled_folders import PolledFolders
+from pawtag.folder.root_monitor import RootMonitor, RootStatus
+from pawtag.folder.scanner import BuildScan, OnFound, Scanner
 from pawtag.folder.tuning import FolderTuning
-from pawtag.folder.walk import NOT_A_PHOTO, FoundPhoto, Walk, find_photo, is_folder_within, is_other_file, is_within
+from pawtag.folder.walk import NOT_A_PHOTO, Walk, find_photo, is_folder_within, is_other_file, is_within
 from pawtag.log import log_state_change
+from pawtag.mounts import is_on_network
 
 log = logging.getLogger(__name__)
 
 ROOT_BACKOFF = Backoff(first_s=1.0, max_s=30.0)
 # The pause between two rescans is at least so many times as long as the scan took, up to a quarter of an hour.
 RESCAN_PAUSE_FACTOR, MAX_SLOW_PAUSE_S = 20, 900.0
-SCAN_CHUNK_PHOTOS = 500
 WATCH_LIMIT_ADVICE = "raise sysctl fs.inotify.max_user_watches and fs.inotify.max_user_instances"
 
-# What a scan finds below a walk; it is called, and worked off, in a thread.
-BuildScan = Callable[[Walk], Iterable[FoundPhoto]]
-OnFound = Callable[[list[FoundPhoto]], None]
-OnEvent = Callable[[str, PhotoRef | None], None]
+OnEvent = Callable[[str, Change, PhotoRef | None], None]
 OnSkipped = Callable[[str, int], None]
 
 
@@ -43,8 +43,8 @@ def ignore_skipped(_reason: str, _count: int) -> None:
 class WatchListener:
     """What the watcher calls.
 
-    All on the event loop: `on_found` with photos of a scan that need a record, `on_event` with the path of an event
-    and the version of the file (None after a close or a move), `on_skipped` with a reason and a count.
+    All on the event loop: `on_found` with photos of a scan that need a record, `on_event` with the path of an event,
+    what it says and the version of the file where it is there, `on_skipped` with a reason and a count.
     """
 
     on_found: OnFound
@@ -52,8 +52,12 @@ class WatchListener:
     on_skipped: OnSkipped = ignore_skipped
 
 
+class MountsChangedError(Exception):
+    """Something was mounted or unmounted below the root: other folders have to be watched."""
+
+
 class FolderWatcher:
-    """Watches the photos below `root`. `build_scan` is called from threads."""
+    """Watches the photos below `root`. `build_scan` is called from threads. `places` must be mounted before a scan."""
 
     def __init__(
         self,
@@ -61,17 +65,21 @@ class FolderWatcher:
         settings: FolderSettings,
         build_scan: BuildScan,
         listener: WatchListener,
+        *,
+        places: Sequence[Place] = (),
         tuning: FolderTuning | None = None,
     ) -> None:
         """Nothing is read before `run` or `scan`."""
-        self.root, self._settings, self._build_scan = root, settings, build_scan
+        self.root, self._settings, self._places = root, settings, places
         self._listener, self._tuning = listener, tuning or FolderTuning()
+        self._scanner = Scanner(root, settings, build_scan, listener.on_found)
         self._is_counted = False
         self._loop = asyncio.get_running_loop()
         self._requested: set[Path] = set()
-        self._wake = asyncio.Event()
+        self._wake, self._hinted = asyncio.Event(), asyncio.Event()
+        self._hints = Hints(self._wake_for_hints, self._tuning.max_backlog)
+        self._polled = PolledFolders(min(settings.rescan_s, settings.stable_s))
         self._polling_reason: str | None = None
-        self._ended = threading.Event()
         self.state = SourceState(f"folder {root}", "running")
 
     async def run(self) -> None:
@@ -81,9 +89,13 @@ class FolderWatcher:
             started = time.monotonic()
             try:
                 await self._run_while_present()
+            except MountsChangedError:
+                log.info("file systems were mounted or unmounted below %s; it is scanned again", self.root)
+                continue
             except OSError as error:
+                folder = error.filename or self.root
                 self._set_unavailable(
-                    f"the folder {self.root} cannot be watched ({error.strerror or error}): mount it or make it readable"
+                    f"the folder {folder} cannot be watched ({error.strerror or error}): mount it or make it readable"
                 )
             except Exception as error:  # without its watcher the daemon would be blind
                 log.exception("unexpected error while %s was watched", self.root)
@@ -99,22 +111,13 @@ class FolderWatcher:
 
     async def scan(self, folder: Path | None = None) -> int:
         """Scan a folder once; returns how many photos need a record. Raises OSError."""
-        walk = Walk(folder or self.root, self._settings, is_ended=self._ended.is_set)
-        try:
-            found = await asyncio.to_thread(self._scan_in_thread, walk)
-        except asyncio.CancelledError:
-            self._ended.set()  # the thread must end, too
-            raise
-        for unreadable in walk.unreadable:
-            log.warning(
-                "the folder %s cannot be read: grant pawtag's user read access", unreadable, extra={"uri": unreadable}
-            )
+        if folder is None:
+            await asyncio.to_thread(self._check_places)
+        count, walk = await self._scanner.scan(folder or self.root)
         if folder is None:
             self._count_skipped_once(walk)
-            self._set_available(
-                f"{len(walk.unreadable)} folders cannot be read" if walk.unreadable else self._polling_reason
-            )
-        return found
+            self._set_available(self._describe_lack(walk))
+        return count
 
     def _count_skipped_once(self, walk: Walk) -> None:
         """Only the first scan counts what is skipped: later scans meet the same files."""
@@ -123,42 +126,51 @@ class FolderWatcher:
             for reason, count in walk.skipped.items():
                 self._listener.on_skipped(reason, count)
 
-    def _scan_in_thread(self, walk: Walk) -> int:
-        """In a thread: pass photos that need a record to the loop, in chunks."""
-        count = 0
-        chunk: list[FoundPhoto] = []
-        for found in self._build_scan(walk):
-            chunk.append(found)
-            count += 1
-            if len(chunk) >= SCAN_CHUNK_PHOTOS:
-                self._loop.call_soon_threadsafe(self._listener.on_found, chunk)
-                chunk = []
-        self._loop.call_soon_threadsafe(self._listener.on_found, chunk)
-        return count
+    def _describe_lack(self, walk: Walk) -> str | None:
+        """What of the folder is not seen as it should be; None where all is."""
+        if walk.unreadable:
+            return f"{len(walk.unreadable)} folders cannot be read, {walk.unreadable[0]} among them"
+        if self._polled.unwatched:
+            found = f"{len(self._polled.unwatched)} folders below {self.root} are polled, {self._polled.unwatched[0]} among them"
+            return f"{found}, for the system grants no more file events: {WATCH_LIMIT_ADVICE}"
+        return self._polling_reason
 
     async def _run_while_present(self) -> None:
         """Raises OSError when the root is gone or replaced, or when its events end."""
-        identity = _read_identity(self.root)
-        native = self._settings.observer == "native" or (
-            self._settings.observer == "auto" and not is_on_network(self.root)
-        )
+        monitor = RootMonitor(self.root, self._tuning.root_check_interval_s, self._note_stalled)
+        status = await monitor.look()
+        await asyncio.to_thread(self._check_places)
         async with AsyncExitStack() as stack:
-            observer = await self._start_observer(stack) if native else None
+            observer = await self._start_observer(stack, status) if await self._is_native() else None
             pause_s = self._settings.rescan_s if observer else min(self._settings.rescan_s, self._settings.stable_s)
+            for task in (monitor.run(), self._take_hints()):
+                stack.push_async_callback(_cancel, asyncio.create_task(task, name="folder-watch"))
             while True:
                 self._requested.clear()
                 started = time.monotonic()
+                self._polled.set_unwatched(observer.list_unwatched() if observer else [])
                 await self.scan()
                 took_s = time.monotonic() - started
-                await self._pause(_stretch_pause(pause_s, took_s), identity, observer)
+                await self._pause(_stretch_pause(pause_s, took_s), status, monitor, observer)
 
-    async def _start_observer(self, stack: AsyncExitStack) -> NativeObserver | None:
+    def _check_places(self) -> None:
+        for place in self._places:
+            place.check()
+
+    async def _is_native(self) -> bool:
+        if self._settings.observer != "auto":
+            return self._settings.observer == "native"
+        return not await asyncio.to_thread(is_on_network, self.root)
+
+    async def _start_observer(self, stack: AsyncExitStack, status: RootStatus) -> NativeObserver | None:
         """The observer of native events; None if the system has no watches left: then the folder is polled."""
+        networks = [mount for mount in status.mounts if mount.is_network and self._is_wanted(mount.point)]
+        self._polled.set_networks([mount.point for mount in networks])
         try:
-            observer = NativeObserver(self.root, self._settings, self._handle_event, self._request_from_thread)
+            observer = NativeObserver(self.root, self._settings, self._hints, self._is_watchable)
             await asyncio.to_thread(stack.enter_context, observer)
         except OSError as error:
-            if not self.root.is_dir():
+            if not await asyncio.to_thread(self.root.is_dir):
                 raise
             self._polling_reason = (
                 f"{self.root} is polled, for the system grants no file events ({error.strerror or error}): "
@@ -168,14 +180,23 @@ class FolderWatcher:
         self._polling_reason = None
         return observer
 
-    async def _pause(self, pause_s: float, identity: tuple[int, int], observer: NativeObserver | None) -> None:
-        """Wait for the next rescan. New folders are scanned meanwhile."""
+    def _is_wanted(self, folder: str) -> bool:
+        return is_folder_within(folder, self.root, self._settings)
+
+    def _is_watchable(self, folder: str) -> bool:
+        return self._is_wanted(folder) and folder not in self._polled.networks
+
+    async def _pause(
+        self, pause_s: float, status: RootStatus, monitor: RootMonitor, observer: NativeObserver | None
+    ) -> None:
+        """Wait for the next rescan. New folders, and those that are polled, are scanned meanwhile."""
         until_s = time.monotonic() + pause_s
         while time.monotonic() < until_s and self.root not in self._requested:
-            if _read_identity(self.root) != identity:
-                raise FileNotFoundError(0, "it was replaced")
+            _require_same(status, monitor)
             if observer and not observer.is_alive:
                 raise OSError(0, "its events ended")
+            if observer and observer.list_unwatched() != self._polled.unwatched:
+                return  # the next scan says so
             await self._scan_requested()
             self._wake.clear()
             try:
@@ -186,26 +207,52 @@ class FolderWatcher:
                 continue
 
     async def _scan_requested(self) -> None:
+        self._requested |= self._polled.take_due(time.monotonic())
         while self._requested and self.root not in self._requested:
             folder = self._requested.pop()
+            started = time.monotonic()
             try:
                 await self.scan(folder)
             except OSError:
                 log.debug("the folder %s is gone", folder)
+            self._polled.note_scan(folder, time.monotonic(), time.monotonic() - started)
 
-    def _handle_event(self, path: str, closed: bool) -> None:
-        """From watchdog's thread: a file may have changed."""
-        if is_within(path, self.root, self._settings):
-            found = None if closed else find_photo(path)
-            if closed or found:
-                self._loop.call_soon_threadsafe(self._listener.on_event, path, found.ref if found else None)
-        elif closed and is_other_file(os.path.basename(path)):  # noqa: PTH119 - a name may be any bytes
-            self._loop.call_soon_threadsafe(self._listener.on_skipped, NOT_A_PHOTO, 1)
+    async def _take_hints(self) -> None:
+        """Pass on what events say, until cancelled."""
+        while True:
+            await self._hinted.wait()
+            self._hinted.clear()
+            changes, folders = self._hints.take()
+            for path, change, version in await asyncio.to_thread(self._look_at, changes):
+                if change is Change.OTHER:
+                    self._listener.on_skipped(NOT_A_PHOTO, 1)
+                else:
+                    self._listener.on_event(path, change, version)
+            for folder in folders:
+                if folder is None or self._is_wanted(folder):
+                    self.request_scan(Path(folder) if folder else None)
 
-    def _request_from_thread(self, folder: str | None) -> None:
-        if folder and not is_folder_within(folder, self.root, self._settings):
-            return
-        self._loop.call_soon_threadsafe(self.request_scan, Path(folder) if folder else None)
+    def _look_at(self, changes: dict[str, Change]) -> list[tuple[str, Change, PhotoRef | None]]:
+        """In a thread: the changes of photos, with the versions of those that are there."""
+        looked: list[tuple[str, Change, PhotoRef | None]] = []
+        for path, change in changes.items():
+            if is_within(path, self.root, self._settings):
+                found = find_photo(path) if change in (Change.SEEN, Change.WRITTEN) else None
+                if found or change in (Change.CLOSED, Change.GONE):
+                    looked.append((path, change, found.ref if found else None))
+            elif change is Change.CLOSED and is_other_file(os.path.basename(path)):  # noqa: PTH119 - any bytes
+                looked.append((path, Change.OTHER, None))
+        return looked
+
+    def _wake_for_hints(self) -> None:
+        """From watchdog's threads."""
+        self._loop.call_soon_threadsafe(self._hinted.set)
+
+    def _note_stalled(self, *, is_stalled: bool) -> None:
+        if is_stalled:
+            self._set_unavailable(f"the folder {self.root} does not answer: is its server or disk there?")
+        else:
+            self.request_scan()
 
     def _set_unavailable(self, reason: str) -> None:
         self._set_state(SourceState(self.state.name, "unavailable", reason))
@@ -218,11 +265,21 @@ class FolderWatcher:
         self.state = state
 
 
+def _require_same(status: RootStatus, monitor: RootMonitor) -> None:
+    """Raises OSError if the root is gone or another folder, MountsChangedError if other file systems are below it."""
+    if monitor.fault:
+        raise monitor.fault
+    if monitor.status and monitor.status.identity != status.identity:
+        raise FileNotFoundError(0, "it was replaced")
+    if monitor.status and monitor.status.mounts != status.mounts:
+        raise MountsChangedError
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 def _stretch_pause(pause_s: float, took_s: float) -> float:
     """The pause after a scan that took so long."""
     return max(pause_s, min(RESCAN_PAUSE_FACTOR * took_s, MAX_SLOW_PAUSE_S))
-
-
-def _read_identity(root: Path) -> tuple[int, int]:
-    status = root.stat()
-    return status.st_dev, status.st_ino

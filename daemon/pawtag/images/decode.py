@@ -27,7 +27,8 @@ from pawtag.images.tiff import check_structure, read_directory, require_no_error
 # Nothing else is offered to the opener: some of Pillow's formats start other programs.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "HEIF", "AVIF")  # MPO comes with JPEG
 READABLE = "JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC, AVIF"
-ORIENTATION_TAG = 0x0112
+ORIENTATION_TAG, EXIF_DIRECTORY, TAKEN_AT_TAG = 0x0112, 0x8769, 0x9003
+MAX_TIME_CHARS = 64
 # Two endings that a decoder reads differently where picture data is missing before them.
 JPEG_ENDINGS = (JPEG_END, b"\x55" * 4096 + JPEG_END)
 # EXIF 2.32, tag 0x0112: what brings the picture upright.
@@ -149,10 +150,10 @@ def _decode(data: bytes, limits: ImageLimits, shorter_side: int, reserve: Reserv
                 opened.load()
             if name == "BMP":
                 remove_empty_alpha(opened)
-            orientation = _read_orientation(opened)  # of a PNG it may load the pixels
+            orientation, taken_at = _read_exif(opened)  # of a PNG it may load the pixels
             picture = widen_samples(opened, tags) if tags else opened
             upright = _turn_upright(reduce_to_rgb(picture, factor), orientation)
-    return _build_image(upright, (width, height), orientation, name)
+    return _build_image(upright, (width, height), orientation, name, taken_at)
 
 
 def _decode_layout(layout: SampleLayout, limits: ImageLimits, shorter_side: int, reserve: Reserve) -> Image:
@@ -165,9 +166,11 @@ def _decode_layout(layout: SampleLayout, limits: ImageLimits, shorter_side: int,
     return _build_image(upright, size, layout.orientation, "TIFF")
 
 
-def _build_image(upright: pillow.Image, size: tuple[int, int], orientation: int, name: str) -> Image:
+def _build_image(
+    upright: pillow.Image, size: tuple[int, int], orientation: int, name: str, taken_at: str | None = None
+) -> Image:
     width, height = size if orientation < 5 else size[::-1]  # noqa: PLR2004 - 5 to 8 lie on their side
-    return Image(np.asarray(upright), width, height, name)
+    return Image(np.asarray(upright), width, height, name, taken_at)
 
 
 def _draft(image: pillow.Image, shorter_side: int) -> None:
@@ -197,15 +200,19 @@ def _is_progressive(image: pillow.Image) -> bool:
     return bool(image.info.get("progressive") or image.info.get("progression"))
 
 
-def _read_orientation(image: pillow.Image) -> int:
-    """EXIF's orientation, 1 to 8; 1 where EXIF is absent or broken, and where the decoder turns by itself."""
-    if image.format in ("HEIF", "TIFF"):
-        return 1
+def _read_exif(image: pillow.Image) -> tuple[int, str | None]:
+    """The orientation, 1 to 8, and when the photo was taken; 1 and None where EXIF is absent or broken.
+
+    The orientation is 1 where the decoder has turned the picture by itself.
+    """
     try:
-        value = image.getexif().get(ORIENTATION_TAG, 1)
+        exif = image.getexif()
+        value, taken_at = exif.get(ORIENTATION_TAG, 1), exif.get_ifd(EXIF_DIRECTORY).get(TAKEN_AT_TAG)
     except Exception:
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1  # noqa: PLR2004
+        return 1, None
+    is_known = image.format not in ("HEIF", "TIFF") and isinstance(value, int) and 1 <= value <= 8  # noqa: PLR2004
+    time = taken_at.strip("\0 ")[:MAX_TIME_CHARS] if isinstance(taken_at, str) else None
+    return value if is_known else 1, time or None
 
 
 def _turn_upright(image: pillow.Image, orientation: int) -> pillow.Image:

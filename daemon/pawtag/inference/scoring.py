@@ -60,9 +60,9 @@ def score_labels(embedding: Floats, vocabulary: Vocabulary, engine: Engine, thre
         if parent_label is None and group.parent_group:
             continue
         logits = engine.scale * multiply(vocabulary.vectors[name, parent_label], embedding) + engine.bias
-        values = softmax_labels(logits, [len(words) for words in group.labels.values()], thresholds.temperature)
-        if not np.isfinite(values).all():
+        if not np.isfinite(logits).all():
             raise PermanentError("bad-score", "The model's scores for this photo are not numbers.")
+        values = softmax_labels(logits, [len(words) for words in group.labels.values()], thresholds.temperature)
         scores[name] = {
             label: round(float(value), SCORE_DIGITS) for label, value in zip(group.labels, values, strict=True)
         }

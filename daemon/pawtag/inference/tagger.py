@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, contextmanager, nullcontext
 from functools import partial
 
 from pawtag.config import LimitSettings
+from pawtag.domain.errors import PermanentError
 from pawtag.domain.labels import Labels
 from pawtag.domain.pictures import Floats, Pixels
 from pawtag.domain.records import PhotoInfo, TaggerIdentity, Tagging, describe_bytes
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 BACKLOG_NICENESS = 10
 # A GPU waits for decoded photos: then all cores but these decode.
 SPARE_CORES = 2
+MAX_BAD_SCORES = 3
 
 
 class Tagger:
@@ -40,6 +42,7 @@ class Tagger:
         self._memory = DecodeLimiter(limits.memory_bytes)
         self._gate = InteractiveGate()
         self._serving = ServingModel(model, limits, self._gate, self.metrics)
+        self._bad_scores = 0
         self._draining: set[asyncio.Task[None]] = set()
         self.own_fingerprints: frozenset[str] = frozenset({model.identity.fingerprint})
         """Of all models that have served."""
@@ -68,6 +71,10 @@ class Tagger:
     @property
     def failure(self) -> str | None:
         """Why no photo can be tagged any more; None while it works."""
+        if self._bad_scores >= MAX_BAD_SCORES:
+            return (
+                f"The model failed on the last {self._bad_scores} photos; check its files and its device, and restart."
+            )
         return self._serving.failure
 
     @asynccontextmanager
@@ -87,6 +94,7 @@ class Tagger:
 
     def replace(self, model: LoadedModel) -> asyncio.Task[None]:
         """Serve `model` from now on. Photos in flight keep the old one; the task ends when that is closed."""
+        self._bad_scores = 0
         old, self._serving = self._serving, ServingModel(model, self._limits, self._gate, self.metrics)
         self.own_fingerprints |= {model.identity.fingerprint}
         self._serving.start()
@@ -103,7 +111,7 @@ class Tagger:
         with self._gate.track_request() if interactive else nullcontext():
             if not interactive:
                 await self._gate.wait_for_turn()
-            with self._lease() as serving:
+            with self._lease() as serving, self._count_bad_scores():
                 return await self._tag_with(serving, data, photo, interactive=interactive)
 
     async def _tag_with(
@@ -114,6 +122,16 @@ class Tagger:
         known, pixels = await loop.run_in_executor(threads, decode_photo)
         embedding = await serving.embed(pixels, interactive=interactive)
         return await loop.run_in_executor(self._score_thread, _score, serving.model, embedding, known)
+
+    @contextmanager
+    def _count_bad_scores(self) -> Iterator[None]:
+        """Several in a row are no fault of the photos."""
+        try:
+            yield
+            self._bad_scores = 0
+        except PermanentError as error:
+            self._bad_scores += error.code == "bad-score"
+            raise
 
     @contextmanager
     def _lease(self) -> Iterator[ServingModel]:
@@ -129,7 +147,7 @@ class Tagger:
             reserve = partial(self._memory.acquire, first=interactive)
             image = decode(data, self._image_limits, spec.shorter_side, reserve)
             pixels = preprocess(image, spec)
-        known = {"width": image.width, "height": image.height, "format": image.format}
+        known = {"width": image.width, "height": image.height, "format": image.format, "taken_at": image.taken_at}
         return (photo or describe_bytes(data)).model_copy(update=known), pixels
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from pawtag.domain.outcomes import Outcome, PhotoFailed, PhotoRetrying, PhotoSkipped, PhotoTagged
 from pawtag.metrics import Metrics
+from pawtag.pipeline.faults import Faults
 from pawtag.pipeline.recording import summarise
 
 log = logging.getLogger(__name__)
@@ -89,17 +90,22 @@ class RetryLog:
 
     def __init__(self) -> None:
         """Nothing was said yet."""
-        self._said: str | None = None
+        self._faults = Faults()
         self._said_at_s = -WARNING_INTERVAL_S
 
     def __call__(self, outcome: Outcome) -> None:
         """Log one outcome."""
-        if isinstance(outcome, PhotoTagged | PhotoFailed):
-            self._said = None
-        if not isinstance(outcome, PhotoRetrying) or not outcome.is_fault:
+        if not isinstance(outcome, PhotoRetrying):
+            if outcome.ref:
+                self._faults.clear(outcome.ref.uri)
+            return
+        if not outcome.is_fault:
             return
         fields = {"uri": outcome.ref.uri, "reason": outcome.reason, "delay_s": round(outcome.delay_s, 1)}
-        is_new = outcome.reason != self._said and time.monotonic() - self._said_at_s >= WARNING_INTERVAL_S
+        is_new = self._faults.note(outcome.ref.uri, outcome.reason) and self._is_time()
         log.log(logging.WARNING if is_new else logging.DEBUG, "%s Retrying.", outcome.reason, extra=fields)
         if is_new:
-            self._said, self._said_at_s = outcome.reason, time.monotonic()
+            self._said_at_s = time.monotonic()
+
+    def _is_time(self) -> bool:
+        return time.monotonic() - self._said_at_s >= WARNING_INTERVAL_S

@@ -3,12 +3,12 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from pawtag.clock import utc_timestamp
-from pawtag.domain.corrections import apply_corrections
+from pawtag.clock import since_now
+from pawtag.domain.corrections import apply_corrections, is_of_another_photo
 from pawtag.domain.errors import ChangedError, GoneError, PermanentError, TemporaryError, UnfinishedError
 from pawtag.domain.freshness import FreshnessPolicy, Verdict
 from pawtag.domain.outcomes import PhotoFailed, PhotoSkipped, PhotoTagged
@@ -47,7 +47,8 @@ class Reconciler:
     tagger: Tagger
     outputs: Mapping[str, Output] = field(default_factory=dict)
     trusts_mtime: bool = True
-    started_at: str = field(default_factory=utc_timestamp)
+    started_at: Callable[[], str] = field(default_factory=lambda: since_now(time.monotonic()))
+    """Since when the process runs, by the clock as it is now: it may have been wrong at the start."""
     write_fault: str | None = None
     """Why the last write failed; None once one succeeds."""
     _unwritten: UnwrittenRecords = field(default_factory=UnwrittenRecords)
@@ -63,7 +64,7 @@ class Reconciler:
         """The policy of the model that serves now."""
         tagger = self.tagger
         return FreshnessPolicy(
-            tagger.identity, tagger.labels, self.started_at, tagger.own_fingerprints, self.trusts_mtime
+            tagger.identity, tagger.labels, self.started_at(), tagger.own_fingerprints, self.trusts_mtime
         )
 
     def judge(self, seen: Written, ref: PhotoRef) -> Verdict:
@@ -129,6 +130,9 @@ class Reconciler:
             self._warn_of_peer(policy, seen.stamp, photo.version)
             return _skip(photo.version, seen.stamp, "another-daemon" if verdict is Verdict.FOREIGN else "current")
         found = await self._find_record(photo, seen, policy, corrections)
+        if corrections and is_of_another_photo(seen.stamp, found):
+            log.warning("the correction of %s is set aside: another photo has its name now", photo.version.uri)
+            corrections, seen = None, replace(seen, keeps_corrections=False, sets_aside=True)
         record = apply_corrections(found, corrections, policy.labels)
         if _is_written(seen.stamp, record, photo.version):
             return _skip(photo.version, seen.stamp)

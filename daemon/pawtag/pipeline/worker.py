@@ -11,6 +11,7 @@ from pawtag.domain.errors import GoneError, TemporaryError, UnfinishedError
 from pawtag.domain.outcomes import Outcome, PhotoRetrying, PhotoSkipped
 from pawtag.domain.ports import PhotoSource, SourceState
 from pawtag.domain.records import Event, PhotoRef
+from pawtag.pipeline.faults import Faults
 from pawtag.pipeline.observers import Counts, Observers
 from pawtag.pipeline.photo_locks import PhotoLocks
 from pawtag.pipeline.reconciler import Reconciler
@@ -51,16 +52,15 @@ class Worker:
         self._metrics = reconciler.tagger.metrics
         self.in_flight = 0
         self.counts = Counts()
-        self.current_error: str | None = None
-        """The fault of the photos now; None once one succeeds."""
+        self.faults = Faults()
         self.last_error: str | None = None
 
     @property
     def state(self) -> SourceState:
         """The state of the source. It is degraded, too, while photos cannot be tagged or records not be written."""
         state = self._source.state
-        if self.current_error and state.state == "running":
-            return replace(state, state="degraded", reason=self.current_error)
+        if self.faults.first and state.state == "running":
+            return replace(state, state="degraded", reason=self.faults.first)
         return state
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -105,7 +105,7 @@ class Worker:
             await self._owe_retag(event.ref)
             with self._metrics.time_stage("photo"):
                 outcome = await self._reconcile(event)
-            self.current_error = None
+            self.faults.clear(event.ref.uri)
         except UnfinishedError as error:
             await self._postpone(event, error)
             return
@@ -146,7 +146,8 @@ class Worker:
 
     async def _retry(self, event: Event, error: TemporaryError) -> None:
         delay_s = PHOTO_BACKOFF.delay_s(event.attempt, first_s=error.delay_s, random_fraction=random.random())
-        self.current_error = self.last_error = str(error)
+        self.last_error = str(error)
+        self.faults.note(event.ref.uri, self.last_error)
         self._publish(PhotoRetrying(event.ref, str(error), delay_s))
         await self._source.retry(event, delay_s)
 

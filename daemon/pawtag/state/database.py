@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-from pawtag.files import is_on_network
+from pawtag.mounts import is_on_network
 from pawtag.state.connection import BUSY_TIMEOUT_S, Connection
 from pawtag.state.owner import Owner
 

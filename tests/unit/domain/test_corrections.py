@@ -3,9 +3,9 @@
 import pytest
 
 from pawtag.domain.corrections import apply_corrections as apply_with_labels
-from pawtag.domain.corrections import follows_corrections, parse_corrections
+from pawtag.domain.corrections import follows_corrections, is_of_another_photo, parse_corrections
 from pawtag.domain.labels import Labels
-from pawtag.domain.records import Failure, ModelInfo, PhotoInfo, SourceInfo, Tag, TagRecord
+from pawtag.domain.records import Failure, ModelInfo, PhotoInfo, SourceInfo, Stamp, Tag, TagRecord
 
 LABELS = Labels.model_validate(
     {
@@ -43,7 +43,7 @@ def record(**changes) -> TagRecord:
 def test_a_corrected_group_has_those_tags_and_no_others():
     """The labels that a person wrote, with score 1; other groups keep theirs."""
     found = apply_corrections(record(), {"species": ["dog", "rabbit"]})
-    assert [(tag.label, tag.score) for tag in found.tags] == [("dog", 1.0), ("rabbit", 1.0), ("long-hair", 0.8)]
+    assert [(tag.label, tag.score) for tag in found.tags] == [("dog", 1.0), ("rabbit", 1.0)]
     assert found.corrected == {"species": ["dog", "rabbit"]}
 
 
@@ -111,3 +111,24 @@ def test_a_failed_photo_stays_failed():
     """A correction does not make a broken file readable."""
     failed = record(status="failed", tags=(), scores={}, error=Failure(code="truncated", message="cut"))
     assert apply_corrections(failed, {"species": ["cat"]}).status == "failed"
+
+
+def test_a_coat_that_was_asked_about_another_species_goes_with_it():
+    """The model was asked about a long-haired cat; the dog's coat is not known. A second time changes nothing."""
+    corrected = apply_corrections(record(), {"species": ["dog"]})
+    assert [tag.label for tag in corrected.tags] == ["dog"]
+    assert apply_corrections(corrected, {"species": ["dog"]}) == corrected
+    assert [tag.label for tag in apply_corrections(record(), {"species": ["cat"]}).tags] == ["cat", "long-hair"]
+    assert apply_corrections(record(), {"species": []}).tags == ()
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "is_another"),
+    [("2026:01:01 10:00:00", "2026:02:02 10:00:00", True), ("2026", "2026", False), (None, "2026", False)],
+)
+def test_a_correction_is_of_another_photo_if_both_tell_when_they_were_taken(before, now, is_another):
+    """Keywords and a rotation leave that time; without it nothing is known."""
+    stamp = Stamp.from_record(record(photo=PhotoInfo(name="a.jpg", taken_at=before)))
+    assert is_of_another_photo(stamp, record(photo=PhotoInfo(name="a.jpg", taken_at=now))) is is_another
+    assert not is_of_another_photo(stamp, record(photo=PhotoInfo(name="a.jpg")))
+    assert not is_of_another_photo(None, record())

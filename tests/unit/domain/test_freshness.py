@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from pawtag.domain.freshness import FreshnessPolicy
-from pawtag.domain.records import ModelInfo, PhotoRef, Stamp, TaggerIdentity
+from pawtag.domain.records import Failure, ModelInfo, PhotoRef, Stamp, TaggerIdentity
 from support.doubles import COLOURS
 from support.records import record_for
 
@@ -76,3 +76,11 @@ def test_the_fallback_leaves_tags_that_name_no_model():
     of_tags = Stamp("unknown", etag="e")
     assert policy.is_current(of_tags, PhotoRef("s3://b/a.jpg", etag="e"))
     assert not FreshnessPolicy(OURS, COLOURS, START).is_current(of_tags, PhotoRef("s3://b/a.jpg", etag="e"))
+
+
+def test_M06_a_photo_without_numbers_is_tried_again_after_a_start():
+    """The model may be repaired since. What this process has written itself is not tried again and again."""
+    policy, failure = FreshnessPolicy(OURS, COLOURS, START), Failure(code="bad-score", message="No numbers.")
+    assert not policy.is_current(replace(STAMP, failure=failure), REF)
+    assert policy.is_current(replace(STAMP, failure=failure, tagged_at="2026-11-23T12:00:01Z"), REF)
+    assert policy.is_current(replace(STAMP, failure=Failure(code="truncated", message="Cut.")), REF)

@@ -4,11 +4,12 @@ import json
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from pawtag.domain.errors import ChangedError, GoneError, TemporaryError
-from pawtag.domain.records import Written
+from pawtag.domain.records import SourceInfo, Written
 from pawtag.folder.sidecars import Sidecars
 from support.records import photo, record_for
 
@@ -191,3 +192,49 @@ def test_F21_a_lone_surrogate_of_another_program_is_kept(tmp_path):
     path.write_text(json.dumps(read(path) | {"title": "\ud83d"}))
     sink.write(ref, record_for(ref), sink.look(ref))
     assert read(path)["title"] == "\ud83d"
+
+
+@pytest.mark.parametrize(
+    ("written", "edited"),
+    [
+        ('"corrected": null', '"corrected": {"species": ["dog"],}'),
+        ('"corrected": null', "\"corrected\": {'species': ['dog']}"),
+        ('"corrected": null,', '"corrected": {"species": ["dog"]}, // it is a dog'),
+        ('"outputs": {}', '"outputs": {}, "rating": 5,'),
+    ],
+)
+def test_F21_a_slip_in_an_edited_sidecar_loses_nothing(tmp_path, caplog, written, edited):
+    """One comma too many: the file is kept under another name, and the log says where the slip is."""
+    ref, sidecars = photo(tmp_path), Sidecars(tmp_path)
+    sidecars.write(ref, record_for(ref), sidecars.look(ref))
+    path = tmp_path / "mimi.jpg.json"
+    text = path.read_text().replace(written, edited)
+    for number in range(2):
+        path.write_text(text)
+        sidecars.write(ref, record_for(ref), sidecars.look(ref))
+        kept = [each for each in tmp_path.iterdir() if each.name.endswith(".broken.json")]
+        assert len(kept) == number + 1
+        assert {each.read_text() for each in kept} == {text}
+    assert read(path)["status"] == "tagged"
+    assert "is no JSON (" in caplog.text
+    assert "line " in caplog.text
+
+
+def test_F15_the_length_of_names_is_that_of_the_file_system(tmp_path, monkeypatch):
+    """143 bytes on eCryptfs. A folder of the mirror tree that is not there yet has the limit of the one above it."""
+    monkeypatch.setattr(os, "pathconf", lambda folder, _: 143 if Path(folder).is_dir() else Path(folder).stat())
+    (tmp_path / "photos").mkdir()
+    name = f"{'x' * 138}.jpg"
+    ref, sidecars = photo(tmp_path / "photos", name), Sidecars(tmp_path / "photos", tmp_path / "mirror")
+    sidecars.write(ref, record_for(ref), sidecars.look(ref))
+    [written] = (tmp_path / "mirror").iterdir()
+    assert len(written.name) <= 143
+    assert sidecars.look(ref).stamp.describes(ref)
+
+
+def test_a_record_of_an_object_does_not_vouch_for_a_file(tmp_path):
+    """Synced from a bucket, it has an ETag; a file of the same size and time may have any content."""
+    ref, sidecars = photo(tmp_path), Sidecars(tmp_path)
+    synced = record_for(ref, source=SourceInfo(kind="s3", uri="s3://b/k", etag="e", mtime_ns=ref.mtime_ns))
+    sidecars.write(ref, synced, sidecars.look(ref))
+    assert not sidecars.look(ref).stamp.describes(ref)

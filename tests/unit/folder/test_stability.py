@@ -1,12 +1,14 @@
 """The stability tracker: when a file is finished."""
 
-from pawtag.folder.stability import StabilityTracker
+from itertools import pairwise
+
+from pawtag.folder.stability import StabilityTracker, StabilityWaits
 
 SETTLE_S, STABLE_S = 1.0, 5.0
 
 
 def tracker() -> StabilityTracker[int]:
-    return StabilityTracker(SETTLE_S, STABLE_S)
+    return StabilityTracker(StabilityWaits(SETTLE_S, STABLE_S))
 
 
 def test_F01_a_closed_file_is_finished_after_settle_s():
@@ -76,3 +78,45 @@ def test_many_changes_of_a_file_make_it_due_once():
         files.mark_changed("a", step, step / 1000)
     assert files.pop_due(100.0) == ["a"]
     assert files.pop_due(100.0) == []
+
+
+def test_F01_a_file_that_a_writer_has_open_waits_for_its_close():
+    """However long it pauses, up to a bound."""
+    files = tracker()
+    files.mark_changed("a", 1, 10.0)
+    files.mark_held("a", 2, 11.0)
+    files.mark_changed("a", 2, 12.0)
+    assert files.pop_due(600.0) == []
+    files.mark_closed("a", 600.5)
+    assert files.pop_due(601.5) == ["a"]
+    assert files.confirm("a", 3, 601.5)
+    files.mark_held("b", 1, 0.0)
+    assert files.pop_due(601.0) == ["b"]
+    assert files.confirm("b", 1, 601.0)
+
+
+def test_F01_a_file_that_never_rests_is_due_at_growing_intervals():
+    """A webcam overwrites latest.jpg every second: after a minute it is read as it is, then after two, up to 15."""
+    files, now_s, read_at_s = tracker(), 0.0, []
+    while now_s < 4000:
+        files.mark_closed("a", now_s)
+        now_s += 0.5
+        if files.pop_due(now_s) and files.confirm("a", int(now_s), now_s):
+            read_at_s.append(now_s)
+    pauses = [after - before for before, after in pairwise(read_at_s)]
+    assert 59 <= read_at_s[0] <= 61
+    assert [round(pause, -1) for pause in pauses[:4]] == [120, 240, 480, 900]
+
+
+def test_F11_a_file_that_comes_back_while_it_is_looked_at_is_not_forgotten():
+    """It was gone when it was looked at, and an event came meanwhile."""
+    files = tracker()
+    files.mark_closed("a", 0.0)
+    assert files.pop_due(1.0) == ["a"]
+    files.mark_changed("a", 1, 1.1)
+    assert not files.confirm_gone("a", 1.2)
+    assert "a" in files
+    files.mark_gone("b", 2.0)
+    assert files.pop_due(3.0) == ["b"]
+    assert files.confirm_gone("b", 3.0)
+    assert "b" not in files

@@ -1,9 +1,11 @@
 """Observers: what happened is told to each, and none of them can stop the others."""
 
+import logging
+
 from pawtag.domain.outcomes import PhotoFailed, PhotoRetrying, PhotoSkipped, PhotoTagged
 from pawtag.domain.records import Failure, PhotoRef
 from pawtag.metrics import Metrics
-from pawtag.pipeline.observers import Counts, Observers, count_in, log_results
+from pawtag.pipeline.observers import Counts, Observers, RetryLog, count_in, log_results
 from support.records import record_for
 
 REF = PhotoRef("/p/a.jpg", 1, 1)
@@ -55,3 +57,15 @@ def test_the_log_of_an_unsure_photo_names_the_candidates(caplog):
     with caplog.at_level("INFO", logger="pawtag"):
         log_results(PhotoTagged(REF, record_for(REF, status="unsure", tags=(), scores=scores), 0.1))
     assert "unsure: cat 0.49 or dog 0.39" in caplog.text
+
+
+def test_a_fault_that_stays_is_said_once_whatever_succeeds_meanwhile(caplog, monkeypatch):
+    """Photos of another folder are tagged between; hours later the warning still stands alone."""
+    caplog.set_level(logging.WARNING)
+    times = iter(range(0, 1_000_000, 60))
+    monkeypatch.setattr("pawtag.pipeline.observers.time.monotonic", lambda: next(times))
+    retries = RetryLog()
+    for number in range(50):
+        retries(PhotoRetrying(PhotoRef(f"/full/{number}.jpg"), "No space is left.", 1.0))
+        retries(PhotoSkipped("current", ref=PhotoRef(f"/well/{number}.jpg")))
+    assert caplog.text.count("No space is left.") == 1

@@ -30,7 +30,7 @@ async def run_worker(source, outputs=None, started_at=None, **tagger_options):
         worker.outcomes, worker.parts = [], parts
         parts.observers.add(worker.outcomes.append)
         if started_at:
-            worker._reconciler.started_at = started_at
+            worker._reconciler.started_at = lambda: started_at
         stop = asyncio.Event()
         task = asyncio.create_task(worker.run(stop))
         yield worker

@@ -1,0 +1,54 @@
+"""Scans of a folder, in a thread: what needs a record comes back in chunks, what cannot be read is named."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from pawtag.config import FolderSettings
+from pawtag.folder.walk import FoundPhoto, Walk
+
+log = logging.getLogger(__name__)
+
+CHUNK_PHOTOS = 500
+
+# What a scan finds below a walk; it is called, and worked off, in a thread.
+BuildScan = Callable[[Walk], Iterable[FoundPhoto]]
+OnFound = Callable[[list[FoundPhoto]], None]
+
+
+class Scanner:
+    """Scans `root` or a folder below it. `on_found` is called on the event loop."""
+
+    def __init__(self, root: Path, settings: FolderSettings, build_scan: BuildScan, on_found: OnFound) -> None:
+        """Nothing is read yet."""
+        self._root, self._settings, self._build_scan, self._on_found = root, settings, build_scan, on_found
+        self._loop = asyncio.get_running_loop()
+        self._ended = threading.Event()
+
+    async def scan(self, folder: Path) -> tuple[int, Walk]:
+        """How many photos need a record, and the walk, which knows what was skipped. Raises OSError."""
+        walk = Walk(folder, self._settings, is_ended=self._ended.is_set, top=self._root)
+        try:
+            count = await asyncio.to_thread(self._scan_in_thread, walk)
+        except asyncio.CancelledError:
+            self._ended.set()  # the thread must end, too
+            raise
+        for unreadable in walk.unreadable:
+            log.warning(
+                "the folder %s cannot be read: grant pawtag's user read access", unreadable, extra={"uri": unreadable}
+            )
+        return count, walk
+
+    def _scan_in_thread(self, walk: Walk) -> int:
+        count = 0
+        chunk: list[FoundPhoto] = []
+        for found in self._build_scan(walk):
+            chunk.append(found)
+            count += 1
+            if len(chunk) >= CHUNK_PHOTOS:
+                self._loop.call_soon_threadsafe(self._on_found, chunk)
+                chunk = []
+        self._loop.call_soon_threadsafe(self._on_found, chunk)
+        return count

@@ -1,0 +1,119 @@
+"""Which folders get a native watch: watchdog's recursive watch, but for those that are passed over, and within a limit."""
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from watchdog.observers.inotify import InotifyFullEmitter, InotifyObserver, InotifyWatchGroup
+
+MAX_WATCHES = Path("/proc/sys/fs/inotify/max_user_watches")
+# The user has other programs.
+MAX_SHARE = 2
+LIMIT_ERRORS = (errno.ENOSPC, errno.ENOMEM, errno.EMFILE)
+
+
+class WatchSelection:
+    """Which folders below the root get a watch, and which should have one and do not. Called from watchdog's threads."""
+
+    def __init__(self, root: Path, is_wanted: Callable[[str], bool]) -> None:
+        """`is_wanted`: whether a folder below the root gets a watch at all."""
+        self._root, self._is_wanted = os.fsencode(root), is_wanted
+        self._max_watches = _read_max_watches() // MAX_SHARE
+        self._denied: set[str] = set()
+
+    def is_wanted(self, path: bytes) -> bool:
+        """Whether the folder gets a watch."""
+        return path == self._root or self._is_wanted(os.fsdecode(path))
+
+    def has_room(self, path: bytes, watches: int) -> bool:
+        """Whether one more than so many watches may be taken. The root always gets its own."""
+        return path == self._root or watches < self._max_watches
+
+    def deny(self, path: bytes) -> None:
+        """The system, or the limit, grants no watch for the folder."""
+        self._denied.add(os.fsdecode(path))
+
+    def list_denied(self) -> list[str]:
+        """The highest folders without a watch."""
+        denied = sorted(self._denied.copy())
+        top: list[str] = []
+        for path in denied:
+            if not top or not path.startswith(top[-1] + os.sep):
+                top.append(path)
+        return top
+
+
+class SelectiveWatchGroup(InotifyWatchGroup):
+    """watchdog's watches below one root, without those that the selection does not want.
+
+    It overrides two methods of watchdog that are not public: in 7.x these alone decide what is watched, and a watch
+    that is refused below the root is passed over there without a word.
+    """
+
+    selection: WatchSelection
+
+    def _add_all_callbacks(self, path: bytes) -> None:
+        if not self.selection.is_wanted(path):
+            return
+        self._add_callback(path)
+        if not self.is_recursive or not os.path.isdir(path):  # noqa: PTH112 - a name may be any bytes
+            return
+        for folder, names, _ in os.walk(path):
+            places = {name: os.path.join(folder, name) for name in names}  # noqa: PTH118
+            names[:] = [name for name, place in places.items() if self.selection.is_wanted(place)]
+            for name in names:
+                if not os.path.islink(places[name]):  # noqa: PTH114
+                    self._add_callback(places[name])
+
+    def _add_callback(self, path: bytes) -> None:
+        if not self.selection.has_room(path, len(self._active_callbacks_by_watch)):
+            self.selection.deny(path)
+            return
+        try:
+            wd = self._inotify_fd.add_callback(path, self.event_mask, self._callback, self._id)
+        except OSError as error:
+            if path == self.path:
+                raise
+            if error.errno in LIMIT_ERRORS:
+                self.selection.deny(path)
+            return
+        self._active_callbacks_by_path[path] = wd
+        self._active_callbacks_by_watch[wd] = path
+
+
+class SelectiveEmitter(InotifyFullEmitter):
+    """watchdog's emitter with such a group."""
+
+    def __init__(self, *arguments: Any, selection: WatchSelection, **more: Any) -> None:
+        """See watchdog."""
+        super().__init__(*arguments, **more)
+        self._selection = selection
+
+    def on_thread_start(self) -> None:
+        """Set the watches. Raises OSError if the root gets none."""
+        group = type("Group", (SelectiveWatchGroup,), {"selection": self._selection})
+        self._inotify = group(
+            self._inotify_fd,
+            os.fsencode(self.watch.path),
+            is_recursive=self.watch.is_recursive,
+            event_mask=self.get_event_mask_from_filter(),
+        )
+
+
+class SelectiveObserver(InotifyObserver):
+    """watchdog's observer with such emitters."""
+
+    def __init__(self, selection: WatchSelection) -> None:
+        """Full events distinguish a file that was moved in from one that was created."""
+        super().__init__(generate_full_events=True)
+        self._emitter_class = SelectiveEmitter
+        self._emitter_kwargs["selection"] = selection
+
+
+def _read_max_watches() -> int:
+    try:
+        return int(MAX_WATCHES.read_text())
+    except (OSError, ValueError):
+        return 0

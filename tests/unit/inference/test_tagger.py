@@ -1,0 +1,43 @@
+"""The tagger: a model that stops to give numbers is no fault of the photos."""
+
+import numpy as np
+import pytest
+
+from pawtag.domain.errors import PermanentError
+from support.doubles import ColourEngine, colour_tagger
+from support.pictures import plain
+
+
+class BrokenEngine(ColourEngine):
+    """Gives no numbers while it is broken."""
+
+    is_broken = True
+
+    def embed(self, batch):
+        found = super().embed(batch)
+        return np.full_like(found, np.nan) if self.is_broken else found
+
+
+async def test_M06_three_photos_without_numbers_fail_readiness_until_one_succeeds():
+    """Each gets its code; the third in a row says that the model is broken."""
+    engine = BrokenEngine()
+    async with colour_tagger(engine).run() as tagger:
+        for number in range(3):
+            assert tagger.failure is None, number
+            with pytest.raises(PermanentError) as error:
+                await tagger.tag(plain())
+            assert error.value.code == "bad-score"
+        assert "failed on the last 3 photos" in tagger.failure
+        engine.is_broken = False
+        await tagger.tag(plain())
+        assert tagger.failure is None
+
+
+async def test_M06_bad_photos_do_not_fail_readiness():
+    """Broken files are no fault of the model, and do not end a row."""
+    engine = BrokenEngine()
+    async with colour_tagger(engine).run() as tagger:
+        for data in (plain(), b"broken", plain(), b"broken"):
+            with pytest.raises(PermanentError):
+                await tagger.tag(data)
+        assert tagger.failure is None

@@ -1,0 +1,37 @@
+"""Faults: each lasts until a photo that it has hit succeeds."""
+
+from pawtag.pipeline import faults as module
+from pawtag.pipeline.faults import Faults
+
+FULL, DENIED = "No space is left in /a.", "/b cannot be written."
+
+
+def test_a_success_elsewhere_does_not_end_a_fault():
+    """One folder is full, another is well."""
+    faults = Faults()
+    assert faults.note("/a/1.jpg", FULL)
+    assert not faults.note("/a/2.jpg", FULL)
+    assert faults.note("/b/1.jpg", DENIED)
+    faults.clear("/c/1.jpg")
+    assert faults.first == FULL
+    faults.clear("/b/1.jpg")
+    assert faults.first == FULL
+
+
+def test_the_end_of_a_fault_for_one_photo_is_its_end_for_all():
+    """The others are retried soon; until then nobody is told of what is over."""
+    faults = Faults()
+    for name in ("/a/1.jpg", "/a/2.jpg"):
+        faults.note(name, FULL)
+    faults.clear("/a/2.jpg")
+    assert faults.first is None
+    assert faults.note("/a/1.jpg", FULL)
+
+
+def test_faults_of_many_photos_are_bounded(monkeypatch):
+    """The first ones are kept."""
+    monkeypatch.setattr(module, "MAX_PHOTOS", 3)
+    faults = Faults()
+    for number in range(10):
+        faults.note(f"{number}.jpg", FULL)
+    assert len(faults._by_uri) == 3
