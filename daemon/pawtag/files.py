@@ -15,6 +15,32 @@ from pathlib import Path
 FLUSH_REFUSED_ERRORS = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)
 MAX_NAME_BYTES = 255
 TEMPORARY_AGE_S = 60.0
+# Of NAS systems (Synology, QNAP, TrueNAS, Netatalk) and of Linux, Windows and macOS: thumbnails, bins, snapshots. Any
+# case: Windows spells its bin in several ways. Names that begin with a dot (.Trash-1000, .snapshots) are ignored anyway.
+SERVICE_FOLDERS = frozenset(
+    {
+        "@eadir",
+        "@tmp",
+        "#recycle",
+        "#snapshot",
+        "@recycle",
+        "@recycle.bin",
+        "@recently-snapshot",
+        "@sharesnap",
+        "@sharebin",
+        "@transcode",
+        "lost+found",
+        "$recycle.bin",
+        "recycler",
+        "recycled",
+        "system volume information",
+        "found.000",
+        "__macosx",
+        "network trash folder",
+        "temporary items",
+        "lost_found",
+    }
+)
 TEMPORARY_NAME = re.compile(r"\.pawtag-[0-9a-f]{12}\.tmp")
 
 
@@ -45,6 +71,11 @@ def write_atomically(path: Path, content: bytes, *, replace: bool = True, flush:
 def is_temporary_name(name: str) -> bool:
     """Whether a file's name is one that `write_atomically` makes."""
     return TEMPORARY_NAME.fullmatch(name) is not None
+
+
+def is_ignored_name(name: str) -> bool:
+    """Whether a folder of that name is ignored: hidden, or a service folder of a NAS or desktop system."""
+    return name.startswith(".") or name.lower() in SERVICE_FOLDERS
 
 
 def matches_any(name: str, patterns: tuple[str, ...]) -> bool:

@@ -256,3 +256,64 @@ async def test_tags_are_written_where_the_output_setting_asks_for_them_later(sto
     async with run_queue_worker(store, output="both"):
         send_event(store, "a.png")
         await until(lambda: tags(store, "a.png").get("pawtag:species") == "red")
+
+
+def want_md5(code: str):
+    return lambda asked: Answer(400, code) if is_tagging(asked) and "content-md5" not in asked.headers else None
+
+
+def want_no_checksum(asked):
+    is_known = not any(name.startswith(("x-amz-checksum-", "x-amz-trailer")) for name in asked.headers)
+    return None if is_known else Answer(501, "NotImplemented")
+
+
+@pytest.mark.parametrize(
+    "fault", [want_md5("InvalidRequest"), want_md5("MissingContentMD5"), want_md5("BadDigest"), want_no_checksum]
+)
+@pytest.mark.parametrize("output", ["tags", "sidecar"])
+async def test_S07_stores_with_older_checksums_get_their_records(store, fault, output):
+    """They want Content-MD5 with tags, or know no x-amz-checksum header: boto3 sends the one, and no other, to them."""
+    put(store, "a.png", plain(RED))
+    with FaultProxy(store.address, fault) as proxy:
+        async with run_queue_worker(behind(store, proxy), output=output):
+            if output == "tags":
+                await until(lambda: "pawtag:fingerprint" in tags(store, "a.png"))
+            else:
+                await until(lambda: buckets.exists(store, "a.png.json"))
+
+
+async def test_S03_a_store_without_etags_gets_its_records_once(store):
+    """Size and time stand for the version; no traceback, no second tagging."""
+    put(store, "a.png", plain(RED))
+    with FaultProxy(store.address, lambda asked: Answer(without="etag") if asked.method == "GET" else None) as proxy:
+        async with run_queue_worker(behind(store, proxy)) as at_work:
+            await until(lambda: "pawtag:fingerprint" in tags(store, "a.png"))
+            send_event(store, "a.png")
+            await until(lambda: count_messages(store) == 0)
+    assert sum(at_work.model.batches) == 1
+
+
+async def test_the_record_under_the_second_name_is_found_when_the_first_becomes_free(store):
+    """Another program had the first name; the correction in our record stays."""
+    put(store, "a.png.json", b'{"title": "of another program"}')
+    put(store, "a.png", plain(RED))
+    async with run_queue_worker(store, output="sidecar"):
+        await until(lambda: buckets.exists(store, "a.png.pawtag.json"))
+        await until(lambda: count_messages(store) == 0)
+    record = json.loads(buckets.read(store, "a.png.pawtag.json"))
+    put(store, "a.png.pawtag.json", json.dumps(record | {"corrected": {"species": ["green"]}}).encode())
+    store.s3.delete_object(Bucket=BUCKET, Key="a.png.json")
+    async with run_queue_worker(store, output="sidecar"):
+        send_event(store, "a.png")
+        await until(lambda: json.loads(buckets.read(store, "a.png.pawtag.json"))["tags"][0]["label"] == "green")
+    assert not buckets.exists(store, "a.png.json")
+
+
+async def test_F21_a_slip_in_an_edited_sidecar_object_loses_nothing(store):
+    """One comma too many: what a person wrote is kept under another name."""
+    broken = b'{\n "schema": "pawtag.record/1",\n "corrected": {"species": ["green"]},,\n}'
+    put(store, "a.png.json", broken)
+    put(store, "a.png", plain(RED))
+    async with run_queue_worker(store, output="sidecar"):
+        await until(lambda: b"tagged" in buckets.read(store, "a.png.json"))
+    assert buckets.read(store, "a.png.broken.json") == broken

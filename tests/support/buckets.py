@@ -92,6 +92,16 @@ def sidecar(store, key: str) -> dict:
     return json.loads(store.s3.get_object(Bucket=store.bucket, Key=f"{key}.json")["Body"].read())
 
 
+def read(store, key: str) -> bytes:
+    """The object's bytes; none if it is not there."""
+    return store.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() if exists(store, key) else b""
+
+
+def exists(store, key: str) -> bool:
+    found = store.s3.list_objects_v2(Bucket=BUCKET, Prefix=key).get("Contents", [])
+    return any(entry["Key"] == key for entry in found)
+
+
 def count_messages(store) -> int:
     """All messages of the queue, invisible ones included."""
     found = store.sqs.get_queue_attributes(QueueUrl=store.url, AttributeNames=["All"])["Attributes"]

@@ -23,6 +23,8 @@ class Asked:
     operation: str
     credentials: str
     body: bytes = b""
+    headers: frozenset[str] = frozenset()
+    """The names of the headers, in lower case."""
 
     @property
     def tagging(self) -> bool:
@@ -93,7 +95,15 @@ def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:  # noqa: C901 -
             body = self._chunks() if chunked else self.rfile.read(length)
             parts = urlsplit(self.path)
             operation = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
-            asked = Asked(self.command, parts.path, parts.query, operation, self.headers.get("Authorization", ""), body)
+            asked = Asked(
+                self.command,
+                parts.path,
+                parts.query,
+                operation,
+                self.headers.get("Authorization", ""),
+                body,
+                frozenset(name.lower() for name in self.headers),
+            )
             proxy.asked.append(asked)
             answer = proxy.fault(asked)
             if answer is not None:

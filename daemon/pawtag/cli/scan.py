@@ -108,7 +108,7 @@ async def _scan(root: Path, settings: Settings, parts: PipelineParts, report: Sc
                 async with run_in_background(_stop_when_drained(runner, stop), "drain"):
                     await runner.worker.run(stop)
             except OSError as error:
-                raise PawtagError(f"The folder {root} cannot be read: {error.strerror}.") from error
+                raise PawtagError(f"The folder {error.filename or root} cannot be read: {error.strerror}.") from error
     if left := runner.source.count_exhausted(MAX_PHOTO_ATTEMPTS):
         print(report.format())
         reason = runner.worker.last_error or "they change all the time"

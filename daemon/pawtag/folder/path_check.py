@@ -5,8 +5,8 @@ import stat
 from pathlib import Path
 
 from pawtag.config import FolderSettings
-from pawtag.files import is_temporary_name
-from pawtag.folder.walk import RECORD_SUFFIX, is_ignored_name, is_photo_name, matches_exclude
+from pawtag.files import is_ignored_name, is_temporary_name
+from pawtag.folder.walk import RECORD_SUFFIX, is_photo_name, matches_exclude
 
 
 def find_skip_reason(path: Path, root: Path, settings: FolderSettings) -> str | None:

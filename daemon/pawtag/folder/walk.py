@@ -14,34 +14,8 @@ from typing import BinaryIO
 from pawtag.config import FolderSettings
 from pawtag.domain.errors import GoneError, PermanentError, TemporaryError, UnfinishedError
 from pawtag.domain.records import Payload, PhotoRef
-from pawtag.files import is_temporary_name, matches_any, remove_left_over
+from pawtag.files import is_ignored_name, is_temporary_name, matches_any, remove_left_over
 
-# Of NAS systems (Synology, QNAP, TrueNAS, Netatalk) and of Linux, Windows and macOS: thumbnails, bins, snapshots. Any
-# case: Windows spells its bin in several ways. Names that begin with a dot (.Trash-1000, .snapshots) are ignored anyway.
-SERVICE_FOLDERS = frozenset(
-    {
-        "@eadir",
-        "@tmp",
-        "#recycle",
-        "#snapshot",
-        "@recycle",
-        "@recycle.bin",
-        "@recently-snapshot",
-        "@sharesnap",
-        "@sharebin",
-        "@transcode",
-        "lost+found",
-        "$recycle.bin",
-        "recycler",
-        "recycled",
-        "system volume information",
-        "found.000",
-        "__macosx",
-        "network trash folder",
-        "temporary items",
-        "lost_found",
-    }
-)
 RECORD_SUFFIX = ".json"  # no photo, whatever the patterns
 OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 NOT_A_PHOTO, NOT_A_FILE = "not-a-photo", "not-a-file"
@@ -137,11 +111,6 @@ def is_photo_name(name: str, patterns: tuple[str, ...]) -> bool:
 def is_other_file(name: str) -> bool:
     """Whether a file without a photo's name counts as skipped. Hidden files and sidecars do not."""
     return not name.startswith(".") and not name.endswith(".json")
-
-
-def is_ignored_name(name: str) -> bool:
-    """Whether a folder of that name is ignored: hidden, or a service folder of a NAS or desktop system."""
-    return name.startswith(".") or name.lower() in SERVICE_FOLDERS
 
 
 def matches_exclude(path: str, patterns: tuple[str, ...]) -> bool:

@@ -1,14 +1,15 @@
 """URIs of objects, `s3://bucket/key`, and which keys are photos. Pure."""
 
+import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pawtag.config import S3Settings
 from pawtag.domain.errors import ConfigError
 from pawtag.domain.records import OBJECT_SCHEME, PhotoRef
-from pawtag.files import matches_any
+from pawtag.files import is_ignored_name, matches_any
 
 SCHEME = OBJECT_SCHEME
 SIDECAR_SUFFIX = ".json"
@@ -32,6 +33,15 @@ def build_object_params(uri: str) -> dict[str, Any]:
     """The object as boto3's parameters."""
     bucket, _, key = uri.removeprefix(SCHEME).partition("/")
     return {"Bucket": bucket, "Key": key}
+
+
+def read_etag(found: Mapping[str, Any], size_bytes: int) -> str:
+    """The ETag of an answer or of a listing's entry. Of a store that tells none: a digest of size and time."""
+    if etag := found.get("ETag"):
+        return str(etag).strip('"')
+    modified = found.get("LastModified")
+    text = f"{size_bytes} {int(modified.timestamp()) if modified else 0}"
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def build_version_params(ref: PhotoRef) -> dict[str, Any]:
@@ -71,8 +81,13 @@ def find_key_reason(bucket: str, key: str, settings: S3Settings) -> str | None:
 
 
 def is_photo_key(key: str, settings: S3Settings) -> bool:
-    """Whether the key is below the prefix and is named like a photo, or has no suffix. A sidecar never is."""
+    """Whether the key is below the prefix and is named like a photo, or has no suffix.
+
+    A sidecar never is, nor what is hidden or in a service folder: ._IMG_1.jpg, .DS_Store, @eaDir/x.jpg.
+    """
     name = key.rpartition("/")[2]
     if not name or name.endswith(SIDECAR_SUFFIX) or not key.startswith(settings.prefix):
+        return False
+    if any(is_ignored_name(part) for part in key.removeprefix(settings.prefix).split("/")):
         return False
     return "." not in name.lstrip(".") or matches_any(name, settings.patterns)

@@ -4,6 +4,8 @@ boto3 in threads, not aiobotocore: with 16 photos at once (GET of 60 kB, PutObje
 processor time a photo and aiobotocore 2.0 to 2.2, while the model takes 40 and more; aiobotocore pins an older botocore.
 """
 
+import base64
+import hashlib
 import logging
 import threading
 import time
@@ -49,6 +51,8 @@ INVALID_CREDENTIALS = frozenset(
 )
 # An answer to HEAD has no body: it may as well be the secret that is wrong.
 UNEXPLAINED_REFUSAL = "403"
+# Other stores than AWS: no checksum that the operation does not need, and none that it may bring is believed.
+OLD_CHECKSUMS = {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
 KMS_PREFIXES = ("KMS.", "Kms")
 CLOCK_SKEW = frozenset({"RequestTimeTooSkewed"})
 NOT_SUPPORTED = frozenset({"405", "501", "MethodNotAllowed", "NotImplemented", "UnknownOperationException"})
@@ -162,15 +166,28 @@ class Client:
             retries={"mode": "adaptive", "max_attempts": self.tuning.client_attempts},
             s3={"addressing_style": self._settings.addressing},
             user_agent_extra=f"pawtag/{__version__}",
+            **({} if self._settings.endpoint_url is None else OLD_CHECKSUMS),
         )
         address = {"endpoint_url": self._settings.endpoint_url, "region_name": self._settings.region}
         try:
             session = get_session()
             session.register_component("data_loader", _load_service_descriptions())
             self._session = boto3.Session(botocore_session=session)
-            return self._session.client(self._service, config=config, **address)
+            client = self._session.client(self._service, config=config, **address)
         except (BotoCoreError, ValueError) as error:
             raise ConfigError(f"boto3 refuses the settings of [s3]: {error}.") from error
+        if self._settings.endpoint_url is not None:
+            for operation in ("PutObject", "PutObjectTagging"):
+                client.meta.events.register(f"before-call.s3.{operation}", _send_content_md5)
+        return client
+
+
+def _send_content_md5(params: dict[str, Any], **_: Any) -> None:
+    """Content-MD5 in the place of boto3's CRC32: every store knows the one, and many neither know nor want the other."""
+    body = params["body"] if isinstance(params["body"], bytes) else str(params["body"] or "").encode()
+    digest = hashlib.md5(body, usedforsecurity=False).digest()
+    params["headers"]["Content-MD5"] = base64.b64encode(digest).decode()
+    params["context"].pop("checksum", None)
 
 
 @cache

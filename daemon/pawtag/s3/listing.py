@@ -8,7 +8,7 @@ from typing import Any
 
 from pawtag.config import S3Settings
 from pawtag.domain.records import PhotoRef
-from pawtag.s3.address import NOT_A_PHOTO, format_uri, is_photo_key
+from pawtag.s3.address import NOT_A_PHOTO, format_uri, is_photo_key, read_etag
 from pawtag.s3.client import Client
 
 # Storage classes that S3 reads at once and without a fee. Colder ones are read only if named.
@@ -90,5 +90,8 @@ def parse_entry(bucket: str, entry: dict[str, Any]) -> PhotoRef:
     """The photo of one entry in a listing."""
     modified: datetime = entry["LastModified"]
     return PhotoRef(
-        format_uri(bucket, entry["Key"]), entry["Size"], int(modified.timestamp() * 1e9), entry["ETag"].strip('"')
+        format_uri(bucket, entry["Key"]),
+        entry["Size"],
+        int(modified.timestamp() * 1e9),
+        read_etag(entry, entry["Size"]),
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pawtag.config import S3Settings
-from pawtag.s3.address import OTHER_BUCKET, choose_photos
+from pawtag.s3.address import OTHER_BUCKET, OTHER_PREFIX, choose_photos
 from pawtag.s3.message_queue import Message
 from pawtag.s3.messages import MessageError, ObjectHint, parse_message
 
@@ -43,10 +43,24 @@ def route_message(message: Message, settings: S3Settings, fingerprint: str, *, h
     fingerprints = {hint.fingerprint for hint in hints} - {None}
     if fingerprints - {fingerprint}:
         return Route("release")
+    if photos.skipped and not photos.uris and set(photos.skipped) == {OTHER_PREFIX}:
+        return _route_other_prefix(message, settings, photos.skipped, has_redrive=has_redrive)
     # A message that names a fingerprint may have been received by daemons with another one.
     if not fingerprints and has_redrive is False and message.receives >= MAX_RECEIVES:
         return Route("dead-letter", reason="It has failed too often.")
     return Route("tag", photos.uris, skipped=photos.skipped)
+
+
+def _route_other_prefix(
+    message: Message, settings: S3Settings, skipped: Counter[str], *, has_redrive: bool | None
+) -> Route:
+    """It may be for a daemon with another prefix that polls the same queue."""
+    reason = (
+        f"It is about keys that do not begin with {settings.prefix!r}: let the bucket send only those (a prefix in its "
+        "notification), or give each daemon a queue of its own."
+    )
+    is_over = has_redrive is False and message.receives >= MAX_RECEIVES
+    return Route("dead-letter" if is_over else "release", reason=reason, skipped=skipped)
 
 
 def _require_own_bucket(hints: list[ObjectHint], settings: S3Settings) -> None:

@@ -1,5 +1,6 @@
 """Records as sidecar objects: written under a condition, so that nobody else's object is overwritten."""
 
+import logging
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -8,6 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from pawtag.config import S3Settings
 from pawtag.domain.document import (
+    BROKEN_SUFFIX,
     MAX_DOCUMENT_BYTES,
     SUFFIXES,
     StoredDocument,
@@ -22,6 +24,8 @@ from pawtag.domain.records import PhotoRef, Stamp, TagRecord, Written
 from pawtag.s3.address import build_object_params, format_uri
 from pawtag.s3.client import OBJECT_NOT_FOUND, Client, read_error_code
 
+log = logging.getLogger(__name__)
+
 MAX_KEY_BYTES = 1024
 PRECONDITION_FAILED = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412"})
 NAME_TAKEN_DELAY_S = 300.0
@@ -34,6 +38,14 @@ class Slot:
     uri: str
     found: StoredDocument | None = None
     etag: str | None = None
+    content: bytes = b""
+
+    @property
+    def conditions(self) -> list[dict[str, str]]:
+        """Of a write that overwrites nobody else's, one after the other."""
+        if self.found is None:
+            return [{"IfNoneMatch": "*"}]
+        return _match_conditions(self.etag) if self.etag else [{}]  # a store without ETags knows no condition
 
     @property
     def stamp(self) -> Stamp | None:
@@ -52,10 +64,14 @@ class ObjectSidecars:
 
     def find(self, ref: PhotoRef) -> Slot:
         """The slot of the photo's record, or the first free one. Raises TemporaryError if others have taken all."""
+        free: Slot | None = None
         for uri in self.list_names(ref.uri):
             slot = self.look(uri)
-            if slot.found is None or (slot.found.is_ours and self._is_of(slot.found, ref)):
+            if slot.found is not None and slot.found.is_ours and self._is_of(slot.found, ref):
                 return slot
+            free = slot if slot.found is None and free is None else free
+        if free is not None:
+            return free
         raise TemporaryError(
             f"Objects of others have taken both names for the record of {ref.uri}.", NAME_TAKEN_DELAY_S
         )
@@ -67,16 +83,24 @@ class ObjectSidecars:
                 answer = self._client.get_object(**build_object_params(uri))
         except GoneError:
             return Slot(uri)
-        return Slot(uri, parse_document(_read_body(answer, uri)), answer["ETag"])
+        content = _read_body(answer, uri)
+        return Slot(uri, parse_document(content), answer.get("ETag"), content)
 
     def write(self, slot: Slot, record: TagRecord, seen: Written | None = None) -> None:
         """Write the record there; `seen` says whether its corrections stay. Raises ChangedError if somebody else wrote first."""
         old = slot.found.content if slot.found else None
         there = replace(seen or Written(), corrections=old.get("corrected") if old else None)
         content = encode_document(merge_record(record, old, there))
-        conditions = _match_conditions(slot.etag) if slot.etag else [{"IfNoneMatch": "*"}]
-        if not any(self._put(slot.uri, content, condition) for condition in conditions):
+        if slot.found is not None and slot.found.problem:
+            self._keep_broken(slot, slot.found.problem)
+        if not any(self._put(slot.uri, content, condition) for condition in slot.conditions):
             raise ChangedError(f"Another program wrote {slot.uri} at the same moment.")
+
+    def _keep_broken(self, slot: Slot, problem: str) -> None:
+        """Copy a record that a person has edited, and that is no JSON now, before it is overwritten."""
+        kept = slot.uri.removesuffix(SUFFIXES[0]) + BROKEN_SUFFIX
+        if self._put(kept, slot.content, {"IfNoneMatch": "*"}):
+            log.warning("%s is no JSON (%s); it is kept as %s", slot.uri, problem, kept, extra={"uri": slot.uri})
 
     def list_names(self, uri: str) -> tuple[str, ...]:
         """The two URIs that the record of a photo may have."""

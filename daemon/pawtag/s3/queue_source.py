@@ -145,7 +145,8 @@ class QueueSource:
         if route.action == "tag":
             return self._in_flight.open(message, route.uris)
         if route.action == "release":
-            self._warn_once(f"The queue {self._queue.url} holds messages for daemons with another model or labels.")
+            reason = route.reason or "They are for daemons with another model or labels."
+            self._warn_once(f"The queue {self._queue.url} holds messages for others. {reason}")
             self._give_back(message.receipt, FOREIGN_BACKOFF.delay_s(message.receives))
         elif route.action == "leave":
             self._warn_once(f"The queue {self._queue.url} holds messages that pawtag cannot use: {route.reason}")

@@ -15,7 +15,7 @@ from pawtag.config import S3Settings
 from pawtag.domain.errors import ChangedError, GoneError, PawtagError, PermanentError, TemporaryError
 from pawtag.domain.records import Payload, PhotoRef, Stamp, TagRecord, Written
 from pawtag.images import ImageLimits, check_header
-from pawtag.s3.address import build_object_params
+from pawtag.s3.address import build_object_params, read_etag
 from pawtag.s3.client import ARCHIVED_REASON, Client
 from pawtag.s3.object_sidecars import ObjectSidecars, Slot
 from pawtag.s3.object_tags import ObjectTags
@@ -156,7 +156,7 @@ class StoredObject:
         self.version = replace(
             self.version,
             size_bytes=found["ContentLength"],
-            etag=found["ETag"].strip('"'),
+            etag=read_etag(found, found["ContentLength"]),
             version_id=None if version_id == "null" else version_id,
         )
 

@@ -36,6 +36,12 @@ def test_a_version_is_named_where_there_is_one():
         ("in/a.txt", False),
         ("in/", False),
         ("out/a.jpg", False),
+        ("in/._IMG_1.jpg", False),
+        ("in/.DS_Store", False),
+        ("in/@eaDir/a.jpg", False),
+        ("in/$RECYCLE.BIN/a.jpg", False),
+        ("in/.Trash-1000/files/a.jpg", False),
+        ("in/a.b/c.jpg", True),
     ],
 )
 def test_a_key_is_a_photo_by_prefix_and_name(key, is_photo):

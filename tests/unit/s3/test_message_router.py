@@ -38,6 +38,20 @@ def test_what_a_message_names_besides_is_counted():
     assert route.skipped == {"not-a-photo": 1, "other-prefix": 1}
 
 
+@pytest.mark.parametrize(
+    ("receives", "has_redrive", "expected"),
+    [(1, False, "release"), (MAX_RECEIVES, False, "dead-letter"), (MAX_RECEIVES, True, "release")],
+)
+def test_S08_a_message_about_another_prefix_is_left_to_other_daemons(receives, has_redrive, expected):
+    """Two daemons with different prefixes may share a queue. Where no other takes it, it is kept, not dropped."""
+    record = json.loads(upload())["Records"][0]
+    record["s3"]["object"] = {"key": "out/a.jpg"}
+    message = Message("r", json.dumps({"Records": [record]}), receives)
+    route = route_message(message, S3Settings(prefix="in/"), "ours", has_redrive=has_redrive)
+    assert route.action == expected
+    assert "'in/'" in route.reason
+
+
 @pytest.mark.parametrize("has_redrive", [True, None])
 def test_garbage_is_left_to_the_redrive_policy(has_redrive):
     """However often it has been received, and also where the queue does not say."""
