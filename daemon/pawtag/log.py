@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from pawtag.config import LogSettings
 from pawtag.domain.ports import SourceState
+from pawtag.log_writer import BackgroundHandler
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
@@ -48,12 +49,15 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(document)
 
 
-def configure_logging(settings: LogSettings) -> None:
-    """Send pawtag's log to stderr in the format of the settings, and only errors of the libraries."""
+def configure_logging(settings: LogSettings, *, in_background: bool = False) -> None:
+    """Send pawtag's log to stderr in the format of the settings, and only errors of the libraries.
+
+    `in_background`: a reader of stderr that does not read any more stops nobody.
+    """
     plain = settings.format == "plain" or (settings.format == "auto" and sys.stderr.isatty())
     if hasattr(sys.stderr, "reconfigure"):
         sys.stderr.reconfigure(errors="backslashreplace")  # a file's name may be any bytes
-    handler = logging.StreamHandler()
+    handler = BackgroundHandler() if in_background else logging.StreamHandler()
     handler.setFormatter(PlainFormatter() if plain else JsonFormatter())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("pawtag").setLevel(settings.level.upper())

@@ -1,10 +1,13 @@
 """The server: real HTTP over a socket, with a tagger that sees colours."""
 
 import asyncio
+import base64
+import binascii
 import gzip
 import json
 import time
 from contextlib import asynccontextmanager
+from functools import partial
 from types import SimpleNamespace
 
 import aiohttp
@@ -584,3 +587,118 @@ async def test_what_is_posted_is_told_to_the_observers():
             async with session.post("/tag", data=data) as response:
                 await response.read()
     assert [each.record.status for each in outcomes] == ["tagged", "failed"]
+
+
+@pytest.mark.parametrize("filename", ["cat.jpg", "a;b.jpg", "a; b; c.jpg", "quo%22te.jpg", "кот.jpg", "a=b;name=x.jpg"])
+async def test_H02_any_file_name_may_stand_in_a_form(filename):
+    """Two semicolons, quotes as browsers escape them, other alphabets: the photo is found, and its name kept."""
+    body = build_form(f'Content-Disposition: form-data; name="file"; filename="{filename}"', plain())
+    async with server() as (session, _), session.post("/tag?detail=record", data=body, headers=FORM) as response:
+        assert response.status == 200
+        assert (await response.json())["photo"]["name"] == filename
+
+
+async def test_H02_a_name_in_the_extended_form_is_read():
+    """RFC 5987, which RFC 7578 forbids and some clients send."""
+    body = build_form("Content-Disposition: form-data; name=file; filename*=UTF-8''k%C3%A4tzchen.jpg", plain())
+    async with server() as (session, _), session.post("/tag?detail=record", data=body, headers=FORM) as response:
+        assert (await response.json())["photo"]["name"] == "kätzchen.jpg"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "encode"),
+    [("base64", base64.encodebytes), ("quoted-printable", partial(binascii.b2a_qp, istext=False)), ("binary", bytes)],
+)
+async def test_H02_an_encoded_part_is_decoded(encoding, encode):
+    """curl's encoder=base64, and what mail programs send."""
+    head = f'Content-Disposition: form-data; name="file"; filename="a"\r\nContent-Transfer-Encoding: {encoding}'
+    body = build_form(head, encode(plain(size=(200, 150))))
+    async with server() as (session, _), session.post("/tag", data=body, headers=FORM) as response:
+        assert response.status == 200
+
+
+async def test_H02_a_part_that_is_no_base64_is_400():
+    """It says that it is, and is not."""
+    head = 'Content-Disposition: form-data; name="file"; filename="a"\r\nContent-Transfer-Encoding: base64'
+    async with server() as (session, _), session.post("/tag", data=build_form(head, b"a"), headers=FORM) as response:
+        await problem(response, 400)
+
+
+async def test_H02_an_empty_file_input_and_a_charset_are_passed_over():
+    """Browsers send an input that was left empty; _charset_ comes first (RFC 7578, 4.6)."""
+    parts = [
+        ('Content-Disposition: form-data; name="_charset_"', b"utf-8"),
+        ('Content-Disposition: form-data; name="file"; filename="a.png"', plain()),
+        ('Content-Disposition: form-data; name="file"; filename=""', b""),
+    ]
+    body = b"".join(build_form(*part, is_last=False) for part in parts) + f"--{BOUNDARY}--\r\n".encode()
+    async with server() as (session, _), session.post("/tag", data=body, headers=FORM) as response:
+        assert response.status == 200
+
+
+FORM = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+
+
+def build_form(head: str, content: bytes, *, is_last: bool = True) -> bytes:
+    end = f"--{BOUNDARY}--\r\n" if is_last else ""
+    return f"--{BOUNDARY}\r\n{head}\r\n\r\n".encode() + content + f"\r\n{end}".encode()
+
+
+async def test_H03_silent_connections_take_no_place_of_others():
+    """Forty sockets that send nothing, sixteen places: requests are answered at once, and the sockets are closed."""
+    async with server(max_connections=16) as (session, _):
+        host, port = str(session._base_url).removeprefix("http://").strip("/").split(":")
+        silent = [await asyncio.open_connection(host, int(port)) for _ in range(40)]
+        for _ in range(5):
+            started_s = time.monotonic()
+            async with session.get("/healthz") as response:
+                assert response.status == 200
+            assert time.monotonic() - started_s < 1
+        closed = await asyncio.gather(*(is_closed(reader) for reader, _ in silent))
+        assert sum(closed) >= 40 - 16
+        for _, writer in silent:
+            writer.close()
+
+
+async def is_closed(reader: asyncio.StreamReader) -> bool:
+    try:
+        return await asyncio.wait_for(reader.read(1), 0.2) == b""
+    except (ConnectionError, TimeoutError) as error:
+        return isinstance(error, ConnectionError)
+
+
+async def test_H03_a_connection_without_a_request_is_closed(monkeypatch):
+    """After a time; a slow head is no request."""
+    monkeypatch.setattr("pawtag.server.application.HEAD_TIMEOUT_S", 0.3)
+    async with server() as (session, _):
+        host, port = str(session._base_url).removeprefix("http://").strip("/").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x")
+        assert await asyncio.wait_for(reader.read(1), 3) == b""
+        writer.close()
+
+
+async def test_H05_a_connection_more_than_may_be_open_gets_503():
+    """All others are at work: nobody is thrown out for it."""
+    async with server(SlowEngine(0.5), max_connections=2) as (session, _):
+        host, port = str(session._base_url).removeprefix("http://").strip("/").split(":")
+        working = [asyncio.create_task(post_alone(session._base_url, plain())) for _ in range(2)]
+        await asyncio.sleep(0.2)
+        answer = await raw(f"http://{host}:{port}", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"Retry-After" in answer
+        assert await asyncio.gather(*working) == [200, 200]
+
+
+async def post_alone(address, data: bytes) -> int:
+    async with aiohttp.ClientSession(address) as session, session.post("/tag", data=data) as response:
+        return response.status
+
+
+async def test_H07_a_key_with_a_newline_at_its_end_is_the_key():
+    """Kubernetes secrets made with echo have one."""
+    async with server(api_key="secret\n") as (session, _):
+        async with session.get("/labels", headers={"Authorization": "Bearer secret"}) as response:
+            assert response.status == 200
+        async with session.get("/labels", headers={"Authorization": "Bearer other"}) as response:
+            await problem(response, 401)

@@ -29,7 +29,7 @@ def overrides(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     """Run until SIGTERM or SIGINT; 0 then."""
-    log.configure_logging(settings.log)
+    log.configure_logging(settings.log, in_background=True)
     logging.getLogger(__name__).info("%s", describe_settings_file(getattr(arguments, "config", None)))
     asyncio.run(_serve(settings))
     return 0

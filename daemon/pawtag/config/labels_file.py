@@ -19,7 +19,7 @@ def load_labels(path: Path | None) -> Labels:
     """
     path = path or PACKAGED
     try:
-        document = tomllib.loads(path.read_text("utf-8"))
+        document = tomllib.loads(path.read_text("utf-8-sig"))
         _read_word_files(document, path.parent)
         labels = _take_words_out_of_none(Labels.model_validate(document))
     except FileNotFoundError as error:
@@ -39,7 +39,7 @@ def _read_word_files(document: dict[str, Any], folder: Path) -> None:
         labels = group.get("labels") if isinstance(group, dict) else None
         for label, words in labels.items() if isinstance(labels, dict) else ():
             if isinstance(words, str) and isinstance(labels, dict):
-                lines = (folder / words).read_text("utf-8").splitlines()
+                lines = (folder / words).read_text("utf-8-sig").splitlines()
                 labels[label] = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
 

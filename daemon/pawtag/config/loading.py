@@ -71,7 +71,7 @@ def _read_aws_environment() -> dict[str, Any]:
 
 def _read_file(file: Path) -> dict[str, Any]:
     try:
-        document = tomllib.loads(file.read_text("utf-8"))
+        document = tomllib.loads(file.read_text("utf-8-sig"))  # Windows editors begin with a mark
     except OSError as error:
         raise ConfigError(f"The settings file {file} cannot be read: {error.strerror}.") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -88,6 +88,7 @@ def _anchor_paths(document: dict[str, Any], folder: Path) -> None:
         ("sidecar", "dir"),
         ("state", "dir"),
         ("model", "cache_dir"),
+        ("server", "api_key_file"),
     ):
         _anchor(document.get(section), name, folder)
     model = document.get("model")
@@ -119,7 +120,8 @@ def _explain(error: ValidationError, file: Path | None) -> str:
     name = ".".join(str(part) for part in first["loc"])
     where = f" (from {file}, the environment or the command line)" if file else ""
     if first["type"] != "extra_forbidden":
-        shown = "" if name in SECRETS else f"; it is {first['input']!r}"
+        is_shown = name not in SECRETS and not isinstance(first["input"], dict)  # a section may hold a secret
+        shown = f"; it is {first['input']!r}" if is_shown else ""
         return f"The setting {name} is wrong{where}: {first['msg']}{shown}."
     section = Settings.model_fields.get(str(first["loc"][0]))
     allowed = section.annotation.model_fields if section and len(first["loc"]) > 1 else Settings.model_fields  # type: ignore[union-attr]

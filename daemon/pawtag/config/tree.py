@@ -2,10 +2,10 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ENVIRONMENT_PREFIX, NESTING = "PAWTAG_", "__"
@@ -15,14 +15,27 @@ MIB = 1024 * 1024
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Score = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
-# An empty one is none, so that a container can take back what its image sets.
-OptionalPath = Annotated[Path | None, BeforeValidator(lambda given: given or None)]
+
+
+def _expand(given: Any) -> Any:
+    """`~` is the user's folder, wherever the path comes from. An empty path is none."""
+    return os.path.expanduser(given) if isinstance(given, str) and given else given or None  # noqa: PTH111 - no Path yet
+
+
+def _strip(given: Any) -> Any:
+    """Files of secrets, and `echo`, end in a newline."""
+    return given.strip() if isinstance(given, str) else given
 
 
 class Section(BaseModel):
     """A part of the tree: frozen, and a name that it does not have is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+# An empty one is none, so that a container can take back what its image sets.
+OptionalPath = Annotated[Path | None, BeforeValidator(_expand)]
+HomePath = Annotated[Path, BeforeValidator(_expand)]
 
 
 class ModelSettings(Section):
@@ -46,14 +59,14 @@ class ModelSettings(Section):
     """What runs the model; "auto" takes torch on a GPU, else OpenVINO, and torch where OpenVINO cannot run it."""
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
     """How OpenVINO computes; "auto" takes bfloat16 where the processor has it."""
-    cache_dir: Path = platformdirs.user_cache_path("pawtag")
+    cache_dir: HomePath = platformdirs.user_cache_path("pawtag")
     """What can be computed again: converted and compiled models, text embeddings, self tests."""
 
 
 class LabelSettings(Section):
     """The labels, and which scores make a tag."""
 
-    file: Path | None = None
+    file: OptionalPath = None
     """A labels.toml of your own."""
     tag_threshold: Score | None = None
     """From which score on the best label is a tag; by default what was measured for the model."""
@@ -156,26 +169,28 @@ class S3Settings(Section):
 class SidecarSettings(Section):
     """Where a folder's records go."""
 
-    dir: Path | None = None
+    dir: OptionalPath = None
     """A mirror tree for the sidecars, for photo folders that cannot be written."""
 
 
 class StateSettings(Section):
     """What is kept between runs."""
 
-    dir: Path = platformdirs.user_state_path("pawtag")
+    dir: HomePath = platformdirs.user_state_path("pawtag")
     """Work in progress, in state.db: photos in flight, pushed events, resume points, dead letters, recent results."""
 
 
 class ServerSettings(Section):
     """The embedded HTTP server."""
 
-    host: str = "127.0.0.1"
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     """The address to listen on; set an api_key for any but loopback."""
     port: Annotated[int, Field(ge=0, le=65535)] = 7860
     """The port; 0 takes a free one."""
-    api_key: Annotated[SecretStr, Field(min_length=1)] | None = None
+    api_key: Annotated[SecretStr, BeforeValidator(_strip), Field(min_length=1)] | None = None
     """The key that requests must send as "Authorization: Bearer KEY"; not set: none."""
+    api_key_file: OptionalPath = None
+    """A file with the key, such as a mounted secret, in the place of api_key."""
     allowed_hosts: tuple[str, ...] = ()
     """The Host names that are answered, on loopback in addition to its own; empty elsewhere: any."""
     max_upload_bytes: Count = 50 * MIB
@@ -184,6 +199,22 @@ class ServerSettings(Section):
     """How long a sender may pause, or send less than 8 kB a second, before it gets 408; a notification must arrive within it."""
     max_pending: Count = 64
     """Requests that may wait for the model; one more is answered 503."""
+    max_connections: Count = 256
+    """Connections that may be open; one more takes the place of one without a request, else it is answered 503."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_key_file(cls, given: Any) -> Any:
+        """Raises ValueError where both are set, and where the file cannot be read."""
+        file = _expand(given.get("api_key_file")) if isinstance(given, dict) else None
+        if not file:
+            return given
+        if given.get("api_key"):
+            raise ValueError("api_key and api_key_file are both set; set one")
+        try:
+            return given | {"api_key": Path(file).read_text("utf-8-sig")}
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"api_key_file {file} cannot be read ({error})") from error
 
 
 class LimitSettings(Section):

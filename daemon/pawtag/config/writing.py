@@ -16,7 +16,7 @@ def write_model_settings(file: Path | None, values: dict[str, float]) -> Path:
     if path is None:
         raise ConfigError("There is no settings file to write to: make config/pawtag.toml, or name one with --config.")
     try:
-        document = tomlkit.parse(path.read_text("utf-8"))
+        document = tomlkit.parse(path.read_text("utf-8-sig"))
         section = document.setdefault("model", tomlkit.table())
         for name, value in values.items():
             section[name] = value

@@ -15,13 +15,16 @@ from pawtag import __version__
 from pawtag.domain.errors import PawtagError
 from pawtag.log import request_id
 from pawtag.server.auth import NOTIFICATIONS_ROUTE, OPEN_ROUTES, build_guard, is_loopback
+from pawtag.server.connections import ConnectionLimit
 from pawtag.server.problems import handle_problems
 from pawtag.server.routes import SERVER_STATE, routes
 from pawtag.server.server_state import ServerState
 
 log = logging.getLogger(__name__)
 
+CONNECTION_LIMIT = web.AppKey("connection_limit", ConnectionLimit)
 ID_HEADER = "X-Request-ID"
+HEAD_TIMEOUT_S = 15.0  # for the first request of a connection
 SHUTDOWN_TIMEOUT_S = 2.0  # aiohttp may take it twice; container runtimes kill after ten
 KEEPALIVE_TIMEOUT_S = 30.0
 # Requested often: a store may post a thousand times a second.
@@ -37,6 +40,7 @@ def build_application(state: ServerState) -> web.Application:
     """The application with its middlewares and routes."""
     app = web.Application(middlewares=[_assign_request_id, handle_problems, build_guard(state.settings.server)])
     app[SERVER_STATE] = state
+    app[CONNECTION_LIMIT] = ConnectionLimit(state.settings.server.max_connections, HEAD_TIMEOUT_S)
     app.add_routes(routes)
     return app
 
@@ -66,6 +70,8 @@ async def serve_http(state: ServerState) -> AsyncIterator[RunningServer]:
         shutdown_timeout=SHUTDOWN_TIMEOUT_S,
     )
     await runner.setup()
+    if runner.server:
+        runner.app[CONNECTION_LIMIT].install(runner.server)
     try:
         await _listen(runner, settings.host, settings.port)
         host, port = runner.addresses[0][:2]
@@ -85,6 +91,7 @@ async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
 @web.middleware
 async def _assign_request_id(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give each request an id, for the response and the log."""
+    request.app[CONNECTION_LIMIT].note_request(request.protocol)
     identifier = secrets.token_hex(4)
     request_id.set(identifier)
     started_s = time.monotonic()

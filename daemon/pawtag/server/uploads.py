@@ -1,20 +1,31 @@
 """The photo in a request: limits hold while it is read, and bad form data is the sender's mistake."""
 
 import asyncio
+import base64
+import quopri
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from email.message import Message
+from email.utils import collapse_rfc2231_value
 
-from aiohttp import BodyPartReader, web
+from aiohttp import BodyPartReader, MultipartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web import RequestPayloadError
 from aiohttp.web_exceptions import HTTPException
+from multidict import CIMultiDictProxy
 
 from pawtag.config import ServerSettings
 from pawtag.server.problems import Problem
 
 FIELD = "file"
+DISPOSITION = "Pawtag-Disposition"
 MAX_PARTS = 100
 MIN_BYTES_PER_S = 8_000  # a phone on a poor mobile network sends more
+# RFC 7578, 4.7: outdated, and still sent.
+DECODERS: dict[str, Callable[[bytearray], bytes]] = {
+    "base64": base64.b64decode,
+    "quoted-printable": quopri.decodestring,
+}
 FORM, URL_ENCODED, JSON = "multipart/form-data", "application/x-www-form-urlencoded", "application/json"
 
 
@@ -90,25 +101,27 @@ class _Reading:
 
     async def _from_form(self) -> Upload:
         photos: list[Upload] = []
-        reader = await self._request.multipart()
+        reader = _FormReader(self._request.headers, self._request.content)
         for _ in range(MAX_PARTS):
             part = await reader.next()
             if part is None:
                 return _require_one(photos)
             if not isinstance(part, BodyPartReader):
                 raise Problem(400, "The form holds a form of its own.")
-            content = await self._content(part)
-            if part.name == FIELD:
-                photos.append(Upload(content, _read_base_name(part.filename)))
+            field, name = _read_disposition(part.headers[DISPOSITION])
+            content = await self._content(part, is_kept=field == FIELD)
+            if field == FIELD and (content or name):  # a file input that was left empty has neither
+                photos.append(Upload(content, name))
         raise Problem(400, f"The form has more than {MAX_PARTS} parts.", Connection="close")
 
-    async def _content(self, part: BodyPartReader) -> bytes:
+    async def _content(self, part: BodyPartReader, *, is_kept: bool) -> bytes:
         content = bytearray()
         while chunk := await part.read_chunk():
             self._take(chunk)
-            if part.name == FIELD:
+            if is_kept:
                 content += chunk
-        return bytes(content)
+        decode = DECODERS.get(part.headers.get("Content-Transfer-Encoding", "").strip().lower(), bytes)
+        return decode(content)
 
     def _take(self, chunk: bytes) -> None:
         self._taken += len(chunk)
@@ -116,6 +129,20 @@ class _Reading:
             observe(len(chunk))
         if self._taken > self._limit:
             raise _build_too_large(self._limit)
+
+
+class _FormReader(MultipartReader):
+    """aiohttp's reader, which does not read Content-Disposition itself: it keeps the header under another name.
+
+    aiohttp 3.14 finds no name where a file's has two semicolons, and no boundary after a first field `_charset_`.
+    """
+
+    async def fetch_next_part(self) -> MultipartReader | BodyPartReader:
+        part = await super().fetch_next_part()
+        headers = part.headers.copy()
+        headers[DISPOSITION] = headers.pop("Content-Disposition", "")
+        part.headers = CIMultiDictProxy(headers)
+        return part
 
 
 def explain_refusal(request: web.Request) -> str:
@@ -127,10 +154,17 @@ def explain_refusal(request: web.Request) -> str:
     return ""
 
 
-def _read_base_name(filename: str | None) -> str | None:
-    """The base name, also of a Windows path. Bytes that are not UTF-8 become replacement characters."""
-    name = (filename or "").replace("\\", "/").rpartition("/")[2]
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace") or None
+def _read_disposition(header: str) -> tuple[str | None, str | None]:
+    """The field, and the base name of the file, also of a Windows path. Either is None where it is not given.
+
+    By the standard library: aiohttp's own reading finds nothing where a file's name has two semicolons. Bytes that are
+    not UTF-8 become replacement characters.
+    """
+    message = Message()
+    message["Content-Disposition"] = header.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    field = message.get_param("name", header="content-disposition")
+    name = (message.get_filename() or "").replace("\\", "/").rpartition("/")[2]
+    return (collapse_rfc2231_value(field) if field else None), name or None
 
 
 def _require_one(photos: list[Upload]) -> Upload:

@@ -100,3 +100,13 @@ def test_labels_that_two_groups_share_are_found(tmp_path):
     text = MINIMAL + '[groups.place]\nlabels.cat = ["cat tree"]\nlabels.sofa = ["sofa"]\n'
     assert find_shared_labels(load_labels(written(tmp_path, text))) == {"cat": ["species", "place"]}
     assert find_shared_labels(load_labels(None)) == {}
+
+
+def test_a_byte_order_mark_changes_no_label(tmp_path):
+    """Windows editors begin a file with one: in a word list it would make the first comment a word."""
+    text = MINIMAL + 'labels.none = "everyday.txt"\n'
+    (tmp_path / "everyday.txt").write_text("# things\ncup\ntable\n", "utf-8")
+    plain = load_labels(written(tmp_path, text))
+    (tmp_path / "everyday.txt").write_text("# things\ncup\ntable\n", "utf-8-sig")
+    (tmp_path / "labels.toml").write_text(text, "utf-8-sig")
+    assert load_labels(tmp_path / "labels.toml").fingerprint == plain.fingerprint

@@ -147,3 +147,49 @@ def test_the_settings_file_names_every_setting_with_its_default():
                 assert name in commented[section]
             else:
                 assert live[section][name] == defaults[name], (section, name)
+
+
+def test_a_byte_order_mark_in_the_file_is_passed_over(tmp_path):
+    """Windows editors begin a file with one."""
+    file = tmp_path / "a.toml"
+    file.write_bytes(b"\xef\xbb\xbf[server]\r\nport = 7861\r\n")
+    assert load_settings(file).server.port == 7861
+
+
+def test_the_home_of_the_user_may_stand_in_every_path(tmp_path, monkeypatch):
+    """`~` in the file, the environment and on the command line."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PAWTAG_SIDECAR__DIR", "~/records")
+    monkeypatch.setenv("PAWTAG_STATE__DIR", "~/state")
+    (tmp_path / "a.toml").write_text('[model]\ncache_dir = "~/cache"\n')
+    settings = load_settings(tmp_path / "a.toml", overrides={"folder": {"path": "~/photos"}})
+    found = (settings.sidecar.dir, settings.state.dir, settings.model.cache_dir, settings.folder.path)
+    assert found == tuple(tmp_path / name for name in ("records", "state", "cache", "photos"))
+
+
+def test_an_empty_host_is_an_error(monkeypatch):
+    """It would listen everywhere."""
+    monkeypatch.setenv("PAWTAG_SERVER__HOST", "")
+    with pytest.raises(ConfigError, match=r"server\.host is wrong"):
+        load_settings()
+
+
+def test_H07_the_key_may_come_from_a_file(tmp_path, monkeypatch):
+    """A mounted secret, whose file ends in a newline."""
+    (tmp_path / "key").write_text("secret\n")
+    monkeypatch.setenv("PAWTAG_SERVER__API_KEY_FILE", str(tmp_path / "key"))
+    assert load_settings().server.api_key.get_secret_value() == "secret"
+    monkeypatch.setenv("PAWTAG_SERVER__API_KEY", "another-secret")
+    with pytest.raises(ConfigError, match="both set") as error:
+        load_settings()
+    assert "another-secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", [None, "\n", ""])
+def test_H07_a_key_file_without_a_key_is_an_error(tmp_path, monkeypatch, content):
+    """A server that was to have a key never starts without one."""
+    if content is not None:
+        (tmp_path / "key").write_text(content)
+    monkeypatch.setenv("PAWTAG_SERVER__API_KEY_FILE", str(tmp_path / "key"))
+    with pytest.raises(ConfigError, match="server"):
+        load_settings()
