@@ -10,13 +10,14 @@ from functools import partial
 from pathlib import Path
 
 from pawtag.app.outputs import build_outputs
-from pawtag.app.pipeline_parts import PipelineParts
+from pawtag.app.pipeline_parts import PipelineParts, build_suspects
 from pawtag.app.runner import SourceRunner, run_in_background
 from pawtag.app.startup import log_abandoned, log_sources, log_startup
 from pawtag.app.wiring import build_folder_runner, resolve_folder
 from pawtag.config import Settings
 from pawtag.config.labels_file import load_labels
 from pawtag.domain.errors import TemporaryError
+from pawtag.files import remove_left_overs
 from pawtag.inference.model_manager import ModelManager
 from pawtag.inference.tagger import Tagger
 from pawtag.metrics import Metrics
@@ -50,20 +51,22 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         loaded = await manager.load_initial()
         if loaded is None:
             return
-        database = await stack.enter_async_context(_open_state(settings, state))
+        database, abandoned = await stack.enter_async_context(_open_state(settings, state))
         state.lack = database.lack
         log_startup(loaded, server.address, may_download=manager.may_download)
         log_sources(settings, root)
         tagger = await stack.enter_async_context(Tagger(loaded, settings.limits, metrics).run())
         del loaded  # its memory belongs to the tagger, which may replace it
-        runners = _build_runners(
-            settings, root, state, PipelineParts(tagger, database, observers, build_outputs(settings))
-        )
+        suspects = build_suspects(abandoned, settings.limits, tagger)
+        parts = PipelineParts(tagger, database, observers, build_outputs(settings), suspects=suspects)
+        runners = _build_runners(settings, root, state, parts)
         state.activate(tagger, *(runner.worker for runner in runners))
         stack.push_async_callback(server.drain)  # before the tagger closes: requests in flight get their answer
         await stack.enter_async_context(run_in_background(_refuse_after(stop, state), "refuse"))
         switch = ModelSwitch(manager, tagger, state, runners)
         await stack.enter_async_context(run_in_background(switch.run(), "model-switch"))
+        cleaning = asyncio.to_thread(_remove_left_overs, settings)
+        await stack.enter_async_context(run_in_background(cleaning, "clean"))
         log.info("ready")
         await _run_all(runners, stop)
 
@@ -89,25 +92,35 @@ class ModelSwitch:
 
 
 @asynccontextmanager
-async def _open_state(settings: Settings, state: ServerState) -> AsyncIterator[StateDatabase]:
-    """The state, and the observers that belong to a daemon."""
+async def _open_state(settings: Settings, state: ServerState) -> AsyncIterator[tuple[StateDatabase, list[str]]]:
+    """The state, what an earlier process was at work on when it ended, and the observers that belong to a daemon."""
     database = await asyncio.to_thread(StateDatabase, settings.state.dir)
     try:
-        await _report_abandoned(database)
+        abandoned = await _take_abandoned(database)
         async with RecentResults(database).keep() as results:
             for observer in (log_results, RetryLog(), results, state.live_feed):
                 state.observers.add(observer)
-            yield database
+            yield database, abandoned
     finally:
         database.close()
 
 
-async def _report_abandoned(database: StateDatabase) -> None:
-    """Say what an earlier process was at work on when it ended. A fault of the state does not keep the daemon from starting."""
+async def _take_abandoned(database: StateDatabase) -> list[str]:
+    """What an earlier process was at work on when it ended. A fault of the state does not keep the daemon from starting."""
     try:
-        log_abandoned(await asyncio.to_thread(InFlightPhotos(database).take_abandoned))
+        uris = await asyncio.to_thread(InFlightPhotos(database).take_abandoned)
     except TemporaryError as error:
         log.warning("%s", error)
+        return []
+    log_abandoned(uris)
+    return uris
+
+
+def _remove_left_overs(settings: Settings) -> None:
+    """Remove temporary files of processes that were killed. The folder of the photos is cleaned by its scan."""
+    for folder in (settings.sidecar.dir, settings.state.dir, settings.model.cache_dir):
+        if folder is not None:
+            remove_left_overs(folder)
 
 
 def _build_runners(

@@ -1,17 +1,28 @@
 """What all sources share: the tagger, the observers, the state, the outputs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from pawtag.config import LimitSettings
 from pawtag.domain.ports import Output, PhotoSource
+from pawtag.images import ImageLimits
+from pawtag.images.decode_trial import survives_decoding
 from pawtag.inference.tagger import Tagger
 from pawtag.pipeline.observers import Observers
 from pawtag.pipeline.photo_locks import PhotoLocks
 from pawtag.pipeline.reconciler import Reconciler
+from pawtag.pipeline.suspects import Suspects
 from pawtag.pipeline.worker import Worker
 from pawtag.state.database import StateDatabase
 from pawtag.state.in_flight import InFlightPhotos
 from pawtag.state.owed import OwedPhotos
+
+
+def build_suspects(uris: Iterable[str], settings: LimitSettings, tagger: Tagger) -> Suspects:
+    """The photos that a process was at work on when it ended, to be decoded in a process of their own."""
+    limits = ImageLimits(settings.max_file_bytes, settings.max_pixels)
+    side = tagger.model.engine.spec.shorter_side
+    return Suspects(uris, lambda data: survives_decoding(data, limits, side, settings.memory_bytes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +34,11 @@ class PipelineParts:
     observers: Observers = field(default_factory=Observers)
     outputs: Mapping[str, Output] = field(default_factory=dict)
     locks: PhotoLocks = field(default_factory=PhotoLocks)
+    suspects: Suspects = field(default_factory=Suspects)
 
     def build_reconciler(self, *, trusts_mtime: bool = True) -> Reconciler:
         """The reconciler of one source."""
-        return Reconciler(self.tagger, self.outputs, trusts_mtime)
+        return Reconciler(self.tagger, self.outputs, self.suspects, trusts_mtime)
 
     def build_worker(
         self,

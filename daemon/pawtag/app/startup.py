@@ -42,7 +42,9 @@ def log_abandoned(uris: list[str]) -> None:
     """Log which photos a process was at work on that ended without closing."""
     if uris:
         shown = ", ".join(uris[:MAX_SHOWN]) + (f" and {len(uris) - MAX_SHOWN} more" if len(uris) > MAX_SHOWN else "")
-        log.warning("an earlier process ended while it was at work on %s", shown)
+        log.warning(
+            "an earlier process ended while it was at work on %s; each is decoded in a process of its own first", shown
+        )
 
 
 def _warn_if_unwritable(settings: Settings, root: Path) -> None:

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from pawtag import log
 from pawtag.app import wiring
 from pawtag.app.outputs import build_outputs
-from pawtag.app.pipeline_parts import PipelineParts
+from pawtag.app.pipeline_parts import PipelineParts, build_suspects
 from pawtag.app.runner import FolderRunner, run_in_background
 from pawtag.cli.clean import remove_files
 from pawtag.cli.fallback import warn_of_fallback
@@ -26,6 +26,7 @@ from pawtag.folder.walk import Walk
 from pawtag.inference.model_loader import load_model
 from pawtag.inference.tagger import Tagger
 from pawtag.state.database import StateDatabase
+from pawtag.state.in_flight import InFlightPhotos
 
 DRAIN_CHECK_S = 0.1
 MAX_PHOTO_ATTEMPTS = 2
@@ -50,9 +51,9 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     warn_of_fallback(loaded.identity)
     report = ScanReport()
     with closing(StateDatabase(settings.state.dir)) as database:
-        parts = PipelineParts(
-            Tagger(loaded, settings.limits), database, build_scan_observers(settings, report), build_outputs(settings)
-        )
+        tagger, observers = Tagger(loaded, settings.limits), build_scan_observers(settings, report)
+        suspects = build_suspects(InFlightPhotos(database).take_abandoned(), settings.limits, tagger)
+        parts = PipelineParts(tagger, database, observers, build_outputs(settings), suspects=suspects)
         if arguments.dry_run:
             asyncio.run(_preview(root, settings, parts, verify=arguments.verify))
         else:

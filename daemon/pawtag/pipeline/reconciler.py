@@ -30,6 +30,7 @@ from pawtag.inference.tagger import Tagger
 from pawtag.pipeline.correction_reader import CorrectionReader
 from pawtag.pipeline.memory_limiter import MemoryLimiter
 from pawtag.pipeline.recording import build_failed_record, build_record
+from pawtag.pipeline.suspects import Suspects
 from pawtag.pipeline.unwritten import UnwrittenRecords
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class Reconciler:
 
     tagger: Tagger
     outputs: Mapping[str, Output] = field(default_factory=dict)
+    suspects: Suspects = field(default_factory=Suspects)
     trusts_mtime: bool = True
     started_at: Callable[[], str] = field(default_factory=lambda: since_now(time.monotonic()))
     """Since when the process runs, by the clock as it is now: it may have been wrong at the start."""
@@ -183,6 +185,7 @@ class Reconciler:
                 known = await asyncio.to_thread(describe_bytes, payload.data, known.name)
                 if stamp and stamp.record and stamp.sha256 == known.sha256 and not policy.supersedes(stamp):
                     return stamp.record.model_copy(update={"source": describe_source(photo.version)})
+                await self.suspects.examine(photo.version.uri, payload.data)
                 tagging = await self._tag(payload, known)
         except PermanentError as error:
             return build_failed_record(error, known, self.tagger.identity, describe_source(photo.version))

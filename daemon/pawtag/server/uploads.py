@@ -12,7 +12,7 @@ from aiohttp import BodyPartReader, MultipartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web import RequestPayloadError
 from aiohttp.web_exceptions import HTTPException
-from multidict import CIMultiDictProxy
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from pawtag.config import ServerSettings
 from pawtag.server.problems import Problem
@@ -139,7 +139,7 @@ class _FormReader(MultipartReader):
 
     async def fetch_next_part(self) -> MultipartReader | BodyPartReader:
         part = await super().fetch_next_part()
-        headers = part.headers.copy()
+        headers = CIMultiDict(part.headers)
         headers[DISPOSITION] = headers.pop("Content-Disposition", "")
         part.headers = CIMultiDictProxy(headers)
         return part

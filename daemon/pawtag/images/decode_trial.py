@@ -1,0 +1,55 @@
+"""Decoding in a process of its own, for bytes on which a process may have died. Only that process can die of them.
+
+`python -m pawtag.images.decode_trial MAX_BYTES MAX_PIXELS SHORTER_SIDE MEMORY_BYTES` reads the bytes from stdin.
+"""
+
+import subprocess
+import sys
+
+from pawtag.domain.errors import PermanentError
+from pawtag.images.decode import ImageLimits, decode
+
+TIMEOUT_S = 60.0
+# The interpreter and its libraries, besides the pictures.
+OWN_MEMORY_BYTES = 1_000_000_000
+
+
+def survives_decoding(
+    data: bytes, limits: ImageLimits, shorter_side: int, memory_bytes: int, timeout_s: float = TIMEOUT_S
+) -> bool:
+    """Whether a process ends by itself, and in time, that decodes the bytes with that memory. Blocks.
+
+    Where no process can be started, nothing is shown, and the bytes count as harmless.
+    """
+    numbers = (limits.max_bytes, limits.max_pixels, shorter_side, memory_bytes)
+    command = [sys.executable, "-m", __name__, *map(str, numbers)]
+    try:
+        done = subprocess.run(  # noqa: S603 - this program itself
+            command, input=data, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=timeout_s, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    except OSError:
+        return True
+    return done.returncode >= 0  # else a signal ended it
+
+
+def _main(arguments: list[str]) -> None:
+    max_bytes, max_pixels, shorter_side, memory_bytes = map(int, arguments)
+    _limit_memory(memory_bytes + OWN_MEMORY_BYTES)
+    try:
+        decode(sys.stdin.buffer.read(), ImageLimits(max_bytes, max_pixels), shorter_side)
+    except PermanentError:
+        return  # a bad photo, which costs itself alone
+
+
+def _limit_memory(size_bytes: int) -> None:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    resource.setrlimit(resource.RLIMIT_DATA, (size_bytes, size_bytes))
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1:])

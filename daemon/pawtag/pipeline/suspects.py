@@ -1,0 +1,32 @@
+"""Photos that an earlier process was at work on when it ended: each is decoded once where it can do no harm."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+
+from pawtag.domain.errors import PermanentError
+
+log = logging.getLogger(__name__)
+
+# Whether a process survives the bytes. Blocks.
+Trial = Callable[[bytes], bool]
+
+
+class Suspects:
+    """By URI. Most of them are innocent: one of them at most ended the process, if it was not killed by chance."""
+
+    def __init__(self, uris: Iterable[str] = (), survives: Trial = lambda _: True) -> None:
+        """`survives`: decodes the bytes in a process of their own."""
+        self._uris, self._survives = set(uris), survives
+
+    async def examine(self, uri: str, data: bytes) -> None:
+        """Decode the bytes of a suspect; it is none afterwards. Raises PermanentError for those that kill."""
+        if uri not in self._uris:
+            return
+        self._uris.discard(uri)
+        if not await asyncio.to_thread(self._survives, data):
+            raise PermanentError(
+                "killed-the-daemon",
+                "A process that decodes this file is killed or hangs; it is not tried again as it is.",
+            )
+        log.debug("%s is decoded without harm", uri)
