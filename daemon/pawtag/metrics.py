@@ -27,6 +27,21 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # they double the number of series
         own = self._registry = CollectorRegistry()
         self._photos = Counter("pawtag_photos", "Photos that got a result.", ["source", "status"], registry=own)
+        self._failed = Counter("pawtag_photos_failed", "Photos that cannot be tagged.", ["code"], registry=own)
+        self._store_errors = Counter(
+            "pawtag_store_errors", "Errors of S3, SQS and other services.", ["operation", "code"], registry=own
+        )
+        self._dead_letters = Gauge("pawtag_dead_letters", "Messages that could not be used.", registry=own)
+        self._oldest = Gauge(
+            "pawtag_oldest_message_age_seconds", "Age of the oldest message in flight.", ["source"], registry=own
+        )
+        self._latency = Histogram(
+            "pawtag_http_request_duration_seconds",
+            "Duration of an HTTP request.",
+            ["route"],
+            buckets=STAGE_BUCKETS_S,
+            registry=own,
+        )
         self._skipped = Counter(
             "pawtag_photos_skipped", "Photos and files that needed no record.", ["reason"], registry=own
         )
@@ -56,6 +71,14 @@ class Metrics:
         if status != "failed":
             self._success.set_to_current_time()
 
+    def count_failed(self, code: str) -> None:
+        """Count a photo that cannot be tagged, by its error code."""
+        self._failed.labels(code).inc()
+
+    def count_store_error(self, operation: str, code: str) -> None:
+        """Count an error of a store or a queue."""
+        self._store_errors.labels(operation, code).inc()
+
     def count_skipped(self, reason: str, count: int = 1) -> None:
         """Count photos or files that needed no record."""
         self._skipped.labels(reason).inc(count)
@@ -73,9 +96,10 @@ class Metrics:
         finally:
             self._stage.labels(name).observe(monotonic() - started_s)
 
-    def count_request(self, route: str, status: int) -> None:
-        """Count a request by route and status."""
+    def count_request(self, route: str, status: int, duration_s: float) -> None:
+        """Count a request by route and status, and observe how long it took."""
         self._requests.labels(route, str(status)).inc()
+        self._latency.labels(route).observe(duration_s)
 
     def set_model(self, model: ModelInfo, engine: str) -> None:
         """Set the model that serves from now on."""
@@ -85,6 +109,14 @@ class Metrics:
     def watch_pending(self, source: str, pending: Callable[[], float]) -> None:
         """Call `pending` for each scrape."""
         self._pending.labels(source).set_function(pending)
+
+    def watch_dead_letters(self, count: Callable[[], float]) -> None:
+        """Call `count` for each scrape."""
+        self._dead_letters.set_function(count)
+
+    def watch_oldest_message(self, source: str, age_s: Callable[[], float]) -> None:
+        """Call `age_s` for each scrape."""
+        self._oldest.labels(source).set_function(age_s)
 
     def watch(self, *, in_flight: Callable[[], float], ready: Callable[[], float]) -> None:
         """Call these for each scrape."""

@@ -210,3 +210,116 @@ def test_P06_a_lost_log_does_not_stop_the_daemon(tmp_path, chelsea):
             assert process.wait(WITHIN_S) in (0, 1)
         finally:
             process.kill()
+
+
+def test_status_asks_the_running_daemon(tmp_path, chelsea):
+    """Model, sources, what waits, what failed and why; with a key, and without any daemon."""
+    settings = {
+        "PAWTAG_MODEL__ID": "embedded",
+        "PAWTAG_SERVER__API_KEY": "secret",
+        "PAWTAG_STATE__DIR": str(tmp_path / "s"),
+    }
+    with daemon(tmp_path, **settings) as running:
+        port = {"PAWTAG_SERVER__PORT": str(running.port)}
+        (tmp_path / "photos/broken.jpg").write_bytes(b"no picture")
+        shutil.copy(chelsea, tmp_path / "photos")
+        assert sidecar(tmp_path / "photos/broken.jpg")["status"] == "failed"
+        sidecar(tmp_path / "photos/chelsea.png")
+        deadline = time.monotonic() + WITHIN_S
+        while "1 not-an-image" not in (said := command("status", home=tmp_path, **settings, **port).stdout.decode()):
+            assert time.monotonic() < deadline, said
+        assert f"folder {tmp_path}/photos: running" in said
+        assert "broken.jpg: not-an-image" in said
+        document = json.loads(command("status", "--json", home=tmp_path, **settings, **port).stdout)
+        assert document["failures"] == {"not-an-image": 1}
+        refused = command("status", home=tmp_path, **port, PAWTAG_SERVER__API_KEY="wrong")
+        assert (refused.returncode, b"refuses" in refused.stderr) == (1, True)
+        scraped = urllib.request.Request(f"{running.address}/metrics", headers={"Authorization": "Bearer secret"})
+        with urllib.request.urlopen(scraped, timeout=WITHIN_S) as answer:
+            assert b'pawtag_photos_failed_total{code="not-an-image"} 1.0' in answer.read()
+        assert "/metrics" not in running.said()
+        assert running.stop() == 0
+    alone = command("status", home=tmp_path, **port)
+    assert (alone.returncode, b"start it with 'pawtag run'" in alone.stderr) == (1, True)
+
+
+def test_retry_tags_failed_photos_again(tmp_path, chelsea):
+    """By name, by code, or all that failed; what fails again is named."""
+    folder, settings = (
+        tmp_path / "pets",
+        {"PAWTAG_MODEL__ID": "embedded", "PAWTAG_FOLDER__PATH": str(tmp_path / "pets")},
+    )
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        shutil.copy(chelsea, folder / name)
+        os.utime(folder / name, (1, 1))
+    assert command("scan", folder, home=tmp_path, PAWTAG_LIMITS__MAX_PIXELS="1000", **settings).returncode == 0
+    assert sidecar(folder / "a.png")["error"]["code"] == "too-many-pixels"
+    none = command("retry", "--code", "truncated", home=tmp_path, **settings)
+    assert none.stdout.decode() == "0 of 0 failed photos are tagged now\n"
+    one = command("retry", folder / "a.png", home=tmp_path, **settings)
+    assert one.stdout.decode().endswith("1 of 1 failed photos are tagged now\n")
+    again = command("retry", home=tmp_path, PAWTAG_LIMITS__MAX_PIXELS="1000", **settings)
+    assert (again.returncode, b"too-many-pixels" in again.stdout) == (1, True)
+    rest = command("retry", home=tmp_path, **settings)
+    assert rest.stdout.decode().endswith("1 of 1 failed photos are tagged now\n")
+    assert {sidecar(folder / name)["status"] for name in ("a.png", "b.png")} == {"tagged"}
+
+
+def test_W03_temporary_files_of_killed_processes_are_removed(tmp_path):
+    """In sidecar.dir, state.dir and cache_dir, too; those of others and young ones stay."""
+    old = [tmp_path / folder / ".pawtag-0123456789ab.tmp" for folder in ("records/deep", "state", "cache/x")]
+    kept = [tmp_path / "records/.pawtag-0123456789ac.tmp", tmp_path / "state/.other-0123456789ab.tmp"]
+    for path in (*old, *kept):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    for path in (*old, kept[1]):
+        os.utime(path, (1, 1))
+    settings = {
+        "PAWTAG_SIDECAR__DIR": str(tmp_path / "records"),
+        "PAWTAG_STATE__DIR": str(tmp_path / "state"),
+        "PAWTAG_MODEL__CACHE_DIR": str(tmp_path / "cache"),
+        "PAWTAG_MODEL__ID": "embedded",
+    }
+    with daemon(tmp_path, **settings) as running:
+        deadline = time.monotonic() + WITHIN_S
+        while any(path.exists() for path in old):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert all(path.exists() for path in kept)
+        assert running.stop() == 0
+
+
+def test_I09_a_photo_that_ends_its_process_costs_itself_alone(tmp_path, chelsea):
+    """The decoder is made to kill its process on one file: after the restart that one is failed, its neighbours are tagged."""
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/killer.png").write_bytes(chelsea.read_bytes() + b"KILL")
+    patch = tmp_path / "patch"
+    patch.mkdir()
+    (patch / "sitecustomize.py").write_text(
+        "import os\n"
+        "from PIL import Image\n"
+        "opened = Image.open\n"
+        "def open_or_die(file, *given, **more):\n"
+        "    if file.getvalue().endswith(b'KILL'):\n"
+        "        os.kill(os.getpid(), 9)\n"
+        "    return opened(file, *given, **more)\n"
+        "Image.open = open_or_die\n"
+    )
+    settings = {
+        "PAWTAG_MODEL__ID": "embedded",
+        "PAWTAG_STATE__DIR": str(tmp_path / "state"),
+        "PYTHONPATH": str(patch),
+        "PAWTAG_FOLDER__STABLE_S": "0.2",
+    }
+    with daemon(tmp_path, ready=False, **settings) as running:
+        assert running.process.wait(40) == -9
+    for name in ("one.png", "two.png"):
+        shutil.copy(chelsea, tmp_path / "photos" / name)
+    with daemon(tmp_path, **settings) as running:
+        found = {name: sidecar(tmp_path / f"photos/{name}.png")["status"] for name in ("one", "two", "killer")}
+        said = running.said()
+        assert running.stop() == 0
+    assert found == {"one": "tagged", "two": "tagged", "killer": "failed"}
+    assert sidecar(tmp_path / "photos/killer.png")["error"]["code"] == "killed-the-daemon"
+    assert "an earlier process ended while it was at work on" in said

@@ -244,7 +244,7 @@ async def test_while_the_model_loads_photos_get_503():
 async def test_readyz_names_model_labels_and_sources():
     """The document of the contract; a lost source makes it 503."""
     async with server() as (session, state):
-        source = SimpleNamespace(state=SourceState("folder /x", "running"), in_flight=3)
+        source = SimpleNamespace(state=SourceState("folder /x", "running"), in_flight=3, pending=2, last_error=None)
         state.sources = (source,)
         async with session.get("/readyz") as response:
             assert response.status == 200

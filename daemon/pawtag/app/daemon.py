@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from pawtag.app.outputs import build_outputs
 from pawtag.app.pipeline_parts import PipelineParts, build_suspects
@@ -23,12 +24,15 @@ from pawtag.inference.tagger import Tagger
 from pawtag.metrics import Metrics
 from pawtag.pipeline.observers import Observers, RetryLog, count_in, log_results
 from pawtag.server import ServerState, serve_http
+from pawtag.server.server_state import StoredResults
 from pawtag.state.database import StateDatabase
+from pawtag.state.dead_letters import DeadLetters
 from pawtag.state.in_flight import InFlightPhotos
 from pawtag.state.results import RecentResults
 
 log = logging.getLogger(__name__)
 
+MAX_FAILED = 100  # in /status
 THREADS = 16  # for what neither sources nor tagger have threads for
 
 
@@ -98,6 +102,9 @@ async def _open_state(settings: Settings, state: ServerState) -> AsyncIterator[t
     try:
         abandoned = await _take_abandoned(database)
         async with RecentResults(database).keep() as results:
+            letters = DeadLetters(database)
+            state.read_results = partial(_read_results, results, letters)
+            state.metrics.watch_dead_letters(letters.count)
             for observer in (log_results, RetryLog(), results, state.live_feed):
                 state.observers.add(observer)
             yield database, abandoned
@@ -116,6 +123,20 @@ async def _take_abandoned(database: StateDatabase) -> list[str]:
     return uris
 
 
+def _read_results(results: RecentResults, letters: DeadLetters) -> StoredResults:
+    """A fault of the state leaves the rest of the status."""
+    try:
+        failed = tuple(_describe_failed(**found) for found in results.list_records("failed", MAX_FAILED))
+        return StoredResults(results.count_failures(), failed, letters.count())
+    except TemporaryError as error:
+        log.debug("%s", error)
+        return StoredResults()
+
+
+def _describe_failed(uri: str, record: dict[str, Any]) -> dict[str, Any]:
+    return {"uri": uri, **record["error"], "at": record["tagged_at"]}
+
+
 def _remove_left_overs(settings: Settings) -> None:
     """Remove temporary files of processes that were killed. The folder of the photos is cleaned by its scan."""
     for folder in (settings.sidecar.dir, settings.state.dir, settings.model.cache_dir):
@@ -129,6 +150,7 @@ def _build_runners(
     runners = _build_s3_runners(settings, state, parts) if settings.s3.is_set else []
     if root is not None:
         folder = build_folder_runner(settings, root, parts)
+        folder.worker.count_pending = lambda: folder.pending
         state.metrics.watch_pending("folder", lambda: folder.pending)
         runners.append(folder)
     return runners
@@ -137,10 +159,14 @@ def _build_runners(
 def _build_s3_runners(settings: Settings, state: ServerState, parts: PipelineParts) -> list[SourceRunner]:
     from pawtag.app.s3_wiring import S3Wiring  # boto3 takes half a second
 
-    wiring = S3Wiring(settings)
+    wiring = S3Wiring(settings, on_error=state.metrics.count_store_error)
     owed = wiring.build_owed_runner(parts)
-    runners: list[SourceRunner] = [*wiring.build_queue_runners(parts), owed]
+    queues = wiring.build_queue_runners(parts)
+    for queue in queues:
+        state.metrics.watch_oldest_message(queue.worker.state.name, queue.source.find_oldest_age_s)
+    runners: list[SourceRunner] = [*queues, owed]
     for runner in runners:
+        runner.worker.count_pending = partial(getattr, runner, "pending")
         state.metrics.watch_pending(runner.worker.state.name, partial(getattr, runner, "pending"))
     state.accept_notification = owed.inbox.accept if wiring.accepts_pushes else None
     return runners

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from pawtag.app.pipeline_parts import PipelineParts
@@ -39,6 +39,8 @@ class S3Wiring:
 
     settings: Settings
     tuning: S3Tuning = field(default_factory=S3Tuning)
+    on_error: Callable[[str, str], None] = lambda _operation, _code: None
+    """Hears of each error of a store or a queue: the operation, and its code."""
 
     def build_queue_runners(self, parts: PipelineParts) -> list[QueueRunner]:
         """One runner for each queue."""
@@ -119,7 +121,9 @@ class S3Wiring:
 
     def build_client(self, service: str, max_connections: int = 2) -> Client:
         """A client of one service."""
-        return Client(service, self.settings.s3, max_connections=max_connections, tuning=self.tuning)
+        client = Client(service, self.settings.s3, max_connections=max_connections, tuning=self.tuning)
+        client.on_error = self.on_error
+        return client
 
     def build_resume_point(self, database: StateDatabase, job: str, *parameters: str) -> ResumePoint:
         """The resume point of a job. Raises TemporaryError if it cannot be read."""

@@ -1,4 +1,4 @@
-"""pawtag status: says what pawtag does with a photo, and why."""
+"""pawtag status: says what the daemon is doing, or what pawtag does with a photo, and why."""
 
 import argparse
 import asyncio
@@ -9,9 +9,9 @@ from dataclasses import asdict
 
 from pawtag import log
 from pawtag.app.photo_access import PhotoAccess
+from pawtag.cli.daemon_status import ask_daemon, format_status
 from pawtag.config import Settings
 from pawtag.config.labels_file import load_labels
-from pawtag.domain.errors import ConfigError
 from pawtag.domain.explanation import Explanation
 from pawtag.inference.model_loader import load_model
 from pawtag.inference.tagger import Tagger
@@ -22,15 +22,19 @@ from pawtag.state.dead_letters import DeadLetters
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `status`."""
-    parser.add_argument("places", nargs="*", metavar="PATH", help="photos: files, or s3://BUCKET/KEY")
+    parser.add_argument(
+        "places", nargs="*", metavar="PATH", help="photos: files, or s3://BUCKET/KEY (default: ask the daemon)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
     parser.add_argument("--dead-letters", action="store_true", help="print messages that could not be used")
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Explain each photo, in the order given. No daemon is needed."""
+    """Without photos, ask the daemon. Else explain each, in the order given; no daemon is needed."""
     if not arguments.places and not arguments.dead_letters:
-        raise ConfigError("Name photos: 'pawtag status PATH...', or use --dead-letters.")
+        status = ask_daemon(settings.server)
+        print(json.dumps(status, ensure_ascii=True) if arguments.json else format_status(status))
+        return 0
     quiet = settings.log.model_copy(update={"level": "error"}) if settings.log.level == "info" else settings.log
     log.configure_logging(quiet)
     with closing(StateDatabase(settings.state.dir)) as database:

@@ -68,6 +68,8 @@ def count_in(metrics: Metrics) -> Observer:
     def observe(outcome: Outcome) -> None:
         if isinstance(outcome, PhotoTagged | PhotoFailed):
             metrics.count_photo(outcome.record.source.kind, outcome.record.status)
+            if outcome.record.error:
+                metrics.count_failed(outcome.record.error.code)
         elif isinstance(outcome, PhotoSkipped):
             metrics.count_skipped(outcome.reason, outcome.count)
 

@@ -101,6 +101,24 @@ class Reconciler:
         record = apply_corrections(record, corrections, policy.labels)
         return await self._write(photo, record, replace(seen, keeps_corrections=by_group is not None))
 
+    async def retry(self, photo: OpenPhoto, code: str | None = None) -> TagRecord | None:
+        """Tag a photo again whose record says that it cannot be tagged; None for any other, or another code.
+
+        Raises GoneError, TemporaryError.
+        """
+        for _ in range(MAX_LOOKS):
+            seen = await photo.look()
+            failure = seen.stamp.failure if seen.stamp else None
+            if failure is None or code not in (None, failure.code):
+                return None
+            if failure.code == "killed-the-daemon":
+                self.suspects.add(photo.version.uri)
+            policy, corrections = self.build_policy(), self.read_corrections(seen, photo.version)
+            record = apply_corrections(await self._make_record(photo, None, policy), corrections, policy.labels)
+            with suppress(ChangedError):
+                return await self._write(photo, record, seen)
+        raise TemporaryError(f"What is written for {photo.version.uri} changes all the time.")
+
     async def reconcile(self, photo: OpenPhoto) -> PhotoTagged | PhotoFailed | PhotoSkipped:
         """What happened to the photo. Raises GoneError, TemporaryError and what it does not expect.
 

@@ -17,7 +17,12 @@ class Suspects:
 
     def __init__(self, uris: Iterable[str] = (), survives: Trial = lambda _: True) -> None:
         """`survives`: decodes the bytes in a process of their own."""
-        self._uris, self._survives = set(uris), survives
+        self._uris: set[str] = set(uris)
+        self._survives = survives
+
+    def add(self, uri: str) -> None:
+        """One more."""
+        self._uris.add(uri)
 
     async def examine(self, uri: str, data: bytes) -> None:
         """Decode the bytes of a suspect; it is none afterwards. Raises PermanentError for those that kill."""

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -51,9 +52,15 @@ class Worker:
         self._observers = observers or Observers()
         self._metrics = reconciler.tagger.metrics
         self.in_flight = 0
+        self.count_pending: Callable[[], int] = lambda: 0
         self.counts = Counts()
         self.faults = Faults()
         self.last_error: str | None = None
+
+    @property
+    def pending(self) -> int:
+        """How many photos are known to be pending."""
+        return self.count_pending()
 
     @property
     def state(self) -> SourceState:

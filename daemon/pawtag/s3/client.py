@@ -9,7 +9,7 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any
@@ -88,6 +88,8 @@ class Client:
         """Raises ConfigError."""
         self._service, self._settings, self._max_connections = service, settings, max_connections
         self.tuning = tuning or S3Tuning()
+        self.on_error: Callable[[str, str], None] = lambda _operation, _code: None
+        """Hears of each error of the service: the operation, and its code."""
         self._lock, self._created_at_s = threading.Lock(), time.monotonic()
         self._client = self._create_client()
 
@@ -119,11 +121,13 @@ class Client:
         try:
             yield
         except ClientError as error:
+            self.on_error(error.operation_name, read_error_code(error))
             raise self._translate(error, what) from error
         except NoCredentialsError as error:
             message = "There are no AWS credentials; see boto3's chain (AWS_PROFILE, roles)."
             raise MisconfigurationError(message, self.tuning.configuration_delay_s) from error
         except (BotoCoreError, ResponseParserError, OSError) as error:  # OSError: a credentials file
+            self.on_error("connection", type(error).__name__)
             raise TemporaryError(f"{what}: {error}.", self.tuning.transient_delay_s) from error
 
     def _translate(self, error: ClientError, what: str) -> PawtagError:

@@ -1,5 +1,6 @@
 """Messages in flight: which photos of each are done, and so whether the message is."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ class InFlightMessage:
     receipt: str
     photos_left: int
     delay_s: float | None
+    sent_at_s: float | None = None
 
 
 class InFlightMessages:
@@ -31,6 +33,11 @@ class InFlightMessages:
         self.done: list[str] = []
         """Receipts to delete."""
 
+    def find_oldest_age_s(self) -> float:
+        """How long ago the oldest message in flight was sent; 0 without any."""
+        sent = [entry.sent_at_s for entry in self.unfinished if entry.sent_at_s is not None]
+        return max(0.0, time.time() - min(sent)) if sent else 0.0
+
     def open(self, message: Message, uris: Sequence[str]) -> list[Event]:
         """An event for each photo that is not in flight already."""
         if not uris:
@@ -41,7 +48,7 @@ class InFlightMessages:
             self._give_back(message.receipt, self._busy_delay_s)
             return []
         delay_s = self._busy_delay_s if len(fresh) < len(uris) else None
-        entry = InFlightMessage(message.receipt, len(fresh), delay_s)
+        entry = InFlightMessage(message.receipt, len(fresh), delay_s, message.sent_at_s)
         self.unfinished.add(entry)
         self._photos |= set(fresh)
         return [Event(PhotoRef(uri), entry, message.receives - 1) for uri in fresh]

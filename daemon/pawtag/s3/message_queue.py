@@ -9,11 +9,12 @@ MAX_BATCH_MESSAGES = 10
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message, its receipt handle, and how often it has been received."""
+    """A message, its receipt handle, how often it has been received, and when it was sent (seconds since the epoch)."""
 
     receipt: str
     body: str
     receives: int
+    sent_at_s: float | None = None
 
 
 class MessageQueue(Protocol):

@@ -123,6 +123,10 @@ class QueueSource:
         async with self._objects.open(ref) as photo:
             yield photo
 
+    def find_oldest_age_s(self) -> float:
+        """How long ago the oldest message in flight was sent."""
+        return self._in_flight.find_oldest_age_s()
+
     def rescan(self) -> None:
         """A queue cannot be asked for photos; those that the fallback has tagged are owed (see PushInbox)."""
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from pawtag.config import S3Settings
 from pawtag.domain.errors import PawtagError, TemporaryError
@@ -36,12 +37,9 @@ class SqsQueue:
                 MaxNumberOfMessages=min(MAX_BATCH_MESSAGES, self._settings.concurrency),
                 WaitTimeSeconds=wait_s,
                 VisibilityTimeout=self._settings.visibility_timeout_s,
-                AttributeNames=["ApproximateReceiveCount"],
+                AttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
             )
-        return [
-            Message(one["ReceiptHandle"], one["Body"], int(one.get("Attributes", {}).get("ApproximateReceiveCount", 1)))
-            for one in answer.get("Messages", [])
-        ]
+        return [_parse_message(one) for one in answer.get("Messages", [])]
 
     def set_visibility(self, receipt: str, timeout_s: float) -> None:
         """Let others see the message after that time. An expired receipt is no error: somebody else has the message."""
@@ -92,3 +90,14 @@ class SqsQueue:
         fields = {"uri": self.url, "reason": reason}
         log.error("moved a message of the queue %s to the dead letters: %s", self.url, reason, extra=fields)
         self.delete([message.receipt])
+
+
+def _parse_message(found: dict[str, Any]) -> Message:
+    attributes = found.get("Attributes", {})
+    sent_ms = attributes.get("SentTimestamp")
+    return Message(
+        found["ReceiptHandle"],
+        found["Body"],
+        int(attributes.get("ApproximateReceiveCount", 1)),
+        int(sent_ms) / 1000 if sent_ms else None,
+    )

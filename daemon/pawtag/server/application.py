@@ -14,7 +14,8 @@ from aiohttp.typedefs import Handler
 from pawtag import __version__
 from pawtag.domain.errors import PawtagError
 from pawtag.log import request_id
-from pawtag.server.auth import NOTIFICATIONS_ROUTE, OPEN_ROUTES, build_guard, is_loopback
+from pawtag.server.addresses import is_loopback
+from pawtag.server.auth import NOTIFICATIONS_ROUTE, OPEN_ROUTES, build_guard
 from pawtag.server.connections import ConnectionLimit
 from pawtag.server.problems import handle_problems
 from pawtag.server.routes import SERVER_STATE, routes
@@ -27,8 +28,8 @@ ID_HEADER = "X-Request-ID"
 HEAD_TIMEOUT_S = 15.0  # for the first request of a connection
 SHUTDOWN_TIMEOUT_S = 2.0  # aiohttp may take it twice; container runtimes kill after ten
 KEEPALIVE_TIMEOUT_S = 30.0
-# Requested often: a store may post a thousand times a second.
-UNLOGGED_ROUTES = (*OPEN_ROUTES, NOTIFICATIONS_ROUTE)
+# Requested often: scrapes, probes, and a store that posts a thousand times a second.
+UNLOGGED_ROUTES = (*OPEN_ROUTES, NOTIFICATIONS_ROUTE, "/metrics")
 LISTEN_ERRORS = {
     errno.EADDRINUSE: "another program listens there; stop it or choose another server.port",
     errno.EACCES: "this user may not; choose a server.port above 1023",
@@ -98,9 +99,9 @@ async def _assign_request_id(request: web.Request, handler: Handler) -> web.Stre
     response = await handler(request)
     response.headers[ID_HEADER] = identifier
     response.headers["Server"] = f"pawtag/{__version__}"
-    request.app[SERVER_STATE].metrics.count_request(_route(request), response.status)
     level = logging.DEBUG if request.path in UNLOGGED_ROUTES else logging.INFO
     duration_s = time.monotonic() - started_s
+    request.app[SERVER_STATE].metrics.count_request(_route(request), response.status, duration_s)
     fields = {"method": request.method, "path": request.path, "http_status": response.status}
     text = ("%s %s: %d in %.0f ms", request.method, request.path, response.status, 1000 * duration_s)
     log.log(level, *text, extra=fields | {"duration_s": round(duration_s, 4)})

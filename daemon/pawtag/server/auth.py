@@ -1,27 +1,17 @@
 """Authentication, and the Host and Origin that are accepted."""
 
 import hmac
-import ipaddress
 from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from pawtag.config import ServerSettings
+from pawtag.server.addresses import is_loopback
 from pawtag.server.problems import Problem
 
 OPEN_ROUTES = ("/healthz", "/readyz")
 NOTIFICATIONS_ROUTE = "/notifications/s3"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a name or address is a loopback one."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def build_guard(settings: ServerSettings) -> Middleware:

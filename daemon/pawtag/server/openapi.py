@@ -60,6 +60,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "200": ("ready", {"type": "object"}),
         "503": ("not ready: see reason", {"type": "object"}),
     },
+    "/status": {"200": ("model, sources, pending photos, failures", {"type": "object"})},
     "/labels": {"200": ("the groups and their labels", {"type": "object"})},
     "/metrics": {"200": ("Prometheus' text format", None)},
     "/openapi.json": {"200": ("this document", {"type": "object"})},

@@ -78,6 +78,13 @@ async def readyz(request: web.Request) -> web.Response:
     return web.json_response(document, status=200 if document["ready"] else 503)
 
 
+@routes.get("/status")
+async def status(request: web.Request) -> web.Response:
+    """What the daemon is doing: model, sources, what waits, what failed and why."""
+    state = request.app[SERVER_STATE]
+    return web.json_response(state.describe_status(await asyncio.to_thread(state.read_results)))
+
+
 @routes.get("/metrics")
 async def metrics(request: web.Request) -> web.Response:
     """The metrics, in Prometheus' text format."""

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
+from pawtag import __version__
 from pawtag.config import Settings
 from pawtag.domain.errors import OverloadedError
 from pawtag.domain.labels import Labels
@@ -13,6 +14,7 @@ from pawtag.inference.tagger import Tagger
 from pawtag.metrics import Metrics
 from pawtag.pipeline.live_feed import LiveFeed
 from pawtag.pipeline.observers import Observers
+from pawtag.server.addresses import is_loopback
 
 
 class TrackedSource(Protocol):
@@ -25,6 +27,23 @@ class TrackedSource(Protocol):
     @property
     def in_flight(self) -> int:
         """How many of its photos are in flight."""
+
+    @property
+    def pending(self) -> int:
+        """How many are known to be pending."""
+
+    @property
+    def last_error(self) -> str | None:
+        """The last fault of a photo."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResults:
+    """What the state knows: failures by code, the newest failed photos, messages that could not be used."""
+
+    failures: dict[str, int] = field(default_factory=dict)
+    failed: tuple[dict[str, Any], ...] = ()
+    dead_letters: int = 0
 
 
 @dataclass(slots=True)
@@ -45,6 +64,8 @@ class ServerState:
     """What a first start is doing."""
     download: Callable[[], DownloadProgress | None] = lambda: None
     sources: tuple[TrackedSource, ...] = ()
+    read_results: Callable[[], StoredResults] = StoredResults
+    """What is kept of earlier results; blocks."""
     accept_notification: Callable[[bytes], Awaitable[int]] | None = None
     """Accepts a notification of a store; None without s3.bucket."""
     max_bytes_in_flight: int = 512 * 1024 * 1024
@@ -122,6 +143,33 @@ class ServerState:
             | ({"state_dir": self.lack} if self.lack else {})
             | ({"download": asdict(progress)} if progress else {})
         )
+
+    def describe_status(self, results: StoredResults) -> dict[str, Any]:
+        """The document of /status. Names of photos only where a stranger cannot ask for them."""
+        counts = {source.state.name: source for source in self.sources}
+        document = self.describe_readiness()
+        sources = [
+            found
+            | {
+                "pending": counts[found["name"]].pending,
+                "in_flight": counts[found["name"]].in_flight,
+                "last_error": counts[found["name"]].last_error,
+            }
+            for found in document["sources"]
+        ]
+        return document | {
+            "version": __version__,
+            "sources": sources,
+            "failures": results.failures,
+            "failed": list(results.failed) if self.names_photos else None,
+            "dead_letters": results.dead_letters,
+        }
+
+    @property
+    def names_photos(self) -> bool:
+        """Whether answers may name photos: on loopback, or with a key."""
+        server = self.settings.server
+        return server.api_key is not None or is_loopback(server.host)
 
     def _explain_unready(self) -> str:
         step = self.loading_step()

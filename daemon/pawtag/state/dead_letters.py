@@ -28,6 +28,11 @@ class DeadLetters:
             "DELETE FROM dead_letters WHERE id <= (SELECT max(id) FROM dead_letters) - ?", MAX_LETTERS
         )
 
+    def count(self) -> int:
+        """How many there are. Blocks. Raises TemporaryError."""
+        ((count,),) = self._database.quick.execute("SELECT count(*) FROM dead_letters")
+        return int(count)
+
     def list_letters(self) -> Iterator[dict[str, Any]]:
         """All of them, oldest first. Blocks. Raises TemporaryError."""
         statement = "SELECT at, queue, receives, reason, body FROM dead_letters ORDER BY id"

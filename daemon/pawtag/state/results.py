@@ -56,6 +56,14 @@ class RecentResults:
         if noted:
             await self._database.quick.commit(lambda database: _write(database, noted))
 
+    def count_failures(self) -> dict[str, int]:
+        """The failed photos by their error code. Blocks. Raises TemporaryError."""
+        statement = (
+            "SELECT json_extract(record, '$.error.code'), count(*) FROM results WHERE status = 'failed'"
+            " GROUP BY 1 ORDER BY 2 DESC"
+        )
+        return dict(self._database.quick.execute(statement))
+
     def list_records(self, status: str | None = None, max_results: int = 100) -> list[dict[str, Any]]:
         """The newest records, with their URIs, newest first. Blocks. Raises TemporaryError."""
         chosen = "" if status is None else "WHERE status = ?"
