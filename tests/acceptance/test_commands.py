@@ -214,7 +214,7 @@ def test_clean_of_a_subfolder_cleans_that_part_of_the_mirror_tree(tmp_path, chel
 
 
 @pytest.mark.parametrize("arguments", [("clean",), ("scan", "--prune"), ("scan",)])
-def test_the_mirror_tree_of_another_folder_is_left_alone(tmp_path, chelsea, arguments):
+def test_F29_the_mirror_tree_of_another_folder_is_left_alone(tmp_path, chelsea, arguments):
     """Where it is unknown which records of the tree belong to a folder, nothing is written or removed."""
     mirrored = {"PAWTAG_SIDECAR__DIR": str(tmp_path / "mirror"), "PAWTAG_FOLDER__PATH": str(tmp_path / "pets")}
     tagged_folder(tmp_path, chelsea, **mirrored)
@@ -230,7 +230,7 @@ def test_the_mirror_tree_of_another_folder_is_left_alone(tmp_path, chelsea, argu
     assert sorted(path.name for path in (tmp_path / "mirror").iterdir()) == before
 
 
-def test_F01_a_scan_ends_while_one_photo_changes_all_the_time(tmp_path, chelsea):
+def test_F24_a_scan_ends_while_one_photo_changes_all_the_time(tmp_path, chelsea):
     """A webcam overwrites latest.png: it is tagged from a snapshot, or named."""
     folder = tmp_path / "pets"
     folder.mkdir()

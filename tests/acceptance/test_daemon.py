@@ -323,3 +323,64 @@ def test_I09_a_photo_that_ends_its_process_costs_itself_alone(tmp_path, chelsea)
     assert found == {"one": "tagged", "two": "tagged", "killer": "failed"}
     assert sidecar(tmp_path / "photos/killer.png")["error"]["code"] == "killed-the-daemon"
     assert "an earlier process ended while it was at work on" in said
+
+
+@pytest.mark.skipif(not shutil.which("prlimit"), reason="prlimit is of Linux")
+@pytest.mark.parametrize("limit", ["--nofile=64", "--nproc=400"])
+def test_P03_few_open_files_or_threads_leave_a_daemon_that_works(tmp_path, chelsea, limit):
+    """It may be slower; it does not stop, and no photo is lost."""
+    settings = {"PAWTAG_MODEL__ID": "embedded", "PAWTAG_STATE__DIR": str(tmp_path / "state")}
+    with daemon(tmp_path, prefix=["prlimit", limit], **settings) as running:
+        for number in range(60):
+            shutil.copy(chelsea, tmp_path / f"photos/{number}.png")
+        for number in range(60):
+            assert sidecar(tmp_path / f"photos/{number}.png")["status"] == "tagged"
+        assert running.stop() == 0
+
+
+@pytest.mark.skipif(not shutil.which("prlimit"), reason="prlimit is of Linux")
+def test_P03_too_little_memory_is_said_at_the_start(tmp_path):
+    """An address space of 200 MB holds no model: the start ends, and says something of memory; it does not hang."""
+    with daemon(tmp_path, ready=False, prefix=["prlimit", "--as=200000000"], PAWTAG_MODEL__ID="embedded") as running:
+        assert running.process.wait(40) not in (0, None)
+        said = running.said().lower()
+    assert any(word in said for word in ("memory", "allocate", "resource", "map", "thread"))
+
+
+def test_P08_names_of_any_alphabet_work_in_the_locale_c(tmp_path, chelsea):
+    """LC_ALL=C, and no UTF-8 mode: files are tagged, named in the log, and found by the command line."""
+    plain_c = {
+        "LC_ALL": "C",
+        "LANG": "C",
+        "PYTHONUTF8": "0",
+        "PYTHONCOERCECLOCALE": "0",
+        "PAWTAG_MODEL__ID": "embedded",
+    }
+    with daemon(tmp_path, **plain_c) as running:
+        photo = tmp_path / "photos/кот mimi 🐈.png"
+        shutil.copy(chelsea, photo)
+        assert sidecar(photo)["photo"]["name"] == photo.name
+        assert running.stop() == 0
+    found = command("status", photo, home=tmp_path, PAWTAG_FOLDER__PATH=str(tmp_path / "photos"), **plain_c)
+    assert (found.returncode, b": current" in found.stdout) == (0, True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
+def test_P07_threads_and_open_files_stay_what_they_are(tmp_path, chelsea):
+    """Four hundred photos come and go; the script scripts/endurance.py does so for hours."""
+    settings = {"PAWTAG_MODEL__ID": "embedded", "PAWTAG_STATE__DIR": str(tmp_path / "state")}
+    with daemon(tmp_path, **settings) as running:
+        held = []
+        for _ in range(4):
+            photos = [tmp_path / f"photos/{number}.png" for number in range(100)]
+            for photo in photos:
+                shutil.copy(chelsea, photo)
+            for photo in photos:
+                sidecar(photo)
+                photo.unlink()
+                Path(f"{photo}.json").unlink()
+            folder = Path(f"/proc/{running.process.pid}")
+            held.append((len(list((folder / "task").iterdir())), len(list((folder / "fd").iterdir()))))
+        assert running.stop() == 0
+    assert held[-1][0] <= held[1][0] + 8  # pools grow to their size
+    assert held[-1][1] <= held[1][1] + 3

@@ -95,7 +95,7 @@ async def test_F01_a_writer_that_closes_between_pieces_leaves_no_truncated_recor
     assert all(record is None or record["status"] != "failed" for record in seen)
 
 
-async def test_hidden_and_service_folders_that_come_later_are_ignored(tmp_path):
+async def test_F28_hidden_and_service_folders_that_come_later_are_ignored(tmp_path):
     """Moved in or made after the start, they get nothing; nor do subfolders without `recursive`."""
     outside, root = tmp_path / "outside", tmp_path / "root"
     root.mkdir()

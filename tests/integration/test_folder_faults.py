@@ -29,7 +29,7 @@ from support.records import photo, record_for
 QUICK = FolderTuning(root_check_interval_s=0.1)
 
 
-async def test_F01_a_file_that_its_writer_holds_open_is_not_tagged_from_half(tmp_path):
+async def test_F25_a_file_that_its_writer_holds_open_is_not_tagged_from_half(tmp_path):
     """Reserved in full, half written, stalled longer than stable_s: tagged once it is closed, from the whole."""
     photo, data = tmp_path / "a.bmp", plain(GREEN, size=(300, 200), kind="BMP")
     async with watching(tmp_path):
@@ -44,7 +44,7 @@ async def test_F01_a_file_that_its_writer_holds_open_is_not_tagged_from_half(tmp
     assert record["photo"]["bytes"] == len(data)
 
 
-async def test_F01_a_writer_that_never_closes_is_waited_for_up_to_a_bound(tmp_path):
+async def test_F25_a_writer_that_never_closes_is_waited_for_up_to_a_bound(tmp_path):
     """A program that keeps its files open does not hide them for ever."""
     async with watching(tmp_path, tuning=FolderTuning(held_s=0.8)):
         with (tmp_path / "a.png").open("wb") as file:
@@ -53,7 +53,7 @@ async def test_F01_a_writer_that_never_closes_is_waited_for_up_to_a_bound(tmp_pa
             await tagged(tmp_path / "a.png")
 
 
-async def test_F01_half_a_file_of_zeros_is_not_at_rest(tmp_path):
+async def test_F25_half_a_file_of_zeros_is_not_at_rest(tmp_path):
     """Polled, where no close is told: a reserved BMP is waited for."""
     photo, data = tmp_path / "a.bmp", plain(GREEN, size=(300, 200), kind="BMP")
     async with watching(tmp_path, observer="polling", rescan_s=1, stable_s=0.3):
@@ -64,7 +64,7 @@ async def test_F01_half_a_file_of_zeros_is_not_at_rest(tmp_path):
         await tagged(photo, "green")
 
 
-async def test_F01_a_photo_that_is_overwritten_all_the_time_is_tagged_now_and_then(tmp_path):
+async def test_F24_a_photo_that_is_overwritten_all_the_time_is_tagged_now_and_then(tmp_path):
     """A webcam's latest.png never rests: it is read as it is, from a whole snapshot."""
     photo, stop = tmp_path / "latest.png", asyncio.Event()
 
@@ -141,7 +141,7 @@ def test_hints_without_room_ask_for_a_scan_of_everything():
     assert woken == [1]
 
 
-async def test_F10_an_excluded_file_or_folder_gets_no_record(tmp_path):
+async def test_F28_an_excluded_file_or_folder_gets_no_record(tmp_path):
     """folder.exclude: by name, or by a path below the folder; for scans and for events."""
     names = ("thumbs/a.png", "old/raw/b.png", "old/c.png", "x_small.png", "keep.png")
     for name in names[:3]:
@@ -161,7 +161,7 @@ async def test_F10_an_excluded_file_or_folder_gets_no_record(tmp_path):
 
 
 @pytest.mark.parametrize("pattern", ["*", "IMG_*", "*.jp*"])
-async def test_sidecars_are_no_photos_whatever_the_patterns(tmp_path, pattern):
+async def test_F27_sidecars_are_no_photos_whatever_the_patterns(tmp_path, pattern):
     """Else each sidecar would get a sidecar, without end."""
     old(tmp_path / "IMG_1.jpg", plain(kind="JPEG"))
     async with watching(tmp_path, patterns=(pattern,)):
@@ -182,7 +182,7 @@ async def test_F16_a_pipe_under_a_sidecars_name_stops_nothing(tmp_path):
         await until((tmp_path / "a.png.pawtag.json").exists)
 
 
-async def test_a_correction_does_not_pass_to_another_photo_of_the_same_name(tmp_path):
+async def test_F26_a_correction_does_not_pass_to_another_photo_of_the_same_name(tmp_path):
     """A camera uses IMG_0001 again: the photo was seen gone, so that its correction stays with it, and is kept."""
     photo = tmp_path / "IMG_0001.png"
     async with watching(tmp_path):
@@ -204,7 +204,7 @@ async def test_a_correction_does_not_pass_to_another_photo_of_the_same_name(tmp_
 
 
 @requires_mounts
-def test_F07_an_unmounted_root_is_unavailable_and_nothing_is_lost(tmp_path):
+def test_F07_F30_an_unmounted_root_is_unavailable_and_nothing_is_lost(tmp_path):
     """The empty mount point is not taken for the folder, after a restart either."""
     root = tmp_path / "photos"
     root.mkdir()
@@ -226,7 +226,7 @@ def test_F07_an_unmounted_root_is_unavailable_and_nothing_is_lost(tmp_path):
 
 
 @requires_mounts
-def test_F07_an_unmounted_sidecar_dir_is_not_made_anew(tmp_path):
+def test_F30_an_unmounted_sidecar_dir_is_not_made_anew(tmp_path):
     """The library would be tagged again, into the disk below."""
     root, mirror = tmp_path / "photos", tmp_path / "records"
     for folder in (root, mirror):
@@ -289,7 +289,7 @@ async def test_F09_a_mount_that_comes_later_is_noticed(tmp_path):
 
 @requires_fuse
 @pytest.mark.parametrize("oddity", [f"fsync={errno.EINVAL}", f"fsync={errno.EOPNOTSUPP}", "nolink", "size0"])
-async def test_W01_odd_file_systems_get_their_sidecars(tmp_path, oddity):
+async def test_W06_odd_file_systems_get_their_sidecars(tmp_path, oddity):
     """FUSE mounts that refuse to flush or to link, or that tell a size of 0."""
     (tmp_path / "backing").mkdir()
     (tmp_path / "root").mkdir()
@@ -336,7 +336,7 @@ def test_F06_folders_for_which_no_watch_is_left_are_polled_and_named(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="watches are inotify's")
-async def test_F06_hidden_and_service_folders_take_no_watch(tmp_path):
+async def test_F06_F28_hidden_and_service_folders_take_no_watch(tmp_path):
     """@eaDir of a NAS has a folder for each photo."""
     for name in ("@eaDir/deep", ".thumbnails", "album", "#recycle/x", "System Volume Information"):
         (tmp_path / name).mkdir(parents=True)
@@ -354,7 +354,7 @@ def find_observers() -> list[BaseObserver]:
     return [thread for thread in threading.enumerate() if isinstance(thread, BaseObserver)]
 
 
-def test_a_place_is_refused_only_where_it_is_empty_and_another(tmp_path, monkeypatch):
+def test_F30_a_place_is_refused_only_where_it_is_empty_and_another(tmp_path, monkeypatch):
     """Emptied on purpose, or moved to another disk with its content: both are right."""
 
     class Remembered:
@@ -378,7 +378,7 @@ def test_a_place_is_refused_only_where_it_is_empty_and_another(tmp_path, monkeyp
     assert remembered.position == here
 
 
-async def test_a_network_mount_that_hangs_leaves_the_server_alive(tmp_path, monkeypatch):
+async def test_F31_a_network_mount_that_hangs_leaves_the_server_alive(tmp_path, monkeypatch):
     """The root is looked at in a thread: the event loop goes on, and the state says so."""
     monkeypatch.setattr("pawtag.folder.root_monitor.STALL_S", 0.2)
     hang = [False]

@@ -119,7 +119,7 @@ async def test_S15_a_resync_finds_objects_without_an_event(store, tmp_path):
     assert proxy.count("GET", ends="a.png", tagging=True) == 1, "it is within the margin of the first resync"
 
 
-async def test_S15_a_long_multipart_upload_is_found_by_the_resync(store, tmp_path):
+async def test_S15_S21_a_long_multipart_upload_is_found_by_the_resync(store, tmp_path):
     """Its LastModified is when it began, before the last resync. What the margin offers again costs one look alone."""
     put(store, "slow.png", plain(RED))
     put(store, "done.png", plain(RED))

@@ -271,7 +271,7 @@ def want_no_checksum(asked):
     "fault", [want_md5("InvalidRequest"), want_md5("MissingContentMD5"), want_md5("BadDigest"), want_no_checksum]
 )
 @pytest.mark.parametrize("output", ["tags", "sidecar"])
-async def test_S07_stores_with_older_checksums_get_their_records(store, fault, output):
+async def test_S18_stores_with_older_checksums_get_their_records(store, fault, output):
     """They want Content-MD5 with tags, or know no x-amz-checksum header: boto3 sends the one, and no other, to them."""
     put(store, "a.png", plain(RED))
     with FaultProxy(store.address, fault) as proxy:
@@ -282,7 +282,7 @@ async def test_S07_stores_with_older_checksums_get_their_records(store, fault, o
                 await until(lambda: buckets.exists(store, "a.png.json"))
 
 
-async def test_S03_a_store_without_etags_gets_its_records_once(store):
+async def test_S19_a_store_without_etags_gets_its_records_once(store):
     """Size and time stand for the version; no traceback, no second tagging."""
     put(store, "a.png", plain(RED))
     with FaultProxy(store.address, lambda asked: Answer(without="etag") if asked.method == "GET" else None) as proxy:
@@ -309,7 +309,7 @@ async def test_the_record_under_the_second_name_is_found_when_the_first_becomes_
     assert not buckets.exists(store, "a.png.json")
 
 
-async def test_F21_a_slip_in_an_edited_sidecar_object_loses_nothing(store):
+async def test_F21_W07_a_slip_in_an_edited_sidecar_object_loses_nothing(store):
     """One comma too many: what a person wrote is kept under another name."""
     broken = b'{\n "schema": "pawtag.record/1",\n "corrected": {"species": ["green"]},,\n}'
     put(store, "a.png.json", broken)

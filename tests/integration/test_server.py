@@ -590,7 +590,7 @@ async def test_what_is_posted_is_told_to_the_observers():
 
 
 @pytest.mark.parametrize("filename", ["cat.jpg", "a;b.jpg", "a; b; c.jpg", "quo%22te.jpg", "кот.jpg", "a=b;name=x.jpg"])
-async def test_H02_any_file_name_may_stand_in_a_form(filename):
+async def test_H02_H11_any_file_name_may_stand_in_a_form(filename):
     """Two semicolons, quotes as browsers escape them, other alphabets: the photo is found, and its name kept."""
     body = build_form(f'Content-Disposition: form-data; name="file"; filename="{filename}"', plain())
     async with server() as (session, _), session.post("/tag?detail=record", data=body, headers=FORM) as response:

@@ -21,7 +21,7 @@ print(time.monotonic() - started, flush=True)
 """
 
 
-def test_P06_a_reader_that_reads_no_more_does_not_stop_the_process():
+def test_P06_P09_a_reader_that_reads_no_more_does_not_stop_the_process():
     """Megabytes into a pipe that is full: the lines are dropped, and the process ends by itself."""
     reading, writing = os.pipe()
     started_s = time.monotonic()

@@ -126,7 +126,7 @@ def test_a_coat_that_was_asked_about_another_species_goes_with_it():
     ("before", "now", "is_another"),
     [("2026:01:01 10:00:00", "2026:02:02 10:00:00", True), ("2026", "2026", False), (None, "2026", False)],
 )
-def test_a_correction_is_of_another_photo_if_both_tell_when_they_were_taken(before, now, is_another):
+def test_F26_a_correction_is_of_another_photo_if_both_tell_when_they_were_taken(before, now, is_another):
     """Keywords and a rotation leave that time; without it nothing is known."""
     stamp = Stamp.from_record(record(photo=PhotoInfo(name="a.jpg", taken_at=before)))
     assert is_of_another_photo(stamp, record(photo=PhotoInfo(name="a.jpg", taken_at=now))) is is_another

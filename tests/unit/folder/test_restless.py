@@ -3,7 +3,7 @@
 from pawtag.folder.restless import MAX_PATIENT, RestlessPhotos
 
 
-def test_a_photo_that_is_never_whole_is_named_once_and_looked_at_less_often(caplog):
+def test_F24_a_photo_that_is_never_whole_is_named_once_and_looked_at_less_often(caplog):
     """The first times at the pace that is asked for; then at growing intervals, up to five minutes."""
     photos = RestlessPhotos()
     delays = [photos.stretch("a.jpg", 2.0) for _ in range(20)]

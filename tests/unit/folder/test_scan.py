@@ -160,7 +160,7 @@ def test_a_scan_of_what_is_known_ends_at_once(root):
     assert len(checks) < 6
 
 
-def test_sidecars_are_no_photos_whatever_the_patterns(root):
+def test_F27_sidecars_are_no_photos_whatever_the_patterns(root):
     """A folder that ends in .json is still a folder."""
     write(root / "album.json/c.jpg")
     assert scan(root, Judge(), patterns=("*",)) == ["c.jpg", "new.jpg"]

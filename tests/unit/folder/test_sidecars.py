@@ -203,7 +203,7 @@ def test_F21_a_lone_surrogate_of_another_program_is_kept(tmp_path):
         ('"outputs": {}', '"outputs": {}, "rating": 5,'),
     ],
 )
-def test_F21_a_slip_in_an_edited_sidecar_loses_nothing(tmp_path, caplog, written, edited):
+def test_F21_W07_a_slip_in_an_edited_sidecar_loses_nothing(tmp_path, caplog, written, edited):
     """One comma too many: the file is kept under another name, and the log says where the slip is."""
     ref, sidecars = photo(tmp_path), Sidecars(tmp_path)
     sidecars.write(ref, record_for(ref), sidecars.look(ref))
@@ -232,7 +232,7 @@ def test_F15_the_length_of_names_is_that_of_the_file_system(tmp_path, monkeypatc
     assert sidecars.look(ref).stamp.describes(ref)
 
 
-def test_a_record_of_an_object_does_not_vouch_for_a_file(tmp_path):
+def test_F32_a_record_of_an_object_does_not_vouch_for_a_file(tmp_path):
     """Synced from a bucket, it has an ETag; a file of the same size and time may have any content."""
     ref, sidecars = photo(tmp_path), Sidecars(tmp_path)
     synced = record_for(ref, source=SourceInfo(kind="s3", uri="s3://b/k", etag="e", mtime_ns=ref.mtime_ns))

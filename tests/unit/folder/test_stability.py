@@ -80,7 +80,7 @@ def test_many_changes_of_a_file_make_it_due_once():
     assert files.pop_due(100.0) == []
 
 
-def test_F01_a_file_that_a_writer_has_open_waits_for_its_close():
+def test_F25_a_file_that_a_writer_has_open_waits_for_its_close():
     """However long it pauses, up to a bound."""
     files = tracker()
     files.mark_changed("a", 1, 10.0)
@@ -95,7 +95,7 @@ def test_F01_a_file_that_a_writer_has_open_waits_for_its_close():
     assert files.confirm("b", 1, 601.0)
 
 
-def test_F01_a_file_that_never_rests_is_due_at_growing_intervals():
+def test_F24_a_file_that_never_rests_is_due_at_growing_intervals():
     """A webcam overwrites latest.jpg every second: after a minute it is read as it is, then after two, up to 15."""
     files, now_s, read_at_s = tracker(), 0.0, []
     while now_s < 4000:

@@ -49,7 +49,7 @@ def test_I01_a_cut_run_length_bmp_is_truncated(share):
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "AVIF"])
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.8])
-def test_F01_a_reserved_file_that_is_not_written_to_its_end_is_truncated(kind, share):
+def test_F25_a_reserved_file_that_is_not_written_to_its_end_is_truncated(kind, share):
     """Its decoder would show the part that is there: zeros in compressed data are no picture."""
     data = encode_picture(NOISE, kind)
     written = int(len(data) * share)
@@ -65,7 +65,7 @@ def test_I01_zeros_behind_a_whole_picture_do_not_matter(kind):
 
 @pytest.mark.parametrize("kind", ["BMP", "TIFF"])
 @pytest.mark.parametrize("share", [0.1, 0.5])
-def test_F01_the_empty_end_of_an_uncompressed_file_is_measured(kind, share):
+def test_F25_the_empty_end_of_an_uncompressed_file_is_measured(kind, share):
     """A BMP or raw TIFF that ends in zeros may be black there, or not written yet."""
     data = plain((200, 200, 200), size=(100, 100), kind=kind)
     empty = int(len(data) * share)

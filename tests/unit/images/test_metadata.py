@@ -41,20 +41,20 @@ def assert_shows_the_corner(data: bytes) -> None:
 @pytest.mark.parametrize("kind", [b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"pHYs", b"sRGB", b"gAMA", b"cHRM", b"eXIf"])
 @pytest.mark.parametrize("content", [b"", b"x", b"key\0", bytes(40)])
 @pytest.mark.parametrize("crc", [None, 12345])
-def test_I01_a_damaged_ancillary_chunk_does_not_hide_the_picture(kind, content, crc):
+def test_I11_a_damaged_ancillary_chunk_does_not_hide_the_picture(kind, content, crc):
     """PNG: ancillary chunks that are short, empty or of a wrong checksum are passed over, as browsers do."""
     assert_shows_the_corner(insert_chunk(build_chunk(kind, content, crc)))
 
 
 @pytest.mark.parametrize("head", [b"tEXtcomment\0", b"zTXtcomment\0\0", b"iTXtcomment\0\1\0\0\0"])
-def test_I01_long_texts_of_a_png_do_not_hide_the_picture(head):
+def test_I11_long_texts_of_a_png_do_not_hide_the_picture(head):
     """Image generators and Photoshop write texts of megabytes."""
     text = b"a prompt " * 400_000
     content = head[4:] + (text if head.startswith(b"tEXt") else zlib.compress(text))
     assert_shows_the_corner(insert_chunk(build_chunk(head[:4], content)))
 
 
-def test_I01_many_small_texts_of_a_png_do_not_hide_the_picture():
+def test_I11_many_small_texts_of_a_png_do_not_hide_the_picture():
     """Ten thousand comments are ten thousand chunks that nobody needs."""
     assert_shows_the_corner(insert_chunk(b"".join(build_chunk(b"tEXt", b"key\0%d" % n) for n in range(10_000))))
 
@@ -102,12 +102,12 @@ def test_I06_a_transparency_of_wrong_length_is_none():
         (0xEC, b"", 1),
     ],
 )
-def test_I01_a_damaged_segment_does_not_hide_the_picture(marker, content, length):
+def test_I11_a_damaged_segment_does_not_hide_the_picture(marker, content, length):
     """JPEG: application segments that are too short are passed over, as libjpeg does."""
     assert_shows_the_corner(insert_segment(marker, content, length))
 
 
-def test_I01_junk_and_fill_bytes_between_segments_do_not_hide_the_picture():
+def test_I11_junk_and_fill_bytes_between_segments_do_not_hide_the_picture():
     """ITU-T T.81, B.1.1.2: fill bytes may stand before a marker; viewers pass over junk, too."""
     data = encode_picture(corner(), "JPEG", quality=95, subsampling=0)
     assert_shows_the_corner(data[:2] + b"\xff\xff\xff" + data[2:])
@@ -123,7 +123,7 @@ def test_I05_the_orientation_outlives_a_damaged_neighbour():
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}])
-def test_I01_a_jpeg_without_its_end_marker_is_whole(options):
+def test_I11_a_jpeg_without_its_end_marker_is_whole(options):
     """Every viewer shows it, and no pixel is missing."""
     data = encode_picture(corner((128, 96)), "JPEG", quality=90, **options)
     without = data.removesuffix(b"\xff\xd9")
@@ -143,7 +143,7 @@ def test_I01_a_jpeg_that_lacks_picture_data_is_truncated(options):
 
 
 @pytest.mark.parametrize("brand", [b"mif1", b"msf1", b"miaf", b"MA1B", b"MA1A", b"mif2", b"avis", b"1pic"])
-def test_I01_the_compatible_brands_of_an_avif_count(brand):
+def test_I11_the_compatible_brands_of_an_avif_count(brand):
     """ISO/IEC 14496-12: any brand may be the major one."""
     data = plain(BLUE, kind="AVIF")
     image = decode_picture(data[:8] + brand + data[12:])

@@ -6,7 +6,7 @@ from pawtag.pipeline.faults import Faults
 FULL, DENIED = "No space is left in /a.", "/b cannot be written."
 
 
-def test_a_success_elsewhere_does_not_end_a_fault():
+def test_W08_a_success_elsewhere_does_not_end_a_fault():
     """One folder is full, another is well."""
     faults = Faults()
     assert faults.note("/a/1.jpg", FULL)

@@ -59,7 +59,7 @@ def test_the_log_of_an_unsure_photo_names_the_candidates(caplog):
     assert "unsure: cat 0.49 or dog 0.39" in caplog.text
 
 
-def test_a_fault_that_stays_is_said_once_whatever_succeeds_meanwhile(caplog, monkeypatch):
+def test_W08_a_fault_that_stays_is_said_once_whatever_succeeds_meanwhile(caplog, monkeypatch):
     """Photos of another folder are tagged between; hours later the warning still stands alone."""
     caplog.set_level(logging.WARNING)
     times = iter(range(0, 1_000_000, 60))

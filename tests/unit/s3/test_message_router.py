@@ -42,7 +42,7 @@ def test_what_a_message_names_besides_is_counted():
     ("receives", "has_redrive", "expected"),
     [(1, False, "release"), (MAX_RECEIVES, False, "dead-letter"), (MAX_RECEIVES, True, "release")],
 )
-def test_S08_a_message_about_another_prefix_is_left_to_other_daemons(receives, has_redrive, expected):
+def test_S20_a_message_about_another_prefix_is_left_to_other_daemons(receives, has_redrive, expected):
     """Two daemons with different prefixes may share a queue. Where no other takes it, it is kept, not dropped."""
     record = json.loads(upload())["Records"][0]
     record["s3"]["object"] = {"key": "out/a.jpg"}

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Sends what /openapi.json allows, and what it does not, to a daemon of its own: no 5xx, no undocumented status.
+# Schemathesis is installed into a virtual environment of its own, for it brings many packages.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+examples=${1:-20}
+./scripts/install.sh test
+if [[ ! -x .venv/api/bin/st ]]; then
+  python3 -m venv .venv/api
+  .venv/api/bin/pip install --quiet --disable-pip-version-check 'schemathesis==4.32.5'
+fi
+home=$(mktemp -d)
+port=$(.venv/bin/python -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+PAWTAG_MODEL__ID=embedded PAWTAG_STATE__DIR=$home/state PAWTAG_FOLDER__PATH=$home .venv/bin/pawtag run --port "$port" \
+  >"$home/log" 2>&1 &
+daemon=$!
+trap 'kill "$daemon"; wait "$daemon" || true; rm -rf "$home"' EXIT
+for _ in $(seq 100); do
+  grep -q ready "$home/log" && break
+  sleep 0.3
+done
+st=$PWD/.venv/api/bin/st
+cd "$home" # it leaves files where it runs
+"$st" run "http://127.0.0.1:$port/openapi.json" --checks not_a_server_error,status_code_conformance \
+  --max-examples "$examples" --phases examples,fuzzing --seed 1 --request-timeout 5 --generation-database none \
+  --no-color --continue-on-failure
