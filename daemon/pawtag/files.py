@@ -61,7 +61,7 @@ def write_atomically(path: Path, content: bytes, *, replace: bool = True, flush:
         if replace:
             os.replace(temporary, path)
         else:
-            _create(temporary, path)
+            move_exclusively(temporary, path)
     except BaseException:
         with suppress(OSError):
             os.unlink(temporary)
@@ -124,15 +124,15 @@ def _flush(descriptor: int) -> None:
             raise
 
 
-def _create(temporary: Path, path: Path) -> None:
-    """Give the file its name unless the name is taken; a hard link does that in one step."""
+def move_exclusively(source: str | Path, target: str | Path) -> None:
+    """Give a file another name, unless that is taken; a hard link does it in one step. Raises OSError."""
     try:
-        os.link(temporary, path)
+        os.link(source, target)
     except FileExistsError:
         raise
     except OSError:  # a file system without hard links
-        if os.path.lexists(path):
-            raise FileExistsError(path) from None
-        os.rename(temporary, path)
+        if os.path.lexists(target):
+            raise FileExistsError(target) from None
+        os.rename(source, target)
         return
-    os.unlink(temporary)
+    os.unlink(source)

@@ -9,6 +9,7 @@ from pathlib import Path
 MOUNTS = Path("/proc/self/mountinfo")
 # Here other machines write: they send no file events, and share no memory.
 NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "fuse", "9p", "virtiofs", "afs", "ceph", "glusterfs", "vboxsf", "drvfs")
+POINT_FIELD = 4
 OCTAL = re.compile(r"\\([0-7]{3})")
 
 
@@ -49,14 +50,14 @@ def is_on_network(path: Path) -> bool:
 
 def _read_mounts() -> Iterator[Mount]:
     try:
-        lines = MOUNTS.read_text("utf-8", "surrogateescape").splitlines()
+        lines = MOUNTS.read_text("utf-8", "surrogateescape").split("\n")
     except OSError:
         return
     for line in lines:
         left, _, right = line.partition(" - ")
-        root, point = (_unescape(part) for part in left.split()[3:5])
-        kind, source = right.split()[:2]
-        yield Mount(point, root, kind, _unescape(source))
+        fields, more = left.split(" "), right.split(" ")
+        if len(fields) > POINT_FIELD and len(more) > 1:
+            yield Mount(_unescape(fields[POINT_FIELD]), _unescape(fields[POINT_FIELD - 1]), more[0], _unescape(more[1]))
 
 
 def _is_below(place: str, folder: str) -> bool:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from watchdog.events import FileSystemEventHandler
 from watchdog.observers.api import BaseObserver
 
 from pawtag.domain.records import PhotoInfo, Written
@@ -20,6 +21,7 @@ from pawtag.folder.place import Place
 from pawtag.folder.sidecars import Sidecars
 from pawtag.folder.tuning import FolderTuning
 from pawtag.folder.watcher import FolderWatcher
+from pawtag.folder.watches import SelectiveObserver, WatchSelection
 from support.folder import old, sidecar, tagged, until, watching
 from support.mounts import file_system, private_mounts, requires_fuse, requires_mounts
 from support.pictures import GREEN, RED, plain
@@ -183,24 +185,33 @@ async def test_F16_a_pipe_under_a_sidecars_name_stops_nothing(tmp_path):
 
 
 async def test_F26_a_correction_does_not_pass_to_another_photo_of_the_same_name(tmp_path):
-    """A camera uses IMG_0001 again: the photo was seen gone, so that its correction stays with it, and is kept."""
-    photo = tmp_path / "IMG_0001.png"
+    """A camera uses IMG_0001 again: each correction stays with its photo, and is used when that one comes back."""
+    photo, record = tmp_path / "IMG_0001.png", tmp_path / "IMG_0001.png.json"
     async with watching(tmp_path):
+        first = await correct_and_delete(photo, plain(RED))
+        assert (await correct_and_delete(photo, plain(RED, size=(50, 50))))["corrected"] is None
+        assert len(list(tmp_path.glob("IMG_0001.png.*.gone.json"))) == 2
+        record.write_text('{"title": "of another program"}')
         old(photo, plain(RED))
-        record = await tagged(photo)
-        (tmp_path / "IMG_0001.png.json").write_text(json.dumps(record | {"corrected": {"species": ["green"]}}))
-        photo.unlink()
-        await until((tmp_path / "IMG_0001.png.gone.json").exists)
-        photo.write_bytes(plain(RED, size=(50, 50)))
-        again = await tagged(photo, "red")
-        assert again["corrected"] is None
-        photo.unlink()
-        await asyncio.sleep(0.5)
-        (tmp_path / "IMG_0001.png.json").unlink()
-        old(photo, plain(RED))
-        os.utime(photo, ns=(record["source"]["mtime_ns"],) * 2)
-        restored = await tagged(photo, "green")
+        os.utime(photo, ns=(first["source"]["mtime_ns"],) * 2)
+        await until((tmp_path / "IMG_0001.png.pawtag.json").exists)
+        restored = json.loads((tmp_path / "IMG_0001.png.pawtag.json").read_text())
     assert restored["corrected"] == {"species": ["green"]}
+    assert [tag["label"] for tag in restored["tags"]] == ["green"]
+    assert record.read_text() == '{"title": "of another program"}'
+    assert len(list(tmp_path.glob("*.gone.json"))) == 1
+
+
+async def correct_and_delete(photo: Path, data: bytes) -> dict:
+    """The record of a photo before a person corrects it; then the photo goes."""
+    record = photo.parent / f"{photo.name}.json"
+    kept = len(list(photo.parent.glob("*.gone.json")))
+    old(photo, data)
+    found = await tagged(photo)
+    record.write_text(json.dumps(found | {"corrected": {"species": ["green"]}}))
+    photo.unlink()
+    await until(lambda: len(list(photo.parent.glob("*.gone.json"))) == kept + 1)
+    return found
 
 
 @requires_mounts
@@ -347,6 +358,52 @@ async def test_F06_F28_hidden_and_service_folders_take_no_watch(tmp_path):
         [emitter] = observer.emitters
         watched = {os.fsdecode(path) for path in emitter._inotify._active_callbacks_by_path}
     assert watched == {str(tmp_path), str(tmp_path / "album")}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="watches are inotify's")
+def test_F06_what_was_denied_is_tried_again(tmp_path):
+    """The limit was raised, or a folder is gone: nothing stays degraded for ever."""
+    for name in ("a", "a b", "a/c", "gone"):
+        (tmp_path / name).mkdir()
+    selection = WatchSelection(tmp_path, lambda _: True)
+    room = [False]
+    selection.has_room = lambda path, _: room[0] or path == os.fsencode(tmp_path)
+    observer = SelectiveObserver(selection)
+    observer.schedule(FileSystemEventHandler(), str(tmp_path), recursive=True)
+    observer.start()
+    try:
+        assert selection.list_denied() == [str(tmp_path / name) for name in ("a", "a b", "gone")]
+        (tmp_path / "gone").rmdir()
+        selection.retry()
+        assert selection.list_denied() == [str(tmp_path / name) for name in ("a", "a b")]
+        room[0] = True
+        selection.retry()
+        assert selection.list_denied() == []
+    finally:
+        observer.stop()
+        observer.join()
+
+
+async def test_F31_a_network_mount_below_the_root_that_hangs_does_not_blind_the_folder(tmp_path, monkeypatch):
+    """Its scan does not end: the folder is degraded, names it, and goes on."""
+    monkeypatch.setattr("pawtag.folder.polled_folders.STALL_S", 0.3)
+    (tmp_path / "nas").mkdir()
+    ends = threading.Event()
+    async with watching(tmp_path, tuning=QUICK) as work:
+        watcher = work.source._watcher
+
+        async def hang(_folder):
+            await asyncio.to_thread(ends.wait, 20)
+
+        watcher._polled._scan = hang
+        watcher._polled.set_networks([str(tmp_path / "nas")])
+        watcher.request_scan()
+        await until(lambda: "does not answer" in (work.source.state.reason or ""))
+        assert work.source.state.state == "degraded"
+        (tmp_path / "a.png").write_bytes(plain())
+        await tagged(tmp_path / "a.png")
+        ends.set()
+        await until(lambda: work.source.state.state == "running")
 
 
 def find_observers() -> list[BaseObserver]:

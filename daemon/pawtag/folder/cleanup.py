@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pawtag.config import FolderSettings
-from pawtag.domain.document import BROKEN_SUFFIX, GONE_SUFFIX, SUFFIXES, truncate_name
+from pawtag.domain.document import SUFFIXES, truncate_name
 from pawtag.files import is_temporary_name, read_max_name_bytes
 from pawtag.folder.sidecars import Sidecars, read_document
 from pawtag.folder.walk import is_folder, is_photo_name
 
-KEPT_SUFFIXES = (BROKEN_SUFFIX, GONE_SUFFIX)
+# What a person wrote into a record that is broken, or whose photo is gone.
+KEPT_NAME = re.compile(r"(.+?)(?:-\d{8}-\d{6}|\.[0-9a-f]+-[0-9a-f]+)?(?:\.broken|\.gone)\.json")
 SHORTENED_NAME = re.compile(r"~[0-9a-f]{12}(\.pawtag)?\.json$")  # of a photo with a long name
 
 
@@ -83,5 +84,7 @@ def _classify(path: Path, names: frozenset[str], settings: FolderSettings, max_b
 
 
 def _is_for_a_photo(name: str, settings: FolderSettings) -> bool:
-    bases = (name.removesuffix(suffix) for suffix in (*SUFFIXES, *KEPT_SUFFIXES) if name.endswith(suffix))
+    bases = [name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)]
+    if kept := KEPT_NAME.fullmatch(name):
+        bases.append(kept[1])
     return any(is_photo_name(base, settings.patterns) for base in bases)

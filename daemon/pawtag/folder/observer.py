@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from watchdog.events import (
     DirCreatedEvent,
@@ -24,6 +24,9 @@ from watchdog.observers.api import BaseObserver
 
 from pawtag.config import FolderSettings
 from pawtag.folder.hints import Change, Hints
+
+if TYPE_CHECKING:
+    from pawtag.folder.watches import WatchSelection
 
 WATCHED_EVENTS = [
     DirCreatedEvent,
@@ -53,7 +56,7 @@ class NativeObserver:
         """Prepare to watch."""
         self._root, self._recursive = root, settings.recursive
         self._handler, self._overflow = _Handler(hints), _Overflow(hints)
-        self._observer, self._list_denied = _create_observer(root, is_wanted)
+        self._observer, self._selection = _create_observer(root, is_wanted)
 
     def __enter__(self) -> Self:
         """Start watching."""
@@ -82,7 +85,12 @@ class NativeObserver:
 
     def list_unwatched(self) -> list[str]:
         """The highest folders below the root for which the system grants no watch."""
-        return self._list_denied()
+        return self._selection.list_denied() if self._selection else []
+
+    def retry_unwatched(self) -> None:
+        """Try to watch them again. Blocks."""
+        if self._selection:
+            self._selection.retry()
 
     def _stop(self) -> None:
         logging.getLogger(OVERFLOW_LOGGER).removeHandler(self._overflow)
@@ -124,11 +132,11 @@ class _Overflow(logging.Handler):
             self._hints.add_folder(None)
 
 
-def _create_observer(root: Path, is_wanted: Callable[[str], bool]) -> tuple[BaseObserver, Callable[[], list[str]]]:
-    """The observer of the system, and what lists the folders for which it has no watch."""
+def _create_observer(root: Path, is_wanted: Callable[[str], bool]) -> tuple[BaseObserver, "WatchSelection | None"]:
+    """The observer of the system, and on Linux which folders it watches."""
     if sys.platform == "linux":
         from pawtag.folder.watches import SelectiveObserver, WatchSelection
 
         selection = WatchSelection(root, is_wanted)
-        return SelectiveObserver(selection), selection.list_denied
-    return Observer(), list
+        return SelectiveObserver(selection), selection
+    return Observer(), None

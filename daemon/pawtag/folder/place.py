@@ -47,7 +47,10 @@ class Place:
 
     def _describe(self) -> str:
         mount = find_mount(self._folder)
-        return f"{mount.kind} {mount.source} {mount.root} {mount.point}" if mount else "unknown"
+        if mount is None:
+            return "unknown"
+        source = mount.source if mount.is_network else ""  # a disk may be /dev/sda now, and /dev/sdb after a restart
+        return f"{mount.kind} {source} {mount.root} {mount.point}"
 
     def _read_device(self) -> int | None:
         try:

@@ -36,10 +36,16 @@ class RootMonitor:
         self.status: RootStatus | None = None
         self.fault: OSError | None = None
 
-    async def look(self) -> RootStatus:
+    async def look_first(self) -> RootStatus:
         """The root as it is now. Raises OSError if it is gone."""
-        self.status = await asyncio.get_running_loop().run_in_executor(self._thread, read_root_status, self._root)
+        await self._look_watched()
+        if self.fault:
+            raise self.fault
+        assert self.status
         return self.status
+
+    async def _look(self) -> None:
+        self.status = await asyncio.get_running_loop().run_in_executor(self._thread, read_root_status, self._root)
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
@@ -51,7 +57,7 @@ class RootMonitor:
             self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _look_watched(self) -> None:
-        looking = asyncio.ensure_future(self.look())
+        looking = asyncio.ensure_future(self._look())
         _, pending = await asyncio.wait({looking}, timeout=STALL_S)
         if pending:
             self._on_stalled(is_stalled=True)

@@ -27,9 +27,11 @@ class Scanner:
         self._loop = asyncio.get_running_loop()
         self._ended = threading.Event()
 
-    async def scan(self, folder: Path) -> tuple[int, Walk]:
+    async def scan(self, folder: Path, passed_over: frozenset[str] = frozenset()) -> tuple[int, Walk]:
         """How many photos need a record, and the walk, which knows what was skipped. Raises OSError."""
-        walk = Walk(folder, self._settings, is_ended=self._ended.is_set, top=self._root)
+        walk = Walk(
+            folder, self._settings, is_ended=self._ended.is_set, top=self._root, passed_over=passed_over - {str(folder)}
+        )
         try:
             count = await asyncio.to_thread(self._scan_in_thread, walk)
         except asyncio.CancelledError:

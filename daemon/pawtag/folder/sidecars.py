@@ -6,6 +6,7 @@ import os
 import stat
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from pawtag.domain.document import (
@@ -21,13 +22,12 @@ from pawtag.domain.document import (
 )
 from pawtag.domain.errors import GoneError, TemporaryError
 from pawtag.domain.records import PhotoRef, TagRecord, Written
-from pawtag.files import read_max_name_bytes, write_atomically
+from pawtag.files import move_exclusively, read_max_name_bytes, write_atomically
 
 log = logging.getLogger(__name__)
 
 NOT_OURS_ERRORS = (errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO)
 MAX_WRITE_ATTEMPTS = 3
-UNKNOWN_BYTES = 64 * 1024  # where a mount tells a size of 0
 NO_SPACE_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -57,7 +57,9 @@ class Sidecars:
         Raises TemporaryError if the sidecar cannot be read.
         """
         try:
-            ours = self._find_ours(ref) or self._find_kept(ref)
+            ours = self._find_ours(ref)
+            if ours is None and (kept := self._find_kept(ref)):
+                return _read_kept(kept)
         except OSError as error:
             raise _translate_error(error, ref) from error
         return ours.written if ours and ours.content else Written()
@@ -72,14 +74,17 @@ class Sidecars:
             raise GoneError(f"{ref.uri} is gone.")
         try:
             self._check_mirror()
-            if self._find_ours(ref) is None and self._find_kept(ref):
-                os.rename(self._build_path(ref.uri, GONE_SUFFIX), self._build_path(ref.uri, SUFFIXES[0]))
+            kept = self._find_kept(ref)
             for _ in range(MAX_WRITE_ATTEMPTS):
                 path, found = self._find_slot(ref)
                 if found is not None and found.problem:
                     path, found = self._keep_broken(ref, path, found.problem), None
-                if _write(path, found, record, seen, make_folder=self._mirror is not None):
+                old = found or kept
+                content = encode_document(merge_record(record, old.content if old else None, seen))
+                if _write(path, found, content, make_folder=self._mirror is not None):
                     self._check_mirror()
+                    if found is None and kept:
+                        os.unlink(self._build_kept_path(ref))
                     return
         except OSError as error:
             raise _translate_error(error, ref) from error
@@ -93,9 +98,11 @@ class Sidecars:
         ref = PhotoRef(uri)
         try:
             path, found = self._find_slot(ref)
-            if os.path.lexists(uri) or found is None or not found.is_ours or not (found.content or {}).get("corrected"):
+            stamp = found.written.stamp if found and found.is_ours and (found.content or {}).get("corrected") else None
+            if stamp is None or os.path.lexists(uri):
                 return False
-            os.replace(path, self._build_path(uri, GONE_SUFFIX))
+            kept = self._build_kept_path(PhotoRef(uri, stamp.size_bytes, stamp.mtime_ns))
+            move_exclusively(path, kept)
         except OSError as error:
             log.debug("the correction of %s cannot be set aside: %s", uri, error)
             return False
@@ -103,9 +110,13 @@ class Sidecars:
 
     def _find_kept(self, ref: PhotoRef) -> StoredDocument | None:
         """The record that was set aside when this very photo had gone."""
-        found = read_document(self._build_path(ref.uri, GONE_SUFFIX))
+        found = read_document(self._build_kept_path(ref))
         stamp = found.written.stamp if found else None
         return found if stamp and stamp.describes(ref) else None
+
+    def _build_kept_path(self, ref: PhotoRef) -> str:
+        """One for each version of a photo: several photos may have had the name."""
+        return self._build_path(ref.uri, f".{ref.mtime_ns or 0:x}-{ref.size_bytes or 0:x}{GONE_SUFFIX}")
 
     def _find_ours(self, ref: PhotoRef) -> StoredDocument | None:
         documents = (self._read(ref, self._build_path(ref.uri, suffix)) for suffix in SUFFIXES)
@@ -135,7 +146,7 @@ class Sidecars:
         kept = Path(self._build_path(ref.uri, BROKEN_SUFFIX))
         if kept.exists():
             kept = Path(self._build_path(ref.uri, f"-{time.strftime('%Y%m%d-%H%M%S')}{BROKEN_SUFFIX}"))
-        path.rename(kept)
+        move_exclusively(path, kept)
         log.warning(
             "%s is no JSON (%s); it is kept as %s: correct it there, and write it back", path, problem, kept.name
         )
@@ -152,11 +163,10 @@ class Sidecars:
         return f"{place}{os.sep}{truncate_name(name, suffix, read_max_name_bytes(place))}"
 
 
-def _write(path: Path, found: StoredDocument | None, record: TagRecord, seen: Written, *, make_folder: bool) -> bool:
+def _write(path: Path, found: StoredDocument | None, content: bytes, *, make_folder: bool) -> bool:
     """Whether the record is written; False if the file is another program's, or the name was taken meanwhile."""
     if found is not None and not found.is_ours:
         return False
-    content = encode_document(merge_record(record, found.content if found else None, seen))
     if make_folder:
         path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -166,6 +176,12 @@ def _write(path: Path, found: StoredDocument | None, record: TagRecord, seen: Wr
     return True
 
 
+def _read_kept(kept: StoredDocument) -> Written:
+    """What the record of a photo that came back says; the photo needs it under its own name again."""
+    written = kept.written
+    return replace(written, stamp=replace(written.stamp, mtime_ns=None) if written.stamp else None)
+
+
 def read_document(path: str | Path) -> StoredDocument | None:
     """The document at `path`; None if there is none. Raises OSError if it cannot be read."""
     try:
@@ -173,7 +189,9 @@ def read_document(path: str | Path) -> StoredDocument | None:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 return StoredDocument(is_ours=False)
-            content = file.read(min(MAX_DOCUMENT_BYTES, (status.st_size or UNKNOWN_BYTES) + 1))
+            content = file.read(min(MAX_DOCUMENT_BYTES, status.st_size + 1))
+            if not status.st_size and content:  # some FUSE mounts tell a size of 0
+                content += file.read(MAX_DOCUMENT_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

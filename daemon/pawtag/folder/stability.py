@@ -7,14 +7,15 @@ from typing import Generic, TypeVar
 Version = TypeVar("Version")
 MAX_STALE = 1000
 MAX_RESTLESS = 10_000
+MAX_HELD_FACTOR = 6
 
 
 @dataclass(frozen=True, slots=True)
 class StabilityWaits:
     """Seconds without a change after which a file is finished.
 
-    `settle_s`: closed after writing, or moved in. `stable_s`: any other. `held_s`: one that a writer has open, unless
-    it is closed before. `snapshot_s`: after so long a file that never rests is read as it is; twice as long the next
+    `settle_s`: closed after writing, or moved in. `stable_s`: any other. `held_s`: one that a writer has open, since
+    its last write, unless it is closed before; and six times as long whatever is written. `snapshot_s`: after so long a file that never rests is read as it is; twice as long the next
     time, and so on up to `max_snapshot_s`.
     """
 
@@ -32,6 +33,8 @@ class _Entry(Generic[Version]):
     is_closed: bool
     is_held: bool = False
     since_s: float = 0.0
+    """Since when the file does not rest."""
+    held_since_s: float = 0.0
 
 
 class StabilityTracker(Generic[Version]):
@@ -99,7 +102,9 @@ class StabilityTracker(Generic[Version]):
         if entry is None or entry.due_s > now_s:  # forgotten, or changed meanwhile
             return False
         is_at_rest = entry.is_closed or entry.version == version
-        if not is_at_rest and (entry.is_held or now_s < self._find_snapshot_time(path, entry)):
+        has_time = now_s < entry.held_since_s + MAX_HELD_FACTOR * self._waits.held_s
+        has_time = has_time if entry.is_held else now_s < self._find_snapshot_time(path, entry)
+        if not is_at_rest and has_time:
             self.mark_changed(path, version, now_s)
             return False
         self._note_rest(path, is_at_rest=is_at_rest and entry.due_s < self._find_snapshot_time(path, entry))
@@ -127,8 +132,14 @@ class StabilityTracker(Generic[Version]):
     def _mark(self, path: str, entry: _Entry[Version], now_s: float) -> None:
         """Schedule a change; a file that never rests is due all the same, unless a writer has it open."""
         before = self._files.get(path)
-        entry.since_s = before.since_s if before and not before.is_held else now_s
-        if not entry.is_held:
+        entry.since_s, entry.held_since_s = (before.since_s, before.held_since_s) if before else (now_s, now_s)
+        if before and not before.is_held:
+            entry.held_since_s = now_s
+        elif before and not entry.is_held and now_s - before.held_since_s > self._waits.stable_s:
+            entry.since_s = now_s  # a slow writer, not one that writes again and again
+        if entry.is_held:
+            entry.due_s = max(now_s, min(entry.due_s, entry.held_since_s + MAX_HELD_FACTOR * self._waits.held_s))
+        else:
             entry.due_s = max(now_s, min(entry.due_s, self._find_snapshot_time(path, entry)))
         self._schedule(path, entry)
 

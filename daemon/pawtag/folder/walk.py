@@ -48,6 +48,8 @@ class Walk:
     is_ended: Callable[[], bool] = lambda: False
     top: Path | None = None
     """The folder that folder.exclude is relative to; `root` by default."""
+    passed_over: frozenset[str] = frozenset()
+    """Folders that are scanned by themselves."""
     unreadable: list[str] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
 
@@ -88,7 +90,7 @@ class Walk:
             if self.removes_temporary:
                 remove_left_over(entry.path)
         elif self.settings.recursive and is_folder(entry):
-            if not self.is_excluded(entry.path):
+            if not (entry.path in self.passed_over or self.is_excluded(entry.path)):
                 folders.append(entry.path)
         elif is_photo_name(name, self.settings.patterns):
             return not self.is_excluded(entry.path)
@@ -165,6 +167,8 @@ def read_photo(path: str, max_bytes: int) -> Payload:
             raise PermanentError("too-many-bytes", f"The file has {before.st_size} bytes; the limit is {max_bytes}.")
         data = _read_all(file, path, max_bytes)
         after = os.fstat(file.fileno())
+    if len(data) > max_bytes:
+        raise PermanentError("too-many-bytes", f"The file has more than {max_bytes} bytes, the limit.")
     tells_size = after.st_size > 0 or not data  # some FUSE mounts tell 0 for what is downloaded when it is read
     if _build_ref(path, before) != _build_ref(path, after) or (tells_size and len(data) != after.st_size):
         raise UnfinishedError(f"{path} changed while it was read.")

@@ -78,8 +78,9 @@ class FolderWatcher:
         self._requested: set[Path] = set()
         self._wake, self._hinted = asyncio.Event(), asyncio.Event()
         self._hints = Hints(self._wake_for_hints, self._tuning.max_backlog)
-        self._polled = PolledFolders(min(settings.rescan_s, settings.stable_s))
+        self._polled = PolledFolders(min(settings.rescan_s, settings.stable_s), self.scan)
         self._polling_reason: str | None = None
+        self._unreadable: list[str] = []
         self.state = SourceState(f"folder {root}", "running")
 
     async def run(self) -> None:
@@ -113,10 +114,11 @@ class FolderWatcher:
         """Scan a folder once; returns how many photos need a record. Raises OSError."""
         if folder is None:
             await asyncio.to_thread(self._check_places)
-        count, walk = await self._scanner.scan(folder or self.root)
+        count, walk = await self._scanner.scan(folder or self.root, self._polled.networks)
         if folder is None:
             self._count_skipped_once(walk)
-            self._set_available(self._describe_lack(walk))
+            self._unreadable = walk.unreadable
+            self._set_available(self._describe_lack())
         return count
 
     def _count_skipped_once(self, walk: Walk) -> None:
@@ -126,10 +128,12 @@ class FolderWatcher:
             for reason, count in walk.skipped.items():
                 self._listener.on_skipped(reason, count)
 
-    def _describe_lack(self, walk: Walk) -> str | None:
+    def _describe_lack(self) -> str | None:
         """What of the folder is not seen as it should be; None where all is."""
-        if walk.unreadable:
-            return f"{len(walk.unreadable)} folders cannot be read, {walk.unreadable[0]} among them"
+        if stalled := self._polled.stalled:
+            return f"{stalled[0]} does not answer: is its server there?"
+        if self._unreadable:
+            return f"{len(self._unreadable)} folders cannot be read, {self._unreadable[0]} among them"
         if self._polled.unwatched:
             found = f"{len(self._polled.unwatched)} folders below {self.root} are polled, {self._polled.unwatched[0]} among them"
             return f"{found}, for the system grants no more file events: {WATCH_LIMIT_ADVICE}"
@@ -138,20 +142,24 @@ class FolderWatcher:
     async def _run_while_present(self) -> None:
         """Raises OSError when the root is gone or replaced, or when its events end."""
         monitor = RootMonitor(self.root, self._tuning.root_check_interval_s, self._note_stalled)
-        status = await monitor.look()
+        status = await monitor.look_first()
         await asyncio.to_thread(self._check_places)
         async with AsyncExitStack() as stack:
             observer = await self._start_observer(stack, status) if await self._is_native() else None
             pause_s = self._settings.rescan_s if observer else min(self._settings.rescan_s, self._settings.stable_s)
-            for task in (monitor.run(), self._take_hints()):
-                stack.push_async_callback(_cancel, asyncio.create_task(task, name="folder-watch"))
+            tasks = [asyncio.create_task(each, name="folder-watch") for each in (monitor.run(), self._take_hints())]
+            for task in tasks:
+                stack.push_async_callback(_cancel, task)
+            stack.push_async_callback(self._polled.close)
             while True:
                 self._requested.clear()
                 started = time.monotonic()
-                self._polled.set_unwatched(observer.list_unwatched() if observer else [])
+                if observer:
+                    await asyncio.to_thread(observer.retry_unwatched)
                 await self.scan()
                 took_s = time.monotonic() - started
-                await self._pause(_stretch_pause(pause_s, took_s), status, monitor, observer)
+                watch = _Watch(status, monitor, observer, tasks)
+                await self._pause(_stretch_pause(pause_s, took_s), watch)
 
     def _check_places(self) -> None:
         for place in self._places:
@@ -186,17 +194,15 @@ class FolderWatcher:
     def _is_watchable(self, folder: str) -> bool:
         return self._is_wanted(folder) and folder not in self._polled.networks
 
-    async def _pause(
-        self, pause_s: float, status: RootStatus, monitor: RootMonitor, observer: NativeObserver | None
-    ) -> None:
+    async def _pause(self, pause_s: float, watch: "_Watch") -> None:
         """Wait for the next rescan. New folders, and those that are polled, are scanned meanwhile."""
         until_s = time.monotonic() + pause_s
         while time.monotonic() < until_s and self.root not in self._requested:
-            _require_same(status, monitor)
-            if observer and not observer.is_alive:
-                raise OSError(0, "its events ended")
-            if observer and observer.list_unwatched() != self._polled.unwatched:
-                return  # the next scan says so
+            watch.require_life()
+            self._polled.set_unwatched(watch.list_unwatched())
+            self._polled.scan_due()
+            if self.state.state != "unavailable":
+                self._set_available(self._describe_lack())
             await self._scan_requested()
             self._wake.clear()
             try:
@@ -207,15 +213,12 @@ class FolderWatcher:
                 continue
 
     async def _scan_requested(self) -> None:
-        self._requested |= self._polled.take_due(time.monotonic())
         while self._requested and self.root not in self._requested:
             folder = self._requested.pop()
-            started = time.monotonic()
             try:
                 await self.scan(folder)
             except OSError:
                 log.debug("the folder %s is gone", folder)
-            self._polled.note_scan(folder, time.monotonic(), time.monotonic() - started)
 
     async def _take_hints(self) -> None:
         """Pass on what events say, until cancelled."""
@@ -265,14 +268,29 @@ class FolderWatcher:
         self.state = state
 
 
-def _require_same(status: RootStatus, monitor: RootMonitor) -> None:
-    """Raises OSError if the root is gone or another folder, MountsChangedError if other file systems are below it."""
-    if monitor.fault:
-        raise monitor.fault
-    if monitor.status and monitor.status.identity != status.identity:
-        raise FileNotFoundError(0, "it was replaced")
-    if monitor.status and monitor.status.mounts != status.mounts:
-        raise MountsChangedError
+@dataclass(frozen=True, slots=True)
+class _Watch:
+    """What a watch stands on. `status`: the root at its beginning."""
+
+    status: RootStatus
+    monitor: RootMonitor
+    observer: NativeObserver | None
+    tasks: Sequence[asyncio.Task[None]]
+
+    def list_unwatched(self) -> list[str]:
+        return self.observer.list_unwatched() if self.observer else []
+
+    def require_life(self) -> None:
+        """Raises OSError if it has ended, or stands on another root; MountsChangedError if other mounts are below it."""
+        monitor = self.monitor
+        if monitor.fault:
+            raise monitor.fault
+        if monitor.status and monitor.status.identity != self.status.identity:
+            raise FileNotFoundError(0, "it was replaced")
+        if monitor.status and monitor.status.mounts != self.status.mounts:
+            raise MountsChangedError
+        if (self.observer and not self.observer.is_alive) or any(task.done() for task in self.tasks):
+            raise OSError(0, "its events ended")
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -22,6 +22,7 @@ class WatchSelection:
         self._root, self._is_wanted = os.fsencode(root), is_wanted
         self._max_watches = _read_max_watches() // MAX_SHARE
         self._denied: set[str] = set()
+        self._group: InotifyWatchGroup | None = None
 
     def is_wanted(self, path: bytes) -> bool:
         """Whether the folder gets a watch."""
@@ -35,11 +36,24 @@ class WatchSelection:
         """The system, or the limit, grants no watch for the folder."""
         self._denied.add(os.fsdecode(path))
 
+    def attach(self, group: InotifyWatchGroup) -> None:
+        """The watches that follow this selection."""
+        self._group = group
+
+    def retry(self) -> None:
+        """Try again to watch what was denied: the limit may have been raised, and folders may be gone."""
+        denied, self._denied = sorted(self._denied), set()
+        if self._group is None:
+            return
+        with self._group._lock:  # noqa: SLF001 - as watchdog itself does
+            for path in denied:
+                if os.path.isdir(path):  # noqa: PTH112 - a name may be any bytes
+                    self._group._add_all_callbacks(os.fsencode(path))  # noqa: SLF001
+
     def list_denied(self) -> list[str]:
         """The highest folders without a watch."""
-        denied = sorted(self._denied.copy())
         top: list[str] = []
-        for path in denied:
+        for path in sorted(self._denied.copy(), key=lambda path: path.split(os.sep)):
             if not top or not path.startswith(top[-1] + os.sep):
                 top.append(path)
         return top
@@ -100,6 +114,7 @@ class SelectiveEmitter(InotifyFullEmitter):
             is_recursive=self.watch.is_recursive,
             event_mask=self.get_event_mask_from_filter(),
         )
+        self._selection.attach(self._inotify)
 
 
 class SelectiveObserver(InotifyObserver):

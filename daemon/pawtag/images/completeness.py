@@ -7,6 +7,7 @@ from pawtag.images.metadata import JPEG_START, PNG_SIGNATURE
 
 SCAN_MARKER, JPEG_END = b"\xff\xda", b"\xff\xd9"
 BOX_HEADER_BYTES, LARGE_BOX = 8, 1
+WEBP_PICTURES = (b"VP8 ", b"VP8L", b"ANMF")
 PNG_END, GIF_END = b"IEND", b";"
 PADDING_BOXES = (b"free", b"skip")
 BMP_HEADER_BYTES = 26
@@ -53,6 +54,18 @@ def _find_riff_end(data: bytes) -> int:
     return int.from_bytes(data[4:8], "little") + 8
 
 
+def _find_webp_picture_end(data: bytes) -> int:
+    """Where the last chunk of picture data ends; metadata may follow, and be padded."""
+    position, end = 12, 0
+    while position + BOX_HEADER_BYTES <= len(data):
+        kind, size = data[position : position + 4], int.from_bytes(data[position + 4 : position + 8], "little")
+        if kind == bytes(4):
+            break
+        position += BOX_HEADER_BYTES + size + size % 2
+        end = position if kind in WEBP_PICTURES else end
+    return end
+
+
 def _find_box_end(data: bytes, ignored: tuple[bytes, ...] = ()) -> int:
     """Where the last box ends, by its own word. ISO/IEC 14496-12, 4.2."""
     position = end = 0
@@ -76,11 +89,11 @@ IS_TRUNCATED: dict[bytes | tuple[bytes, ...], Callable[[bytes], bool]] = {
     b"GIF8": lambda data: not data.rstrip(b"\0").endswith(GIF_END),
     b"BM": lambda data: len(data) < max(BMP_HEADER_BYTES, int.from_bytes(data[2:6], "little")),
     b"RIFF": lambda data: _find_riff_end(data) > len(data),
-    tiff.MAGIC: lambda data: tiff.lacks_data(data) or tiff.lost_tags(data),
+    tiff.MAGIC: lambda data: tiff.lacks_data(data) or tiff.is_cut(data) or tiff.lost_tags(data),
 }
 LACKS_DATA: dict[bytes | tuple[bytes, ...], Callable[[bytes], bool]] = {
     JPEG_START: lambda data: ends_in_zeros(data) and data.rfind(JPEG_END) < data.rfind(SCAN_MARKER),
     PNG_SIGNATURE: lambda data: ends_in_zeros(data) and PNG_END not in data,
-    b"RIFF": lambda data: ends_in_zeros(data[: _find_riff_end(data)]),
+    b"RIFF": lambda data: ends_in_zeros(data[: _find_webp_picture_end(data)]),
     tiff.MAGIC: lambda data: tiff.lacks_data(data) or ends_in_zeros(tiff.find_last_piece(data)),
 }

@@ -12,6 +12,7 @@ from pawtag.images.decode import ImageLimits, decode
 TIMEOUT_S = 60.0
 # The interpreter and its libraries, besides the pictures.
 OWN_MEMORY_BYTES = 1_000_000_000
+NO_MEMORY = 70
 
 
 def survives_decoding(
@@ -31,16 +32,17 @@ def survives_decoding(
         return False
     except OSError:
         return True
-    return done.returncode >= 0  # else a signal ended it
+    return done.returncode >= 0 and done.returncode != NO_MEMORY  # below 0: a signal ended it
 
 
-def _main(arguments: list[str]) -> None:
+def _main(arguments: list[str]) -> int:
     max_bytes, max_pixels, shorter_side, memory_bytes = map(int, arguments)
     _limit_memory(memory_bytes + OWN_MEMORY_BYTES)
     try:
         decode(sys.stdin.buffer.read(), ImageLimits(max_bytes, max_pixels), shorter_side)
-    except PermanentError:
-        return  # a bad photo, which costs itself alone
+    except PermanentError as error:  # a bad photo, which costs itself alone, unless it takes all memory
+        return NO_MEMORY if isinstance(error.__cause__, MemoryError) else 0
+    return 0
 
 
 def _limit_memory(size_bytes: int) -> None:
@@ -52,4 +54,4 @@ def _limit_memory(size_bytes: int) -> None:
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1:])
+    sys.exit(_main(sys.argv[1:]))

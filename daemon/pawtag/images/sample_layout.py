@@ -157,8 +157,8 @@ def find_layout(tags: Directory, data: bytes) -> SampleLayout | None:
     is_uniform = len(set(bits)) == 1 and len(set(formats)) == 1 and bits[0] in (8, 16, 32, 64)
     if read_number(tags, COMPRESSION, 1) not in BYTE_COMPRESSIONS or photometric not in COLOURS or not is_uniform:
         return None
-    is_usual = bits[0] == 8 and kind == "u" and samples == COLOURS[photometric]  # noqa: PLR2004
-    if is_usual or kind is None or samples < COLOURS[photometric] or (kind == "f" and bits[0] == 8):  # noqa: PLR2004
+    is_no_type = kind is None or (kind == "f" and bits[0] == 8)  # noqa: PLR2004
+    if is_no_type or samples < COLOURS[photometric] or _is_read_by_pillow(tags, bits[0], kind, photometric, samples):
         return None
     order = ">" if data[:2] == b"MM" else "<"
     dtype = np.dtype(f"{order}{kind}{bits[0] // 8}")
@@ -179,6 +179,14 @@ def _encode_directory(tags: dict[int, tuple[int, ...]], position: int) -> bytes:
         table += packed if is_short else struct.pack("<I", more_at + len(more))
         more += b"" if is_short else packed
     return table + bytes(4) + more
+
+
+def _is_read_by_pillow(tags: Directory, bits: int, kind: str | None, photometric: int, samples: int) -> bool:
+    """Whether Pillow's own table is right: for 8 bits, and for 16 unless white is zero, or bare planes."""
+    if kind != "u" or samples != COLOURS[photometric]:
+        return False
+    is_bare_plane = read_number(tags, PLANAR, 1) == SEPARATE_PLANES and read_number(tags, COMPRESSION, 1) == 1
+    return bits == 8 or (bits == 16 and photometric != WHITE_IS_ZERO and not is_bare_plane)  # noqa: PLR2004
 
 
 def _find_top_value(values: np.ndarray) -> float:

@@ -87,11 +87,17 @@ def check_structure(tags: Directory) -> None:
 
 
 def lacks_data(data: bytes) -> bool:
-    """Whether a TIFF's directory, or a piece of its picture, lies behind the end of the file."""
+    """Whether a TIFF's directory, or the beginning of a piece of its picture, lies behind the end of the file."""
     tags = read_directory(data)
     if tags is None or not (STRIP_OFFSETS in tags or TILE_OFFSETS in tags):
         return True
-    return any(start + size > len(data) for start, size in _find_pieces(tags))
+    return any(start >= len(data) for start, _ in _find_pieces(tags))
+
+
+def is_cut(data: bytes) -> bool:
+    """Whether a piece of the picture ends behind the file, as its table has it. Some writers claim too much."""
+    tags = read_directory(data)
+    return tags is not None and any(start + size > len(data) for start, size in _find_pieces(tags))
 
 
 def lost_tags(data: bytes) -> bool:

@@ -1,6 +1,10 @@
 """The faults that keep photos from being tagged now, each until a photo that it has hit succeeds. Bounded."""
 
+import time
+
 MAX_PHOTOS = 10_000
+# A photo that is still there is tried again within five minutes: what was not noted for longer is over.
+MAX_AGE_S = 900.0
 
 
 class Faults:
@@ -8,22 +12,32 @@ class Faults:
 
     def __init__(self) -> None:
         """None yet."""
-        self._by_uri: dict[str, str] = {}
+        self._by_uri: dict[str, tuple[str, float]] = {}
 
     @property
     def first(self) -> str | None:
         """The oldest fault; None without any."""
-        return next(iter(self._by_uri.values()), None)
+        self._drop_old()
+        return next((fault for fault, _ in self._by_uri.values()), None)
 
-    def note(self, uri: str, fault: str) -> bool:
-        """A photo is retried because of it; whether no other photo was."""
-        is_new = fault not in self._by_uri.values()
+    @property
+    def texts(self) -> set[str]:
+        """All faults."""
+        self._drop_old()
+        return {fault for fault, _ in self._by_uri.values()}
+
+    def note(self, uri: str, fault: str) -> None:
+        """A photo is retried because of it."""
         if uri in self._by_uri or len(self._by_uri) < MAX_PHOTOS:
-            self._by_uri[uri] = fault
-        return is_new
+            self._by_uri[uri] = (fault, time.monotonic())
 
     def clear(self, uri: str) -> None:
         """The photo is done: what was said of it is over, for the others of which it was said, too."""
-        fault = self._by_uri.pop(uri, None)
+        fault, _ = self._by_uri.pop(uri, (None, 0.0))
         if fault is not None:
-            self._by_uri = {other: text for other, text in self._by_uri.items() if text != fault}
+            self._by_uri = {other: found for other, found in self._by_uri.items() if found[0] != fault}
+
+    def _drop_old(self) -> None:
+        oldest_s = time.monotonic() - MAX_AGE_S
+        if any(noted_s < oldest_s for _, noted_s in self._by_uri.values()):
+            self._by_uri = {uri: found for uri, found in self._by_uri.items() if found[1] >= oldest_s}

@@ -92,21 +92,24 @@ class RetryLog:
 
     def __init__(self) -> None:
         """Nothing was said yet."""
-        self._faults = Faults()
+        self._faults, self._said = Faults(), set[str]()
         self._said_at_s = -WARNING_INTERVAL_S
 
     def __call__(self, outcome: Outcome) -> None:
         """Log one outcome."""
         if not isinstance(outcome, PhotoRetrying):
-            if outcome.ref:
+            if outcome.ref and self._said:
                 self._faults.clear(outcome.ref.uri)
+                self._said &= self._faults.texts
             return
         if not outcome.is_fault:
             return
         fields = {"uri": outcome.ref.uri, "reason": outcome.reason, "delay_s": round(outcome.delay_s, 1)}
-        is_new = self._faults.note(outcome.ref.uri, outcome.reason) and self._is_time()
+        self._faults.note(outcome.ref.uri, outcome.reason)
+        is_new = outcome.reason not in self._said and self._is_time()
         log.log(logging.WARNING if is_new else logging.DEBUG, "%s Retrying.", outcome.reason, extra=fields)
         if is_new:
+            self._said.add(outcome.reason)
             self._said_at_s = time.monotonic()
 
     def _is_time(self) -> bool:

@@ -18,7 +18,7 @@ class Suspects:
     def __init__(self, uris: Iterable[str] = (), survives: Trial = lambda _: True) -> None:
         """`survives`: decodes the bytes in a process of their own."""
         self._uris: set[str] = set(uris)
-        self._survives = survives
+        self._survives, self._turn = survives, asyncio.Lock()
 
     def add(self, uri: str) -> None:
         """One more."""
@@ -29,7 +29,9 @@ class Suspects:
         if uri not in self._uris:
             return
         self._uris.discard(uri)
-        if not await asyncio.to_thread(self._survives, data):
+        async with self._turn:  # several at once might take the memory from each other
+            is_harmless = await asyncio.to_thread(self._survives, data)
+        if not is_harmless:
             raise PermanentError(
                 "killed-the-daemon",
                 "A process that decodes this file is killed or hangs; it is not tried again as it is.",

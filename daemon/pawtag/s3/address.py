@@ -75,9 +75,9 @@ def find_key_reason(bucket: str, key: str, settings: S3Settings) -> str | None:
     """Why an object is no photo of ours: another bucket, another prefix, its name; None for a photo."""
     if settings.bucket not in (None, bucket):
         return OTHER_BUCKET
-    if not key.startswith(settings.prefix):
-        return OTHER_PREFIX
-    return None if is_photo_key(key, settings) else NOT_A_PHOTO
+    if not _has_photo_name(key, settings):
+        return NOT_A_PHOTO  # for any prefix
+    return None if key.startswith(settings.prefix) else OTHER_PREFIX
 
 
 def is_photo_key(key: str, settings: S3Settings) -> bool:
@@ -85,8 +85,12 @@ def is_photo_key(key: str, settings: S3Settings) -> bool:
 
     A sidecar never is, nor what is hidden or in a service folder: ._IMG_1.jpg, .DS_Store, @eaDir/x.jpg.
     """
+    return key.startswith(settings.prefix) and _has_photo_name(key, settings)
+
+
+def _has_photo_name(key: str, settings: S3Settings) -> bool:
     name = key.rpartition("/")[2]
-    if not name or name.endswith(SIDECAR_SUFFIX) or not key.startswith(settings.prefix):
+    if not name or name.endswith(SIDECAR_SUFFIX):
         return False
     if any(is_ignored_name(part) for part in key.removeprefix(settings.prefix).split("/")):
         return False

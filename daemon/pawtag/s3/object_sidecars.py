@@ -1,6 +1,7 @@
 """Records as sidecar objects: written under a condition, so that nobody else's object is overwritten."""
 
 import logging
+import time
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -98,9 +99,12 @@ class ObjectSidecars:
 
     def _keep_broken(self, slot: Slot, problem: str) -> None:
         """Copy a record that a person has edited, and that is no JSON now, before it is overwritten."""
-        kept = slot.uri.removesuffix(SUFFIXES[0]) + BROKEN_SUFFIX
-        if self._put(kept, slot.content, {"IfNoneMatch": "*"}):
-            log.warning("%s is no JSON (%s); it is kept as %s", slot.uri, problem, kept, extra={"uri": slot.uri})
+        stem, now = slot.uri.removesuffix(SUFFIXES[0]), time.strftime("%Y%m%d-%H%M%S")
+        for kept in (stem + BROKEN_SUFFIX, f"{stem}-{now}{BROKEN_SUFFIX}"):
+            if self._put(kept, slot.content, {"IfNoneMatch": "*"}):
+                log.warning("%s is no JSON (%s); it is kept as %s", slot.uri, problem, kept, extra={"uri": slot.uri})
+                return
+        raise TemporaryError(f"{slot.uri} is no JSON, and there is no free name to keep it.")
 
     def list_names(self, uri: str) -> tuple[str, ...]:
         """The two URIs that the record of a photo may have."""

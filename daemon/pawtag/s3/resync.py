@@ -23,6 +23,8 @@ FIRST_LOOKBACK_NS = 24 * 3600 * NS_PER_S
 # LastModified of a multipart upload is when it began; and the clocks behind it and Date may differ a little.
 MARGIN_NS = 6 * 3600 * NS_PER_S
 MAX_OFFERED = 500_000
+# ETag and time: the same bytes, uploaded again, have lost their tags.
+Version = tuple[str | None, int | None]
 # The pause is at least so many times as long as the listing took.
 RESYNC_PAUSE_FACTOR = 20
 
@@ -44,8 +46,8 @@ class Resync:
         `on_skipped` hears what the first listing names that is no photo to read, by reason: later ones meet the same.
         """
         self._on_skipped, self._is_counted = on_skipped, False
-        self._offered: dict[str, str | None] = {}
-        """The ETags of what the last resync has offered, so that the margin costs nothing the next time."""
+        self._offered: dict[str, Version] = {}
+        """What the last resync has offered, so that the margin costs nothing the next time."""
         self._listing, self._inbox, self._resume_point, self._rescan_s = listing, inbox, resume_point, rescan_s
 
     async def run(self, report_fault: Callable[[PawtagError | None], None]) -> None:
@@ -69,7 +71,7 @@ class Resync:
         """
         began_ns: int | None = None
         listing_s, skipped = 0.0, Counter[str]()
-        offered: dict[str, str | None] = {}
+        offered: dict[str, Version] = {}
         pages = self._listing.pages()
         while True:
             asked_s = time.monotonic()
@@ -81,8 +83,9 @@ class Resync:
             began_ns = began_ns or _read_server_time_ns(page)
             since_ns = int(self._resume_point.position or began_ns - FIRST_LOOKBACK_NS) - MARGIN_NS
             recent = {ref.uri: ref for ref in page.photos if (ref.mtime_ns or 0) >= since_ns}
-            offered |= {uri: ref.etag for uri, ref in recent.items()}
-            await self._inbox.offer([ref for uri, ref in recent.items() if self._offered.get(uri) != ref.etag])
+            offered |= {uri: (ref.etag, ref.mtime_ns) for uri, ref in recent.items()}
+            new = [ref for uri, ref in recent.items() if self._offered.get(uri) != (ref.etag, ref.mtime_ns)]
+            await self._inbox.offer(new)
         if not self._is_counted:
             self._is_counted = True
             self._on_skipped(skipped)

@@ -96,7 +96,10 @@ async def _assign_request_id(request: web.Request, handler: Handler) -> web.Stre
     identifier = secrets.token_hex(4)
     request_id.set(identifier)
     started_s = time.monotonic()
-    response = await handler(request)
+    try:
+        response = await handler(request)
+    finally:
+        request.app[CONNECTION_LIMIT].note_response(request.protocol)
     response.headers[ID_HEADER] = identifier
     response.headers["Server"] = f"pawtag/{__version__}"
     level = logging.DEBUG if request.path in UNLOGGED_ROUTES else logging.INFO

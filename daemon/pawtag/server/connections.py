@@ -1,4 +1,4 @@
-"""Connections: bounded, and closed where no request comes. Silent ones must not use up the process's open files."""
+"""Connections: bounded, and closed where no request comes. Idle ones must not use up the process's open files."""
 
 import asyncio
 import json
@@ -6,6 +6,8 @@ import json
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+# An answer is on its way for a moment after its request is done.
+IDLE_GRACE_S = 0.5
 BODY = json.dumps(
     {
         "type": "about:blank",
@@ -21,13 +23,14 @@ REFUSAL = (
 
 
 class ConnectionLimit:
-    """At most so many connections of one server. A new one takes the place of the oldest on which no request has come."""
+    """At most so many connections of one server. A new one takes the place of the one that is idle for longest."""
 
     def __init__(self, max_connections: int, head_timeout_s: float) -> None:
-        """`head_timeout_s`: a connection without a request is closed after so long."""
+        """`head_timeout_s`: a connection on which no request comes is closed after so long."""
         self._max_connections, self._head_timeout_s = max_connections, head_timeout_s
         self._transports: dict[RequestHandler, asyncio.Transport] = {}
-        self._silent: dict[RequestHandler, asyncio.TimerHandle] = {}
+        self._idle: dict[RequestHandler, asyncio.TimerHandle | None] = {}
+        self._requests: dict[RequestHandler, int] = {}
 
     def install(self, server: web.Server) -> None:
         """Hear of each connection. aiohttp has no setting for a limit; its handlers tell the server of these two events."""
@@ -38,33 +41,52 @@ class ConnectionLimit:
             self._add(handler, transport)
 
         def connection_lost(handler: RequestHandler, exc: BaseException | None = None) -> None:
-            self.note_request(handler)
-            self._transports.pop(handler, None)
+            self._forget(handler)
             lost(handler, exc)
 
         server.connection_made, server.connection_lost = connection_made, connection_lost  # type: ignore[method-assign]
 
     def note_request(self, handler: RequestHandler) -> None:
-        """The head of a request has come: the connection is not silent."""
-        if timer := self._silent.pop(handler, None):
+        """The head of a request has come: the connection is at work."""
+        self._requests[handler] = self._requests.get(handler, 0) + 1
+        if timer := self._idle.pop(handler, None):
             timer.cancel()
 
+    def note_response(self, handler: RequestHandler) -> None:
+        """The request is done: soon the connection is idle, unless another one comes."""
+        count = self._requests.get(handler)
+        asyncio.get_running_loop().call_later(IDLE_GRACE_S, self._note_idle, handler, count)
+
+    def _note_idle(self, handler: RequestHandler, count: int | None) -> None:
+        if handler in self._transports and self._requests.get(handler) == count:
+            self._idle.setdefault(handler, None)  # aiohttp closes it after its keep-alive time
+
     def _add(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
-        if len(self._transports) >= self._max_connections and not self._close_silent():
-            transport.write(REFUSAL)
-            transport.close()
+        loop = asyncio.get_running_loop()
+        if len(self._transports) >= self._max_connections and not self._close_idle():
+            loop.call_soon(_refuse, transport)  # aiohttp has to begin with a connection before it can end
             return
         self._transports[handler] = transport
-        self._silent[handler] = asyncio.get_running_loop().call_later(self._head_timeout_s, self._close, handler)
+        self._idle[handler] = loop.call_later(self._head_timeout_s, self._close, handler)
 
-    def _close_silent(self) -> bool:
-        """Close the oldest silent connection; false if there is none."""
-        if not self._silent:
+    def _close_idle(self) -> bool:
+        """Close the connection that is idle for longest; false if there is none."""
+        if not self._idle:
             return False
-        self._close(next(iter(self._silent)))
+        self._close(next(iter(self._idle)))
         return True
 
     def _close(self, handler: RequestHandler) -> None:
-        self.note_request(handler)
-        if transport := self._transports.pop(handler, None):
+        if transport := self._forget(handler):
             transport.abort()
+
+    def _forget(self, handler: RequestHandler) -> asyncio.Transport | None:
+        if timer := self._idle.pop(handler, None):
+            timer.cancel()
+        self._requests.pop(handler, None)
+        return self._transports.pop(handler, None)
+
+
+def _refuse(transport: asyncio.Transport) -> None:
+    transport.write(REFUSAL)
+    transport.close()

@@ -120,3 +120,35 @@ def test_F11_a_file_that_comes_back_while_it_is_looked_at_is_not_forgotten():
     assert files.pop_due(3.0) == ["b"]
     assert files.confirm_gone("b", 3.0)
     assert "b" not in files
+
+
+def test_F24_a_file_that_is_written_and_closed_all_the_time_is_due():
+    """A webcam that writes into the file itself: each second a write of 0.3 s."""
+    files, now_s, looks = tracker(), 0.0, 0
+    while now_s < 200:
+        files.mark_held("a", int(now_s), now_s)
+        files.mark_closed("a", now_s + 0.3)
+        now_s += 1.0
+        for path in files.pop_due(now_s):
+            looks += files.confirm(path, int(now_s), now_s)
+    assert looks >= 1
+
+
+def test_F25_a_writer_that_never_ends_is_looked_at_after_an_hour():
+    """It writes every thirty seconds, and never closes."""
+    files, now_s = tracker(), 0.0
+    while now_s < 4000 and not files.pop_due(now_s):
+        files.mark_held("a", int(now_s), now_s)
+        now_s += 30.0
+    assert 3500 < now_s < 3700
+    assert files.confirm("a", 0, now_s)
+
+
+def test_F25_a_slow_writer_settles_after_its_close():
+    """Ten minutes of writing are no restlessness: the usual wait follows the close."""
+    files = tracker()
+    for now_s in range(0, 600, 10):
+        files.mark_held("a", now_s, float(now_s))
+    files.mark_closed("a", 600.0)
+    assert files.pop_due(600.5) == []
+    assert files.pop_due(601.0) == ["a"]

@@ -72,3 +72,11 @@ def test_F25_the_empty_end_of_an_uncompressed_file_is_measured(kind, share):
     assert count_empty_share(data) == 0
     assert count_empty_share(data[:-empty] + bytes(empty)) == pytest.approx(share, abs=0.02)
     assert count_empty_share(plain(kind="JPEG") + bytes(1000)) == 0
+
+
+def test_I11_padded_metadata_of_a_webp_is_no_missing_picture():
+    """EXIF stands behind the picture, and may end in zeros."""
+    exif = Pillow.Exif()
+    exif[0x010E] = "x"
+    data = encode_picture(NOISE, "WEBP", exif=exif.tobytes() + bytes(9_000))
+    assert decode_picture(data).width == NOISE.width

@@ -3,10 +3,11 @@
 import sys
 
 import pytest
+from PIL import Image as Pillow
 
-from pawtag.images import decode_trial
+from pawtag.images import ImageLimits, decode_trial
 from pawtag.images.decode_trial import survives_decoding
-from support.pictures import LIMITS, plain
+from support.pictures import LIMITS, encode_picture, plain
 
 KILLER = """
 import os, sys, time
@@ -37,3 +38,11 @@ def test_where_no_process_can_be_started_nothing_is_blamed(monkeypatch):
     """A lack of processes is no fault of a photo."""
     monkeypatch.setattr(decode_trial.sys, "executable", "/nowhere")
     assert survives_decoding(plain(), LIMITS, 16, 100_000_000)
+
+
+def test_I09_a_picture_that_takes_all_memory_is_told():
+    """Without a limit it would end the daemon again."""
+    limits = ImageLimits(max_bytes=10**8, max_pixels=10**9)
+    large = encode_picture(Pillow.new("RGB", (12_000, 12_000)), "PNG")
+    assert not survives_decoding(large, limits, 224, -700_000_000)
+    assert survives_decoding(plain(), limits, 224, 0)

@@ -8,6 +8,8 @@ import pytest
 from PIL import Image as Pillow
 
 from pawtag.domain.errors import PermanentError
+from pawtag.images.sample_layout import find_layout
+from pawtag.images.tiff import read_directory
 from support.pictures import corner, decode_picture, encode_picture
 
 LONG, SIZE = 4, (48, 32)
@@ -193,3 +195,19 @@ def test_libtiff_writes_nothing_to_stderr(capfd):
         except PermanentError:
             continue
     assert capfd.readouterr().err == ""
+
+
+def test_I06_a_large_tiff_of_16_bits_is_left_to_pillow():
+    """What Pillow reads rightly is read in one piece: 50 megapixels of RGB are within the limits."""
+    for count, photometric in ((3, 2), (1, 1), (4, 5)):
+        data = build_tiff(np.zeros((4, 4, count), np.uint16), photometric=photometric)
+        tags = read_directory(data)
+        tags[256], tags[257] = 7000, 7000
+        assert find_layout(tags, data) is None
+
+
+def test_I01_a_table_that_claims_too_many_bytes_does_not_hide_the_picture():
+    """Some writers round up."""
+    data = build_tiff((COLOUR * 255).astype(np.uint8), photometric=2)
+    size = SIZE[0] * SIZE[1] * 3
+    assert_looks_like(data.replace(struct.pack("<I", size), struct.pack("<I", size + 10_000)), COLOUR)

@@ -69,3 +69,18 @@ def test_W08_a_fault_that_stays_is_said_once_whatever_succeeds_meanwhile(caplog,
         retries(PhotoRetrying(PhotoRef(f"/full/{number}.jpg"), "No space is left.", 1.0))
         retries(PhotoSkipped("current", ref=PhotoRef(f"/well/{number}.jpg")))
     assert caplog.text.count("No space is left.") == 1
+
+
+def test_W08_a_fault_that_begins_just_after_another_is_said_later(caplog, monkeypatch):
+    """Not at once, for a store that fails may say a hundred things; but it is not forgotten."""
+    caplog.set_level(logging.WARNING)
+    now_s = [100.0]
+    monkeypatch.setattr("pawtag.pipeline.observers.time.monotonic", lambda: now_s[0])
+    retries = RetryLog()
+    retries(PhotoRetrying(PhotoRef("/a/1.jpg"), "Full.", 1.0))
+    now_s[0] += 5
+    retries(PhotoRetrying(PhotoRef("/b/1.jpg"), "Denied.", 1.0))
+    assert "Denied." not in caplog.text
+    now_s[0] += 30
+    retries(PhotoRetrying(PhotoRef("/b/1.jpg"), "Denied.", 1.0))
+    assert "Denied." in caplog.text

@@ -5,7 +5,7 @@ import pytest
 from pawtag.config import S3Settings
 from pawtag.domain.errors import ConfigError
 from pawtag.domain.records import PhotoRef
-from pawtag.s3.address import build_version_params, choose_photos, format_uri, is_photo_key, parse_uri
+from pawtag.s3.address import build_version_params, choose_photos, find_key_reason, format_uri, is_photo_key, parse_uri
 
 
 @pytest.mark.parametrize("key", ["a.jpg", "a b/c+d.jpg", "s3://odd", ""])
@@ -56,3 +56,10 @@ def test_keys_of_another_bucket_are_no_photos():
     )
     assert found.uris == ("s3://pets/a.jpg",)
     assert found.skipped == {"not-a-photo": 1, "other-bucket": 1}
+
+
+def test_S05_what_is_a_photo_for_nobody_is_no_matter_of_a_prefix():
+    """Our own sidecar objects below another prefix must not go round in the queue."""
+    settings = S3Settings(prefix="photos/")
+    assert find_key_reason("pets", "pawtag/photos/a.jpg.json", settings) == "not-a-photo"
+    assert find_key_reason("pets", "other/a.jpg", settings) == "other-prefix"
