@@ -13,3 +13,4 @@ fi
 "$bin/mypy"
 "$bin/lint-imports"
 "$bin/python" scripts/faults.py
+scripts/audit.sh

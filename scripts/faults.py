@@ -2,6 +2,7 @@
 
     python scripts/faults.py            # exit 1 where the document and the tests differ
     python scripts/faults.py --write    # bring the document up to the tests
+    python scripts/faults.py --show     # print each row, its outcome, and the names of its tests
 
 The name of a test begins with the ids of the rows that it covers: `test_S03_S14_a_second_event_costs_no_model_call`.
 """
@@ -22,10 +23,14 @@ def main() -> int:
     """Compare the document with the tests, or write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="write the column of tests")
+    parser.add_argument("--show", action="store_true", help="print the rows with their tests")
+    given = parser.parse_args()
     tests, text = find_tests(), CATALOGUE.read_text()
     unknown = sorted(set(tests) - {row for _, row in ROW.findall(text)})
     updated = ROW.sub(lambda row: f"{row[1]} {format_tests(tests[row[2]])} |", text)
-    if parser.parse_args().write:
+    if given.show:
+        show_rows(text, tests)
+    if given.write:
         CATALOGUE.write_text(updated)
     elif updated != text:
         print(f"{CATALOGUE.name} does not match the tests. Run scripts/faults.py --write.", file=sys.stderr)
@@ -33,6 +38,14 @@ def main() -> int:
     for row in unknown:
         print(f"{CATALOGUE.name} has no row {row}, which {', '.join(tests[row])} name.", file=sys.stderr)
     return 1 if unknown else 0
+
+
+def show_rows(text: str, tests: defaultdict[str, list[str]]) -> None:
+    """Print each row: its id, the outcome that is required, its tests."""
+    for row, name in ROW.findall(text):
+        outcome = row.split("|")[3].strip()
+        print(f"{name}  {outcome}")
+        print("".join(f"      {test}\n" for test in tests[name]) or "      none\n", end="")
 
 
 def find_tests() -> defaultdict[str, list[str]]:
