@@ -232,6 +232,9 @@ def test_status_asks_the_running_daemon(tmp_path, chelsea):
         assert "broken.jpg: not-an-image" in said
         document = json.loads(command("status", "--json", home=tmp_path, **settings, **port).stdout)
         assert document["failures"] == {"not-an-image": 1}
+        (tmp_path / "photos/broken.jpg").unlink()
+        while b"not-an-image" in command("status", home=tmp_path, **settings, **port).stdout:
+            assert time.monotonic() < deadline + WITHIN_S
         refused = command("status", home=tmp_path, **port, PAWTAG_SERVER__API_KEY="wrong")
         assert (refused.returncode, b"refuses" in refused.stderr) == (1, True)
         scraped = urllib.request.Request(f"{running.address}/metrics", headers={"Authorization": "Bearer secret"})
@@ -257,6 +260,8 @@ def test_retry_tags_failed_photos_again(tmp_path, chelsea):
     assert sidecar(folder / "a.png")["error"]["code"] == "too-many-pixels"
     none = command("retry", "--code", "truncated", home=tmp_path, **settings)
     assert none.stdout.decode() == "0 of 0 failed photos are tagged now\n"
+    named = command("retry", "--code", "truncated", folder / "a.png", home=tmp_path, **settings)
+    assert b"its record does not say that it failed so" in named.stdout
     one = command("retry", folder / "a.png", home=tmp_path, **settings)
     assert one.stdout.decode().endswith("1 of 1 failed photos are tagged now\n")
     again = command("retry", home=tmp_path, PAWTAG_LIMITS__MAX_PIXELS="1000", **settings)

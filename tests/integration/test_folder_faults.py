@@ -46,6 +46,17 @@ async def test_F25_a_file_that_its_writer_holds_open_is_not_tagged_from_half(tmp
     assert record["photo"]["bytes"] == len(data)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of the close")
+async def test_F25_an_empty_file_that_its_writer_holds_open_is_not_failed(tmp_path):
+    """rsync --inplace, a browser: it is made, and filled later."""
+    async with watching(tmp_path):
+        with (tmp_path / "a.png").open("wb") as file:
+            await asyncio.sleep(1.5)
+            assert sidecar(tmp_path / "a.png") is None
+            file.write(plain())
+        await tagged(tmp_path / "a.png")
+
+
 async def test_F25_a_writer_that_never_closes_is_waited_for_up_to_a_bound(tmp_path):
     """A program that keeps its files open does not hide them for ever."""
     async with watching(tmp_path, tuning=FolderTuning(held_s=0.8)):

@@ -327,3 +327,14 @@ async def test_a_correction_by_hand_makes_the_record_stale(settings):
     path.with_name("a.png.json").write_text(json.dumps(read(path) | {"corrected": {"species": ["green"]}}))
     (found,) = await explain(settings, path)
     assert (found.state, found.reason) == ("stale", "Its tags do not follow the correction.")
+
+
+async def test_a_record_with_a_slip_is_explained(settings):
+    """A person looks for the correction that one comma too many has hidden."""
+    photo = old(settings.folder.path / "a.png")
+    await correct(settings, photo, {"species": ["green"]})
+    path = photo.parent / "a.png.json"
+    path.write_text(path.read_text().replace('"species": [', '"species": [,', 1))
+    [found] = await explain(settings, photo)
+    assert found.state == "new"
+    assert "no JSON" in found.reason

@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from pawtag.app.wiring import build_folder_runner, resolve_folder
 from pawtag.config import Settings
 from pawtag.config.labels_file import load_labels
 from pawtag.domain.errors import TemporaryError
+from pawtag.domain.records import OBJECT_SCHEME
 from pawtag.files import remove_left_overs
 from pawtag.inference.model_manager import ModelManager
 from pawtag.inference.tagger import Tagger
@@ -69,7 +71,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         await stack.enter_async_context(run_in_background(_refuse_after(stop, state), "refuse"))
         switch = ModelSwitch(manager, tagger, state, runners)
         await stack.enter_async_context(run_in_background(switch.run(), "model-switch"))
-        cleaning = asyncio.to_thread(_remove_left_overs, settings)
+        cleaning = asyncio.to_thread(_clean_up, settings, database)
         await stack.enter_async_context(run_in_background(cleaning, "clean"))
         log.info("ready")
         await _run_all(runners, stop)
@@ -133,12 +135,22 @@ def _read_results(results: RecentResults, letters: DeadLetters) -> StoredResults
         return StoredResults()
 
 
+def _is_missing(uri: str) -> bool:
+    """Whether a file is gone, and its folder is there: it may be on a disk that is not mounted."""
+    return not uri.startswith(OBJECT_SCHEME) and Path(uri).parent.is_dir() and not os.path.lexists(uri)
+
+
 def _describe_failed(uri: str, record: dict[str, Any]) -> dict[str, Any]:
     return {"uri": uri, **record["error"], "at": record["tagged_at"]}
 
 
-def _remove_left_overs(settings: Settings) -> None:
-    """Remove temporary files of processes that were killed. The folder of the photos is cleaned by its scan."""
+def _clean_up(settings: Settings, database: StateDatabase) -> None:
+    """Remove temporary files of processes that were killed, and results of photos that went meanwhile.
+
+    The folder of the photos is cleaned by its scan.
+    """
+    with suppress(TemporaryError):
+        RecentResults(database).forget_missing(_is_missing)
     for folder in (settings.sidecar.dir, settings.state.dir, settings.model.cache_dir):
         if folder is not None:
             remove_left_overs(folder)

@@ -111,10 +111,14 @@ class PhotoAccess:
 
     def _explain_settling(self, place: str, path: Path) -> Explanation | None:
         found = find_photo(str(path))
-        if found is None or found.is_stable(FolderTuning().stable_age_s) or self._open_file(path).look().stamp:
+        if found is None or found.is_stable(FolderTuning().stable_age_s):
+            return None
+        seen = self._open_file(path).look()
+        if seen.stamp or seen.problem:
             return None  # what is written for it tells more
-        seconds = max(0.0, found.age_s)
-        return Explanation(place, "settling", f"It changed {seconds:.0f} s ago, and is tagged once it is finished.")
+        if found.age_s < 0:
+            return None  # its time is in the future, and tells nothing
+        return Explanation(place, "settling", f"It changed {found.age_s:.0f} s ago, and is tagged once it is finished.")
 
     @staticmethod
     def _resolve(place: str) -> Path:

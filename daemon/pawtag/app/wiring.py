@@ -79,6 +79,7 @@ def build_folder_runner(
         max_bytes=settings.limits.max_file_bytes,
         places=[root_place, *([mirror_place] if mirror_place else [])],
         on_skipped=lambda reason, count: parts.observers.publish(PhotoSkipped(reason, count)),
+        on_gone=lambda path: parts.observers.publish(PhotoSkipped("gone", ref=PhotoRef(path))),
         tuning=tuning,
     )
     worker = parts.build_worker(source, concurrency=settings.folder.concurrency, reconciler=reconciler)

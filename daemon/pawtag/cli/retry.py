@@ -63,7 +63,9 @@ async def _retry_all(arguments: argparse.Namespace, settings: Settings, parts: P
                     reason = error.strerror if isinstance(error, OSError) else error
                     print(f"pawtag: {escape_unprintable(f'{place}: {reason}')}", file=sys.stderr)
                     continue
-                if record:
+                if record is None and arguments.places:
+                    print(f"{escape_unprintable(place)}: its record does not say that it failed so")
+                elif record:
                     counts["failed" if record.error else "tagged"] += 1
                     print(f"{escape_unprintable(place)}: {summarise(record)}")
     print(f"{counts['tagged']} of {sum(counts.values())} failed photos are tagged now")

@@ -112,7 +112,7 @@ async def _scan(root: Path, settings: Settings, parts: PipelineParts, report: Sc
                 raise PawtagError(f"The folder {error.filename or root} cannot be read: {error.strerror}.") from error
     if left := runner.source.count_exhausted(MAX_PHOTO_ATTEMPTS):
         print(report.format())
-        reason = runner.worker.last_error or "they change all the time"
+        reason = runner.worker.last_error or "they are not whole, or change all the time"
         raise PawtagError(f"{left} photos could not be finished: {reason}")
 
 

@@ -31,7 +31,8 @@ def parse_corrections(written: Any, labels: Labels) -> ParsedCorrections:
     lists = {group: [found] if isinstance(found, str) else found for group, found in by_group.items()}
     if not all(isinstance(found, list) and all(isinstance(label, str) for label in found) for found in lists.values()):
         return ParsedCorrections(None, (f"The correction {written!r} is not understood; write it as {FORM}.",))
-    chosen = {group: [label for label in found if label != NONE] for group, found in lists.items()}
+    named = {group: [_name_label(label, labels) for label in found] for group, found in lists.items()}
+    chosen = {group: [label for label in found if label != NONE] for group, found in named.items()}
     return ParsedCorrections(chosen, tuple(_find_unknown(chosen, labels)))
 
 
@@ -67,12 +68,19 @@ def follows_corrections(record: TagRecord, corrections: Corrections | None, labe
 def _assign_groups(written: str | list[Any], labels: Labels) -> Corrections | None:
     """The group of each label of a bare list; None where one is in no group, or in several."""
     by_group: Corrections = {}
-    for label in [written] if isinstance(written, str) else written:
+    for given in [written] if isinstance(written, str) else written:
+        label = _name_label(given, labels) if isinstance(given, str) else given
         groups = [name for name, group in labels.groups.items() if label in list(group.labels) and label != NONE]
         if len(groups) != 1:
             return None
         by_group.setdefault(groups[0], []).append(label)
     return by_group
+
+
+def _name_label(given: str, labels: Labels) -> str:
+    """The label that a person means, whatever case and spaces; an unknown one as it is, without spaces around it."""
+    known = {label.casefold(): label for group in labels.groups.values() for label in group.labels}
+    return known.get(given.strip().casefold(), given.strip())
 
 
 def _find_unknown(corrections: Corrections, labels: Labels) -> list[str]:

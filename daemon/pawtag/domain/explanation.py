@@ -24,12 +24,16 @@ class Explanation:
     code: str | None = None
 
 
+NO_RECORD = "It has no record."
+
+
 def explain_record(
     policy: FreshnessPolicy, seen: Written, ref: PhotoRef, corrections: Corrections | None
 ) -> Explanation:
     """What happens to a photo of which that is written."""
     stamp = seen.stamp
-    reason = "It has no record." if stamp is None else _find_staleness(policy, stamp, ref, corrections)
+    none = f"Its record is no JSON ({seen.problem}), and will be kept beside a new one." if seen.problem else NO_RECORD
+    reason = none if stamp is None else _find_staleness(policy, stamp, ref, corrections)
     if reason and seen.skip_reason:
         return Explanation(ref.uri, "skipped", f"It is {seen.skip_reason}, and cannot be read now. {reason}")
     if stamp is None:
@@ -50,8 +54,8 @@ def _find_staleness(
         return "It has changed since its record was written."
     if policy.supersedes(stamp):
         return _describe_difference(stamp, policy.identity)
-    if stamp.is_unreadable:
-        return "It could not be read then, and is tried again."
+    if policy.may_succeed(stamp):
+        return "It could not be tagged then, and is tried again."
     if not policy.follows(stamp, corrections):
         return "Its tags do not follow the correction."
     return None

@@ -36,10 +36,10 @@ class FreshnessPolicy:
         """Whether the photo, as it is, needs no new record. `corrections`: those that hold for it."""
         if stamp is None or not self.trusts_mtime:
             return False
-        is_fresh = stamp.describes(ref) and not self.supersedes(stamp) and not self._may_succeed(stamp)
+        is_fresh = stamp.describes(ref) and not self.supersedes(stamp) and not self.may_succeed(stamp)
         return is_fresh and self.follows(stamp, corrections)
 
-    def _may_succeed(self, stamp: Stamp) -> bool:
+    def may_succeed(self, stamp: Stamp) -> bool:
         """Whether a failure may be over: the file may be readable, and since a start the model may give numbers."""
         is_bad_score = stamp.failure is not None and stamp.failure.code == "bad-score"
         return stamp.is_unreadable or (is_bad_score and (stamp.tagged_at or self.started_at) < self.started_at)

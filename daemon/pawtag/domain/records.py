@@ -211,7 +211,7 @@ class Written:
 
     `keeps_corrections`: whether the next write keeps corrections that its record does not have, since they were not
     understood; false where a person takes them back. `sets_aside`: they are of another photo that had the name; they
-    are kept for people. `skip_reason`: why the photo cannot be read now, though what is
+    are kept for people. `problem`: why a record that a person has edited cannot be read. `skip_reason`: why the photo cannot be read now, though what is
     written for it can: "archived".
     """
 
@@ -220,6 +220,7 @@ class Written:
     outputs: Mapping[str, Json] = field(default_factory=dict)
     keeps_corrections: bool = True
     sets_aside: bool = False
+    problem: str | None = None
     skip_reason: str | None = None
 
 

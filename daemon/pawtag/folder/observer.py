@@ -39,9 +39,10 @@ WATCHED_EVENTS = [
 ]
 OVERFLOW_LOGGER = "watchdog.observers.inotify_c"
 # Only Linux tells of the close: there a modification means that a writer has the file open.
+TELLS_CLOSE = sys.platform == "linux"
 CHANGES: dict[type[FileSystemEvent], Change] = {
     FileCreatedEvent: Change.SEEN,
-    FileModifiedEvent: Change.WRITTEN if sys.platform == "linux" else Change.SEEN,
+    FileModifiedEvent: Change.WRITTEN if TELLS_CLOSE else Change.SEEN,
     FileClosedEvent: Change.CLOSED,
 }
 

@@ -62,7 +62,7 @@ class Sidecars:
                 return _read_kept(kept)
         except OSError as error:
             raise _translate_error(error, ref) from error
-        return ours.written if ours and ours.content else Written()
+        return ours.written if ours and ours.content else Written(problem=ours.problem if ours else None)
 
     def write(self, ref: PhotoRef, record: TagRecord, seen: Written) -> None:
         """Write the record. Keys of other programs stay.

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -44,6 +44,7 @@ class FolderSource:
         max_bytes: int,
         places: Sequence[Place] = (),
         on_skipped: OnSkipped = ignore_skipped,
+        on_gone: Callable[[str], None] = lambda _path: None,
         tuning: FolderTuning | None = None,
     ) -> None:
         """Nothing is read before `watch` or `scan`. `build_scan` is called from threads, `on_skipped` on the loop.
@@ -56,6 +57,7 @@ class FolderSource:
         listener = WatchListener(self._add_found, self._add_event, on_skipped)
         self._watcher = FolderWatcher(root, settings, build_scan, listener, places=places, tuning=self._tuning)
         waits = StabilityWaits(settings.settle_s, settings.stable_s, self._tuning.held_s, self._tuning.snapshot_s)
+        self._on_gone = on_gone
         self._unstable: StabilityTracker[PhotoRef] = StabilityTracker(waits)
         self._restless = RestlessPhotos()
         self._reported_gone: set[str] = set()
@@ -146,6 +148,7 @@ class FolderSource:
         path = event.ref.uri
         self._in_flight.discard(path)
         self._attempts.pop(path, None)
+        self._changed_at.pop(path, None)
         self._restless.forget(path)
         self._wake.set()
 
@@ -226,6 +229,7 @@ class FolderSource:
             elif found is None and self._unstable.confirm_gone(path, time.monotonic()):
                 self._forget(path)
                 gone += [path] if path in self._reported_gone else []
+                self._on_gone(path)
             self._reported_gone.discard(path)
         await asyncio.to_thread(self._set_corrections_aside, gone)
 

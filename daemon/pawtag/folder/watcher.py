@@ -14,7 +14,7 @@ from pawtag.domain.backoff import Backoff
 from pawtag.domain.ports import SourceState
 from pawtag.domain.records import PhotoRef
 from pawtag.folder.hints import Change, Hints
-from pawtag.folder.observer import NativeObserver
+from pawtag.folder.observer import TELLS_CLOSE, NativeObserver
 from pawtag.folder.place import Place
 from pawtag.folder.polled_folders import PolledFolders
 from pawtag.folder.root_monitor import RootMonitor, RootStatus
@@ -238,9 +238,12 @@ class FolderWatcher:
     def _look_at(self, changes: dict[str, Change]) -> list[tuple[str, Change, PhotoRef | None]]:
         """In a thread: the changes of photos, with the versions of those that are there."""
         looked: list[tuple[str, Change, PhotoRef | None]] = []
-        for path, change in changes.items():
+        for path, reported in changes.items():
+            change = reported
             if is_within(path, self.root, self._settings):
                 found = find_photo(path) if change in (Change.SEEN, Change.WRITTEN) else None
+                is_begun = change is Change.SEEN and found is not None and found.ref.size_bytes == 0
+                change = Change.WRITTEN if is_begun and TELLS_CLOSE else change  # its writer has only opened it
                 if found or change in (Change.CLOSED, Change.GONE):
                     looked.append((path, change, found.ref if found else None))
             elif change is Change.CLOSED and is_other_file(os.path.basename(path)):  # noqa: PTH119 - any bytes

@@ -153,6 +153,8 @@ class Reconciler:
         if corrections and is_of_another_photo(seen.stamp, found):
             log.warning("the correction of %s is set aside: another photo has its name now", photo.version.uri)
             corrections, seen = None, replace(seen, keeps_corrections=False, sets_aside=True)
+        elif corrections and seen.stamp and seen.stamp.sha256 not in (None, found.photo.sha256):
+            log.info("the content of %s has changed; its correction stays", photo.version.uri)
         record = apply_corrections(found, corrections, policy.labels)
         if _is_written(seen.stamp, record, photo.version):
             return _skip(photo.version, seen.stamp)

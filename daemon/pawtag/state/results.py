@@ -5,7 +5,7 @@ import itertools
 import json
 import sqlite3
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -63,6 +63,13 @@ class RecentResults:
             " GROUP BY 1 ORDER BY 2 DESC"
         )
         return dict(self._database.quick.execute(statement))
+
+    def forget_missing(self, is_missing: Callable[[str], bool]) -> None:
+        """Drop failed and unsure photos that are not there any more. Blocks. Raises TemporaryError."""
+        rows = self._database.quick.execute("SELECT uri FROM results WHERE status IN ('failed', 'unsure')")
+        for (uri,) in rows:
+            if is_missing(decode_uri(uri)):
+                self._database.quick.execute("DELETE FROM results WHERE uri = ?", uri)
 
     def list_records(self, status: str | None = None, max_results: int = 100) -> list[dict[str, Any]]:
         """The newest records, with their URIs, newest first. Blocks. Raises TemporaryError."""

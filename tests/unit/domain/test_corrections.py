@@ -132,3 +132,11 @@ def test_F26_a_correction_is_of_another_photo_if_both_tell_when_they_were_taken(
     assert is_of_another_photo(stamp, record(photo=PhotoInfo(name="a.jpg", taken_at=now))) is is_another
     assert not is_of_another_photo(stamp, record(photo=PhotoInfo(name="a.jpg")))
     assert not is_of_another_photo(None, record())
+
+
+@pytest.mark.parametrize("written", [{"species": ["Dog "]}, {"species": "DOG"}, ["dog"], " dog"])
+def test_case_and_spaces_of_a_label_do_not_matter(written):
+    """A person types as people do."""
+    parsed = parse_corrections(written, LABELS)
+    assert parsed.by_group == {"species": ["dog"]}
+    assert parsed.problems == ()
