@@ -38,6 +38,7 @@ MIB = 1024 * 1024
 SIDES = (96, 128, 160)
 MAX_SLOPE_MIB = 1.0  # for 10,000 photos
 WARM_UP_SHARE = 0.2
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,8 @@ async def endure_kills(home: Path, given: argparse.Namespace) -> list[str]:
         await asyncio.sleep(chance.uniform(0.2, 6))
         daemon.kill()
     at_kills = daemon.count_records()
+    for left in daemon.photos.glob(".pawtag-*.tmp"):
+        os.utime(left, (1, 1))  # young ones may be another process's, and stay
     daemon.start()
     await wait_for_records(daemon, given.photos)
     code = daemon.stop()
@@ -182,7 +185,8 @@ async def endure_flood(home: Path, given: argparse.Namespace) -> list[str]:
         connector = aiohttp.TCPConnector(limit=CALLERS + 1)
         async with aiohttp.ClientSession(daemon.address, connector=connector) as session:
             callers = [post_until(session, photos, until_s, answers) for _ in range(CALLERS)]
-            await asyncio.gather(*callers, ask_health(session, until_s, health_s))
+            keeping = keep_silent(daemon.port, silent, until_s)
+            await asyncio.gather(*callers, ask_health(session, until_s, health_s), keeping)
             async with session.post("/tag", data=photos[0]) as answer:
                 after = answer.status
         for _, writer in silent:
@@ -194,6 +198,19 @@ async def endure_flood(home: Path, given: argparse.Namespace) -> list[str]:
     broken = [f"{count} answers were {status}" for status, count in answers.items() if status not in (200, 503)]
     broken += ["/healthz took a second or more"] if max(health_s) >= 1 else []
     return broken + ([f"the next request got {after}"] if after != 200 else [])
+
+
+async def keep_silent(port: int, silent: list[Connection], until_s: float) -> None:
+    """Open connections again that the daemon has closed."""
+    while time.monotonic() < until_s:
+        await asyncio.sleep(0.5)
+        for index, (reader, writer) in enumerate(silent):
+            if reader.at_eof() or writer.is_closing():
+                writer.close()
+                try:
+                    silent[index] = await asyncio.open_connection("127.0.0.1", port)
+                except OSError:
+                    break
 
 
 async def post_until(

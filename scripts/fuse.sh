@@ -13,6 +13,6 @@ mkdir -p "$folder"
 (
   cd "$folder"
   apt-get download -qq libfuse2t64 2>/dev/null || apt-get download -qq libfuse2 2>/dev/null ||
-    { apt-get update -qq && apt-get download -qq libfuse2; }
+    { apt-get update -qq && { apt-get download -qq libfuse2t64 2>/dev/null || apt-get download -qq libfuse2; }; }
   dpkg -x libfuse2*.deb .
 ) || echo "pawtag: libfuse2 cannot be fetched: tests of odd file systems skip" >&2

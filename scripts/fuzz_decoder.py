@@ -45,6 +45,7 @@ def main() -> int:
             findings += 1
             given.findings.mkdir(exist_ok=True)
             (given.findings / f"{outcome}-{findings:04}").write_bytes(data)
+            worker.end()
             worker = Worker()
     worker.end()
     print(f"{sum(outcomes.values())} pictures from {len(seeds)}: {dict(outcomes.most_common())}")

@@ -3,6 +3,7 @@
 import argparse
 import gc
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -51,6 +52,7 @@ def entry() -> None:
     gc.disable()  # imports make no garbage, and a tenth of their time is the search for it
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # stopped before anything has begun
     code = main()
+    logging.shutdown()  # the daemon's log is written in a thread
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -1,6 +1,5 @@
 """Writing the log in a thread of its own: a reader of stderr that stops to read must not stop the daemon."""
 
-import atexit
 import logging
 import queue
 import sys
@@ -19,7 +18,6 @@ class BackgroundHandler(logging.Handler):
         self._lines: queue.Queue[str] = queue.Queue(max_lines)
         self._lost = 0
         threading.Thread(target=self._write_all, name="log", daemon=True).start()
-        atexit.register(self.flush)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue one line."""

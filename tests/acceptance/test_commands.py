@@ -264,7 +264,7 @@ def test_status_says_what_pawtag_does_with_each_path(tmp_path, chelsea):
     assert "skipped: It is no photo by its name" in lines[1]
     described = command("status", "--json", folder / "a.png", home=tmp_path)
     assert json.loads(described.stdout)["state"] == "current"
-    assert command("status", home=tmp_path).returncode == 2
+    assert command("status", home=tmp_path, PAWTAG_SERVER__PORT="1").returncode == 1, "no daemon is running"
 
 
 def test_correct_writes_what_a_person_knows_better(tmp_path, chelsea):

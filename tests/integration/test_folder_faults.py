@@ -395,6 +395,34 @@ def test_F06_what_was_denied_is_tried_again(tmp_path):
         observer.join()
 
 
+async def test_F31_a_scan_that_is_cancelled_does_not_end_the_later_ones(tmp_path):
+    """The poll of a mount that went away is cancelled; the folder is scanned as before."""
+    (tmp_path / "nas").mkdir()
+    async with watching(tmp_path, observer="polling", rescan_s=1, tuning=QUICK) as work:
+        watcher = work.source._watcher
+        poll = asyncio.create_task(watcher.scan(tmp_path / "nas"))
+        await asyncio.sleep(0)
+        poll.cancel()
+        await asyncio.gather(poll, return_exceptions=True)
+        old(tmp_path / "a.png", plain())
+        await tagged(tmp_path / "a.png")
+
+
+async def test_F09_a_network_mount_that_fails_is_named(tmp_path):
+    """The server of a mount is dead: degraded, with the reason."""
+    (tmp_path / "nas").mkdir()
+    async with watching(tmp_path, tuning=QUICK) as work:
+        watcher = work.source._watcher
+
+        async def fail(_folder):
+            raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+        watcher._polled._scan = fail
+        watcher._polled.set_networks([str(tmp_path / "nas")])
+        await until(lambda: "Transport endpoint is not connected" in (work.source.state.reason or ""))
+        assert work.source.state.state == "degraded"
+
+
 async def test_F31_a_network_mount_below_the_root_that_hangs_does_not_blind_the_folder(tmp_path, monkeypatch):
     """Its scan does not end: the folder is degraded, names it, and goes on."""
     monkeypatch.setattr("pawtag.folder.polled_folders.STALL_S", 0.3)

@@ -280,4 +280,4 @@ async def test_a_fault_of_every_photo_is_logged_once(store, caplog):
             put(store, f"{number}.png", plain(RED))
         async with run_queue_worker(behind(store, proxy)):
             await until(lambda: sum(one.method == "GET" for one in proxy.asked) >= 12)
-    assert 1 <= caplog.text.count("Retrying.") <= 2
+    assert 1 <= caplog.text.count("Retrying (") <= 2

@@ -6,6 +6,7 @@ import binascii
 import gc
 import gzip
 import json
+import threading
 import time
 from contextlib import asynccontextmanager
 from functools import partial
@@ -654,7 +655,7 @@ async def test_H03_silent_connections_take_no_place_of_others():
             started_s = time.monotonic()
             async with session.get("/healthz") as response:
                 assert response.status == 200
-            assert time.monotonic() - started_s < 1
+            assert time.monotonic() - started_s < 5
         closed = await asyncio.gather(*(is_closed(reader) for reader, _ in silent))
         assert sum(closed) >= 40 - 16
         for _, writer in silent:
@@ -681,17 +682,33 @@ async def test_H03_a_connection_without_a_request_is_closed(monkeypatch):
 
 async def test_H05_a_connection_more_than_may_be_open_gets_503(caplog):
     """All others are at work: nobody is thrown out for it, and the log stays silent."""
-    async with server(SlowEngine(0.5), max_connections=2) as (session, _):
+    engine = HeldEngine()
+    async with server(engine, max_connections=2) as (session, state):
         host, port = str(session._base_url).removeprefix("http://").strip("/").split(":")
         working = [asyncio.create_task(post_alone(session._base_url, plain())) for _ in range(2)]
-        await asyncio.sleep(0.2)
+        async with asyncio.timeout(10):
+            while state.in_flight < 2:
+                await asyncio.sleep(0.02)
         for _ in range(5):
             answer = await raw(f"http://{host}:{port}", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert answer.startswith(b"HTTP/1.1 503 ")
             assert b"Retry-After" in answer
+        engine.may_answer.set()
         assert await asyncio.gather(*working) == [200, 200]
     gc.collect()
     assert "never retrieved" not in caplog.text
+
+
+class HeldEngine(ColourEngine):
+    """A model that answers once it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_answer = threading.Event()
+
+    def embed(self, batch):
+        self.may_answer.wait(20)
+        return super().embed(batch)
 
 
 async def test_H03_idle_connections_make_room_for_others():

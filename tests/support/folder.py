@@ -25,7 +25,8 @@ async def watching(root: Path, model: ColourEngine | None = None, tuning: Folder
         work, stop = build_folder_runner(settings, root, parts, tuning=tuning), asyncio.Event()
         async with work.source.watch():
             task = asyncio.create_task(work.worker.run(stop))
-            await asyncio.sleep(0.3)  # the watch stands
+            await until(lambda: work.source._watcher._is_counted)  # the first scan has ended: the watch stands
+            await asyncio.sleep(0.1)
             yield work
             stop.set()
             await asyncio.wait_for(task, 5)

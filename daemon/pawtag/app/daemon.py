@@ -137,7 +137,7 @@ def _read_results(results: RecentResults, letters: DeadLetters) -> StoredResults
 
 def _is_missing(uri: str) -> bool:
     """Whether a file is gone, and its folder is there: it may be on a disk that is not mounted."""
-    return not uri.startswith(OBJECT_SCHEME) and Path(uri).parent.is_dir() and not os.path.lexists(uri)
+    return not uri.startswith(OBJECT_SCHEME) and os.path.isdir(os.path.dirname(uri)) and not os.path.lexists(uri)  # noqa: PTH112, PTH120
 
 
 def _describe_failed(uri: str, record: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ class Hints:
     has to be scanned.
     """
 
-    def __init__(self, wake: Callable[[], None], max_paths: int) -> None:
+    def __init__(self, wake: Callable[[], object], max_paths: int) -> None:
         """Empty."""
         self._wake, self._max_paths = wake, max_paths
         self._lock = threading.Lock()

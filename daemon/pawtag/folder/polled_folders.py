@@ -1,4 +1,4 @@
-"""Folders below a watched root that send no events, and are scanned often instead, each for itself."""
+"""Folders below a watched root that send no events, and are scanned often instead."""
 
 import asyncio
 import logging
@@ -11,44 +11,43 @@ log = logging.getLogger(__name__)
 # The pause between two scans is at least so many times as long as one takes.
 PAUSE_FACTOR, MAX_PAUSE_S = 20, 900.0
 STALL_S = 60.0
+UNWATCHED = "folders without a watch"
 
 
 class PolledFolders:
-    """Network file systems, and folders for which the system grants no watch. One that hangs does not stop the others."""
+    """Network file systems, each scanned for itself, for one may hang; and folders without a watch, one after the other."""
 
     def __init__(self, interval_s: float, scan: Callable[[Path], Awaitable[object]]) -> None:
         """None yet. `interval_s`: the pause between two scans of one; `scan` may raise OSError."""
         self._interval_s, self._scan = interval_s, scan
-        self._due_s: dict[Path, float] = {}
-        self._scans: dict[Path, tuple[float, asyncio.Task[None]]] = {}
+        self._due_s: dict[str, float] = {}
+        self._scans: dict[str, tuple[float, asyncio.Task[None]]] = {}
+        self._faults: dict[str, str] = {}
         self.networks: frozenset[str] = frozenset()
         self.unwatched: list[str] = []
 
-    @property
-    def stalled(self) -> list[str]:
-        """The folders whose scan does not end."""
+    def find_fault(self) -> str | None:
+        """What is wrong with one of them: its scan does not end, or it cannot be read; None if nothing is."""
         late_s = time.monotonic() - STALL_S
-        return sorted(str(folder) for folder, (started_s, _) in self._scans.items() if started_s < late_s)
+        stalled = (name for name, (started_s, _) in self._scans.items() if started_s < late_s and name != UNWATCHED)
+        if name := next(stalled, None):
+            return f"{name} does not answer: is its server there?"
+        return next((f"{name} cannot be read ({reason})" for name, reason in self._faults.items()), None)
 
     def set_networks(self, points: Sequence[str]) -> None:
         """The mount points of network file systems; new ones are said in the log."""
         for point in sorted(set(points) - self.networks):
             log.info("%s is a network file system, and is polled every %g s", point, self._interval_s)
         self.networks = frozenset(points)
-        self._keep()
-
-    def set_unwatched(self, folders: list[str]) -> None:
-        """The folders without a watch."""
-        self.unwatched = folders
-        self._keep()
+        self._faults = {name: fault for name, fault in self._faults.items() if name in self.networks}
 
     def scan_due(self) -> None:
         """Begin the scans that are due."""
         now_s = time.monotonic()
-        for folder, due_s in self._due_s.items():
-            if due_s <= now_s and folder not in self._scans:
-                task = asyncio.create_task(self._scan_one(folder), name=f"poll {folder}")
-                self._scans[folder] = (now_s, task)
+        for name in (*self.networks, *([UNWATCHED] if self.unwatched else [])):
+            if self._due_s.get(name, 0.0) <= now_s and name not in self._scans:
+                folders = self.unwatched if name == UNWATCHED else [name]
+                self._scans[name] = (now_s, asyncio.create_task(self._scan_all(name, folders), name=f"poll {name}"))
 
     async def close(self) -> None:
         """End the scans; one that hangs is left to its thread."""
@@ -57,19 +56,21 @@ class PolledFolders:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _scan_one(self, folder: Path) -> None:
+    async def _scan_all(self, name: str, folders: Sequence[str]) -> None:
         started_s = time.monotonic()
         try:
-            await self._scan(folder)
-        except OSError as error:
-            log.debug("the folder %s cannot be scanned: %s", folder, error)
+            for folder in folders:
+                await self._scan_one(name, folder)
         finally:
             now_s = time.monotonic()
-            self._scans.pop(folder, None)
-            if folder in self._due_s:
-                pause_s = max(self._interval_s, min(PAUSE_FACTOR * (now_s - started_s), MAX_PAUSE_S))
-                self._due_s[folder] = now_s + pause_s
+            self._scans.pop(name, None)
+            self._due_s[name] = now_s + max(self._interval_s, min(PAUSE_FACTOR * (now_s - started_s), MAX_PAUSE_S))
 
-    def _keep(self) -> None:
-        folders = {Path(folder) for folder in (*self.networks, *self.unwatched)}
-        self._due_s = {folder: self._due_s.get(folder, 0.0) for folder in folders}
+    async def _scan_one(self, name: str, folder: str) -> None:
+        try:
+            await self._scan(Path(folder))
+            self._faults.pop(name, None)
+        except OSError as error:
+            log.debug("the folder %s cannot be scanned: %s", folder, error)
+            if name in self.networks:
+                self._faults[name] = error.strerror or str(error)

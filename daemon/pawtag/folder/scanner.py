@@ -25,22 +25,24 @@ class Scanner:
         """Nothing is read yet."""
         self._root, self._settings, self._build_scan, self._on_found = root, settings, build_scan, on_found
         self._loop = asyncio.get_running_loop()
-        self._ended = threading.Event()
+        self._named: set[str] = set()
 
     async def scan(self, folder: Path, passed_over: frozenset[str] = frozenset()) -> tuple[int, Walk]:
         """How many photos need a record, and the walk, which knows what was skipped. Raises OSError."""
+        ended = threading.Event()
         walk = Walk(
-            folder, self._settings, is_ended=self._ended.is_set, top=self._root, passed_over=passed_over - {str(folder)}
+            folder, self._settings, is_ended=ended.is_set, top=self._root, passed_over=passed_over - {str(folder)}
         )
         try:
             count = await asyncio.to_thread(self._scan_in_thread, walk)
         except asyncio.CancelledError:
-            self._ended.set()  # the thread must end, too
+            ended.set()  # the thread must end, too
             raise
-        for unreadable in walk.unreadable:
+        for unreadable in set(walk.unreadable) - self._named:
             log.warning(
                 "the folder %s cannot be read: grant pawtag's user read access", unreadable, extra={"uri": unreadable}
             )
+        self._named = {path for path in self._named if not path.startswith(str(folder))} | set(walk.unreadable)
         return count, walk
 
     def _scan_in_thread(self, walk: Walk) -> int:

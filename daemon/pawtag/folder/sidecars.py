@@ -88,7 +88,8 @@ class Sidecars:
                     return
         except OSError as error:
             raise _translate_error(error, ref) from error
-        raise TemporaryError(f"Files of others have taken both names for the sidecar of {ref.uri}.", delay_s=60)
+        folder = os.path.dirname(ref.uri)  # noqa: PTH120 - a name may be any bytes
+        raise TemporaryError(f"Files of others have taken both names for a sidecar in {folder}.", delay_s=60)
 
     def set_correction_aside(self, uri: str) -> bool:
         """Where the photo is gone and its record holds a correction: keep that for this photo alone.
@@ -139,7 +140,7 @@ class Sidecars:
         other = found.photo_name
         if other is None or other == name or other.casefold() != name.casefold():
             return found
-        return StoredDocument(is_ours=False) if os.path.lexists(os.path.join(folder, other)) else found  # noqa: PTH118
+        return StoredDocument(is_ours=False) if _is_neighbour(ref.uri, os.path.join(folder, other)) else found  # noqa: PTH118
 
     def _keep_broken(self, ref: PhotoRef, path: Path, problem: str) -> Path:
         """Move a record that a person has edited, and that is no JSON now, out of the way; its path is free then."""
@@ -176,6 +177,14 @@ def _write(path: Path, found: StoredDocument | None, content: bytes, *, make_fol
     return True
 
 
+def _is_neighbour(path: str, other: str) -> bool:
+    """Whether the other is a file of its own, not this one under another case."""
+    try:
+        return not os.path.samefile(path, other)  # noqa: PTH121 - a name may be any bytes
+    except OSError:
+        return False
+
+
 def _read_kept(kept: StoredDocument) -> Written:
     """What the record of a photo that came back says; the photo needs it under its own name again."""
     written = kept.written
@@ -202,8 +211,8 @@ def read_document(path: str | Path) -> StoredDocument | None:
 
 
 def _open(path: str, flags: int) -> int:
-    """Without a wait for the writer of a pipe."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    """Not a link's target, and without a wait for the writer of a pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0))
 
 
 def _translate_error(error: OSError, ref: PhotoRef) -> TemporaryError:

@@ -14,6 +14,7 @@ from pawtag.config import FolderSettings
 from pawtag.domain.ports import SourceState
 from pawtag.domain.records import Event, PhotoRef
 from pawtag.folder.backlog import Backlog
+from pawtag.folder.event_reader import OnSkipped, WatchListener, ignore_skipped
 from pawtag.folder.hints import Change
 from pawtag.folder.photo_file import PhotoFile
 from pawtag.folder.place import Place
@@ -23,7 +24,7 @@ from pawtag.folder.sidecars import Sidecars
 from pawtag.folder.stability import StabilityTracker, StabilityWaits
 from pawtag.folder.tuning import FolderTuning
 from pawtag.folder.walk import FoundPhoto, find_photo
-from pawtag.folder.watcher import FolderWatcher, OnSkipped, WatchListener, ignore_skipped
+from pawtag.folder.watcher import FolderWatcher
 from pawtag.pipeline.threaded_photo import ThreadedPhoto
 
 log = logging.getLogger(__name__)

@@ -79,7 +79,7 @@ class StabilityTracker(Generic[Version]):
     def postpone(self, path: str, now_s: float, delay_s: float) -> None:
         """Look at the file again after `delay_s`. A change that is reported meanwhile takes precedence."""
         if path not in self._files:
-            self._schedule(path, _Entry(None, now_s + delay_s, is_closed=True, since_s=now_s))
+            self._schedule(path, _Entry(None, now_s + delay_s, is_closed=True, since_s=now_s + delay_s))
 
     def forget(self, path: str) -> None:
         """The file does not matter any more."""

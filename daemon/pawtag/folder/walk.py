@@ -184,7 +184,7 @@ def _open(path: str, _: int) -> int:
             raise GoneError(f"{path} is gone.") from error
         if error.errno in (errno.EACCES, errno.EPERM):
             raise PermanentError("unreadable", "The file may not be read; grant pawtag's user read access.") from error
-        raise TemporaryError(f"{path} cannot be opened: {error.strerror}.") from error
+        raise TemporaryError(f"Files in {_folder_of(path)} cannot be opened: {error.strerror}.") from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise GoneError(f"{path} is no regular file.")
@@ -195,7 +195,12 @@ def _read_all(file: BinaryIO, path: str, max_bytes: int) -> bytes:
     try:
         return file.read(max_bytes + 1)
     except OSError as error:
-        raise TemporaryError(f"{path} cannot be read: {error.strerror}.") from error
+        raise TemporaryError(f"Files in {_folder_of(path)} cannot be read: {error.strerror}.") from error
+
+
+def _folder_of(path: str) -> str:
+    """A fault names the folder: it is the same for all its photos, and said once."""
+    return os.path.dirname(path)  # noqa: PTH120 - a name may be any bytes
 
 
 def _build_ref(path: str, status: os.stat_result) -> PhotoRef:

@@ -2,25 +2,23 @@
 
 import asyncio
 import logging
-import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 from pawtag.config import FolderSettings
 from pawtag.domain.backoff import Backoff
 from pawtag.domain.ports import SourceState
-from pawtag.domain.records import PhotoRef
-from pawtag.folder.hints import Change, Hints
-from pawtag.folder.observer import TELLS_CLOSE, NativeObserver
+from pawtag.folder.event_reader import EventReader, WatchListener
+from pawtag.folder.observer import NativeObserver
 from pawtag.folder.place import Place
 from pawtag.folder.polled_folders import PolledFolders
 from pawtag.folder.root_monitor import RootMonitor, RootStatus
-from pawtag.folder.scanner import BuildScan, OnFound, Scanner
+from pawtag.folder.scanner import BuildScan, Scanner
 from pawtag.folder.tuning import FolderTuning
-from pawtag.folder.walk import NOT_A_PHOTO, Walk, find_photo, is_folder_within, is_other_file, is_within
+from pawtag.folder.walk import Walk, is_folder_within
+from pawtag.folder.watch import Watch, WatchEndedError
 from pawtag.log import log_state_change
 from pawtag.mounts import is_on_network
 
@@ -30,30 +28,6 @@ ROOT_BACKOFF = Backoff(first_s=1.0, max_s=30.0)
 # The pause between two rescans is at least so many times as long as the scan took, up to a quarter of an hour.
 RESCAN_PAUSE_FACTOR, MAX_SLOW_PAUSE_S = 20, 900.0
 WATCH_LIMIT_ADVICE = "raise sysctl fs.inotify.max_user_watches and fs.inotify.max_user_instances"
-
-OnEvent = Callable[[str, Change, PhotoRef | None], None]
-OnSkipped = Callable[[str, int], None]
-
-
-def ignore_skipped(_reason: str, _count: int) -> None:
-    """For callers that do not count what is skipped."""
-
-
-@dataclass(frozen=True, slots=True)
-class WatchListener:
-    """What the watcher calls.
-
-    All on the event loop: `on_found` with photos of a scan that need a record, `on_event` with the path of an event,
-    what it says and the version of the file where it is there, `on_skipped` with a reason and a count.
-    """
-
-    on_found: OnFound
-    on_event: OnEvent
-    on_skipped: OnSkipped = ignore_skipped
-
-
-class MountsChangedError(Exception):
-    """Something was mounted or unmounted below the root: other folders have to be watched."""
 
 
 class FolderWatcher:
@@ -74,10 +48,9 @@ class FolderWatcher:
         self._listener, self._tuning = listener, tuning or FolderTuning()
         self._scanner = Scanner(root, settings, build_scan, listener.on_found)
         self._is_counted = False
-        self._loop = asyncio.get_running_loop()
         self._requested: set[Path] = set()
-        self._wake, self._hinted = asyncio.Event(), asyncio.Event()
-        self._hints = Hints(self._wake_for_hints, self._tuning.max_backlog)
+        self._wake = asyncio.Event()
+        self._events = EventReader(root, settings, listener, self._request_wanted, self._tuning.max_backlog)
         self._polled = PolledFolders(min(settings.rescan_s, settings.stable_s), self.scan)
         self._polling_reason: str | None = None
         self._unreadable: list[str] = []
@@ -90,9 +63,8 @@ class FolderWatcher:
             started = time.monotonic()
             try:
                 await self._run_while_present()
-            except MountsChangedError:
-                log.info("file systems were mounted or unmounted below %s; it is scanned again", self.root)
-                continue
+            except WatchEndedError as error:
+                log.warning("the watch of %s has ended: %s; it begins again", self.root, error)
             except OSError as error:
                 folder = error.filename or self.root
                 self._set_unavailable(
@@ -130,8 +102,8 @@ class FolderWatcher:
 
     def _describe_lack(self) -> str | None:
         """What of the folder is not seen as it should be; None where all is."""
-        if stalled := self._polled.stalled:
-            return f"{stalled[0]} does not answer: is its server there?"
+        if fault := self._polled.find_fault():
+            return fault
         if self._unreadable:
             return f"{len(self._unreadable)} folders cannot be read, {self._unreadable[0]} among them"
         if self._polled.unwatched:
@@ -147,7 +119,7 @@ class FolderWatcher:
         async with AsyncExitStack() as stack:
             observer = await self._start_observer(stack, status) if await self._is_native() else None
             pause_s = self._settings.rescan_s if observer else min(self._settings.rescan_s, self._settings.stable_s)
-            tasks = [asyncio.create_task(each, name="folder-watch") for each in (monitor.run(), self._take_hints())]
+            tasks = [asyncio.create_task(each, name="folder-watch") for each in (monitor.run(), self._events.run())]
             for task in tasks:
                 stack.push_async_callback(_cancel, task)
             stack.push_async_callback(self._polled.close)
@@ -158,7 +130,7 @@ class FolderWatcher:
                     await asyncio.to_thread(observer.retry_unwatched)
                 await self.scan()
                 took_s = time.monotonic() - started
-                watch = _Watch(status, monitor, observer, tasks)
+                watch = Watch(status, monitor, observer, tasks, self._is_wanted)
                 await self._pause(_stretch_pause(pause_s, took_s), watch)
 
     def _check_places(self) -> None:
@@ -175,7 +147,7 @@ class FolderWatcher:
         networks = [mount for mount in status.mounts if mount.is_network and self._is_wanted(mount.point)]
         self._polled.set_networks([mount.point for mount in networks])
         try:
-            observer = NativeObserver(self.root, self._settings, self._hints, self._is_watchable)
+            observer = NativeObserver(self.root, self._settings, self._events.hints, self._is_watchable)
             await asyncio.to_thread(stack.enter_context, observer)
         except OSError as error:
             if not await asyncio.to_thread(self.root.is_dir):
@@ -194,12 +166,12 @@ class FolderWatcher:
     def _is_watchable(self, folder: str) -> bool:
         return self._is_wanted(folder) and folder not in self._polled.networks
 
-    async def _pause(self, pause_s: float, watch: "_Watch") -> None:
+    async def _pause(self, pause_s: float, watch: Watch) -> None:
         """Wait for the next rescan. New folders, and those that are polled, are scanned meanwhile."""
         until_s = time.monotonic() + pause_s
         while time.monotonic() < until_s and self.root not in self._requested:
             watch.require_life()
-            self._polled.set_unwatched(watch.list_unwatched())
+            self._polled.unwatched = watch.list_unwatched()
             self._polled.scan_due()
             if self.state.state != "unavailable":
                 self._set_available(self._describe_lack())
@@ -220,39 +192,9 @@ class FolderWatcher:
             except OSError:
                 log.debug("the folder %s is gone", folder)
 
-    async def _take_hints(self) -> None:
-        """Pass on what events say, until cancelled."""
-        while True:
-            await self._hinted.wait()
-            self._hinted.clear()
-            changes, folders = self._hints.take()
-            for path, change, version in await asyncio.to_thread(self._look_at, changes):
-                if change is Change.OTHER:
-                    self._listener.on_skipped(NOT_A_PHOTO, 1)
-                else:
-                    self._listener.on_event(path, change, version)
-            for folder in folders:
-                if folder is None or self._is_wanted(folder):
-                    self.request_scan(Path(folder) if folder else None)
-
-    def _look_at(self, changes: dict[str, Change]) -> list[tuple[str, Change, PhotoRef | None]]:
-        """In a thread: the changes of photos, with the versions of those that are there."""
-        looked: list[tuple[str, Change, PhotoRef | None]] = []
-        for path, reported in changes.items():
-            change = reported
-            if is_within(path, self.root, self._settings):
-                found = find_photo(path) if change in (Change.SEEN, Change.WRITTEN) else None
-                is_begun = change is Change.SEEN and found is not None and found.ref.size_bytes == 0
-                change = Change.WRITTEN if is_begun and TELLS_CLOSE else change  # its writer has only opened it
-                if found or change in (Change.CLOSED, Change.GONE):
-                    looked.append((path, change, found.ref if found else None))
-            elif change is Change.CLOSED and is_other_file(os.path.basename(path)):  # noqa: PTH119 - any bytes
-                looked.append((path, Change.OTHER, None))
-        return looked
-
-    def _wake_for_hints(self) -> None:
-        """From watchdog's threads."""
-        self._loop.call_soon_threadsafe(self._hinted.set)
+    def _request_wanted(self, folder: str | None) -> None:
+        if folder is None or self._is_wanted(folder):
+            self.request_scan(Path(folder) if folder else None)
 
     def _note_stalled(self, *, is_stalled: bool) -> None:
         if is_stalled:
@@ -269,31 +211,6 @@ class FolderWatcher:
     def _set_state(self, state: SourceState) -> None:
         log_state_change(log, self.state, state)
         self.state = state
-
-
-@dataclass(frozen=True, slots=True)
-class _Watch:
-    """What a watch stands on. `status`: the root at its beginning."""
-
-    status: RootStatus
-    monitor: RootMonitor
-    observer: NativeObserver | None
-    tasks: Sequence[asyncio.Task[None]]
-
-    def list_unwatched(self) -> list[str]:
-        return self.observer.list_unwatched() if self.observer else []
-
-    def require_life(self) -> None:
-        """Raises OSError if it has ended, or stands on another root; MountsChangedError if other mounts are below it."""
-        monitor = self.monitor
-        if monitor.fault:
-            raise monitor.fault
-        if monitor.status and monitor.status.identity != self.status.identity:
-            raise FileNotFoundError(0, "it was replaced")
-        if monitor.status and monitor.status.mounts != self.status.mounts:
-            raise MountsChangedError
-        if (self.observer and not self.observer.is_alive) or any(task.done() for task in self.tasks):
-            raise OSError(0, "its events ended")
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from watchdog.observers.inotify import InotifyFullEmitter, InotifyObserver, Inot
 MAX_WATCHES = Path("/proc/sys/fs/inotify/max_user_watches")
 # The user has other programs.
 MAX_SHARE = 2
+UNKNOWN_LIMIT = 1_000_000  # the system itself refuses then
+# watchdog sets a watch twice where a tree grows while it is walked, and would say so on stderr.
+warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWarning)
 LIMIT_ERRORS = (errno.ENOSPC, errno.ENOMEM, errno.EMFILE)
 
 
@@ -22,6 +26,7 @@ class WatchSelection:
         self._root, self._is_wanted = os.fsencode(root), is_wanted
         self._max_watches = _read_max_watches() // MAX_SHARE
         self._denied: set[str] = set()
+        self._top: list[str] | None = None
         self._group: InotifyWatchGroup | None = None
 
     def is_wanted(self, path: bytes) -> bool:
@@ -35,6 +40,7 @@ class WatchSelection:
     def deny(self, path: bytes) -> None:
         """The system, or the limit, grants no watch for the folder."""
         self._denied.add(os.fsdecode(path))
+        self._top = None
 
     def attach(self, group: InotifyWatchGroup) -> None:
         """The watches that follow this selection."""
@@ -42,7 +48,7 @@ class WatchSelection:
 
     def retry(self) -> None:
         """Try again to watch what was denied: the limit may have been raised, and folders may be gone."""
-        denied, self._denied = sorted(self._denied), set()
+        denied, self._denied, self._top = sorted(self._denied), set(), None
         if self._group is None:
             return
         with self._group._lock:  # noqa: SLF001 - as watchdog itself does
@@ -52,11 +58,17 @@ class WatchSelection:
 
     def list_denied(self) -> list[str]:
         """The highest folders without a watch."""
-        top: list[str] = []
-        for path in sorted(self._denied.copy(), key=lambda path: path.split(os.sep)):
-            if not top or not path.startswith(top[-1] + os.sep):
-                top.append(path)
-        return top
+        if self._top is None:
+            self._top = _find_top(self._denied.copy())
+        return self._top
+
+
+def _find_top(paths: set[str]) -> list[str]:
+    top: list[str] = []
+    for path in sorted(paths, key=lambda path: path.split(os.sep)):
+        if not top or not path.startswith(top[-1] + os.sep):
+            top.append(path)
+    return top
 
 
 class SelectiveWatchGroup(InotifyWatchGroup):
@@ -131,4 +143,4 @@ def _read_max_watches() -> int:
     try:
         return int(MAX_WATCHES.read_text())
     except (OSError, ValueError):
-        return 0
+        return UNKNOWN_LIMIT

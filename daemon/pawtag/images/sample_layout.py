@@ -56,8 +56,9 @@ class SampleLayout:
 
     @property
     def size_bytes(self) -> int:
-        """The bytes of all samples."""
-        return self.width * self.height * self.samples * self.dtype.itemsize
+        """The bytes of all samples, tiles at the edges filled up."""
+        width, height = self._find_padded_size()
+        return width * height * self.samples * self.dtype.itemsize
 
     @property
     def orientation(self) -> int:
@@ -96,11 +97,19 @@ class SampleLayout:
         read = [self._read_plane(plane, planes) for plane in range(planes)]
         return read[0] if planes == 1 else np.concatenate(read, axis=2)
 
+    def _find_piece_size(self) -> tuple[int, int]:
+        """Width and height of a tile; without tiles, of the picture."""
+        if TILE_OFFSETS not in self.tags:
+            return max(1, self.width), max(1, self.height)
+        return max(1, read_number(self.tags, TILE_WIDTH, 1)), max(1, read_number(self.tags, TILE_LENGTH, 1))
+
+    def _find_padded_size(self) -> tuple[int, int]:
+        across, down = self._find_piece_size()
+        return math.ceil(self.width / across) * across, math.ceil(self.height / down) * down
+
     def _read_plane(self, plane: int, planes: int) -> np.ndarray:
         each, is_tiled = self.samples // planes, TILE_OFFSETS in self.tags
-        across = read_number(self.tags, TILE_WIDTH, 0) if is_tiled else self.width
-        down = read_number(self.tags, TILE_LENGTH, 0) if is_tiled else self.height
-        width, height = (math.ceil(size / step) * step for size, step in ((self.width, across), (self.height, down)))
+        (across, down), (width, height) = self._find_piece_size(), self._find_padded_size()
         pixel_bytes = each * self.dtype.itemsize
         plain: dict[int, tuple[int, ...]] = {
             WIDTH: (width * pixel_bytes,),

@@ -107,7 +107,8 @@ class RetryLog:
         fields = {"uri": outcome.ref.uri, "reason": outcome.reason, "delay_s": round(outcome.delay_s, 1)}
         self._faults.note(outcome.ref.uri, outcome.reason)
         is_new = outcome.reason not in self._said and self._is_time()
-        log.log(logging.WARNING if is_new else logging.DEBUG, "%s Retrying.", outcome.reason, extra=fields)
+        level = logging.WARNING if is_new else logging.DEBUG
+        log.log(level, "%s Retrying (%s).", outcome.reason, outcome.ref.uri, extra=fields)
         if is_new:
             self._said.add(outcome.reason)
             self._said_at_s = time.monotonic()

@@ -39,6 +39,7 @@ MAX_BYTES_IN_FLIGHT = 512 * 1024 * 1024
 UNFINISHED_DELAY_S = 2.0
 # How often a photo is looked at again at once, because a person or a new model changed something meanwhile.
 MAX_LOOKS = 4
+CHANGES = "What is written for a photo changes all the time: do other programs write it?"
 
 
 @dataclass(slots=True)
@@ -86,7 +87,7 @@ class Reconciler:
         for _ in range(MAX_LOOKS):
             with suppress(ChangedError):
                 return await self._correct_once(photo, by_group)
-        raise TemporaryError(f"What is written for {photo.version.uri} changes all the time.")
+        raise TemporaryError(CHANGES)
 
     async def _correct_once(self, photo: OpenPhoto, by_group: Corrections | None) -> TagRecord:
         seen = await photo.look()
@@ -117,7 +118,7 @@ class Reconciler:
             record = apply_corrections(await self._make_record(photo, None, policy), corrections, policy.labels)
             with suppress(ChangedError):
                 return await self._write(photo, record, seen)
-        raise TemporaryError(f"What is written for {photo.version.uri} changes all the time.")
+        raise TemporaryError(CHANGES)
 
     async def reconcile(self, photo: OpenPhoto) -> PhotoTagged | PhotoFailed | PhotoSkipped:
         """What happened to the photo. Raises GoneError, TemporaryError and what it does not expect.
@@ -138,7 +139,7 @@ class Reconciler:
                 return outcome
             if self._is_of_serving_model(outcome.record):
                 return outcome
-        raise TemporaryError(f"What is written for {uri} changes all the time.")
+        raise TemporaryError(CHANGES)
 
     async def _reconcile_once(self, photo: OpenPhoto, started_s: float) -> PhotoTagged | PhotoFailed | PhotoSkipped:
         with self.tagger.metrics.time_stage("look"):

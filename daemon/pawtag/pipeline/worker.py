@@ -107,6 +107,7 @@ class Worker:
 
     async def _handle(self, event: Event) -> None:
         self.in_flight += 1
+        is_done = True
         try:
             await self._photos.begin(event.ref.uri)
             await self._owe_retag(event.ref)
@@ -120,6 +121,7 @@ class Worker:
             await self._retry(event, error)
             return
         except asyncio.CancelledError:
+            is_done = False  # its row stays: a decoder may hang, and the next start examines the photo
             await self._source.postpone(event, 0)
             raise
         except Exception as error:  # an unexpected error with one photo must not end the daemon
@@ -129,7 +131,8 @@ class Worker:
         finally:
             self.in_flight -= 1
             self._slots.release()
-            self._photos.end(event.ref.uri)
+            if is_done:
+                self._photos.end(event.ref.uri)
         self._publish(outcome)
         await self._source.ack(event)
 

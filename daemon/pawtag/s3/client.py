@@ -27,6 +27,7 @@ from pawtag.domain.errors import (
     PermanentError,
     TemporaryError,
 )
+from pawtag.domain.records import OBJECT_SCHEME
 from pawtag.s3.tuning import S3Tuning
 
 log = logging.getLogger(__name__)
@@ -118,6 +119,7 @@ class Client:
         Raises GoneError, PermanentError for an object that can never be read, MisconfigurationError and
         TemporaryError for all that may pass.
         """
+        what = _name_bucket(what)
         try:
             yield
         except ClientError as error:
@@ -192,6 +194,11 @@ def _send_content_md5(params: dict[str, Any], **_: Any) -> None:
     digest = hashlib.md5(body, usedforsecurity=False).digest()
     params["headers"]["Content-MD5"] = base64.b64encode(digest).decode()
     params["context"].pop("checksum", None)
+
+
+def _name_bucket(what: str) -> str:
+    """Of an object its bucket: a fault is the same for all its objects, and said once."""
+    return f"An object in {'/'.join(what.split('/')[:3])}" if what.startswith(OBJECT_SCHEME) else what
 
 
 @cache

@@ -73,9 +73,7 @@ class ObjectSidecars:
             free = slot if slot.found is None and free is None else free
         if free is not None:
             return free
-        raise TemporaryError(
-            f"Objects of others have taken both names for the record of {ref.uri}.", NAME_TAKEN_DELAY_S
-        )
+        raise TemporaryError("Objects of others have taken both names for the record of an object.", NAME_TAKEN_DELAY_S)
 
     def look(self, uri: str) -> Slot:
         """The slot of that name."""

@@ -41,9 +41,20 @@ def build_application(state: ServerState) -> web.Application:
     """The application with its middlewares and routes."""
     app = web.Application(middlewares=[_assign_request_id, handle_problems, build_guard(state.settings.server)])
     app[SERVER_STATE] = state
-    app[CONNECTION_LIMIT] = ConnectionLimit(state.settings.server.max_connections, HEAD_TIMEOUT_S)
+    most = min(state.settings.server.max_connections, _count_files() // 2)  # the other half is for photos
+    app[CONNECTION_LIMIT] = ConnectionLimit(most, HEAD_TIMEOUT_S)
     app.add_routes(routes)
     return app
+
+
+def _count_files() -> int:
+    """How many files the process may have open."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 1024
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft if soft > 0 else 1024
 
 
 @dataclass(frozen=True, slots=True)

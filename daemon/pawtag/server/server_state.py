@@ -153,7 +153,7 @@ class ServerState:
             | {
                 "pending": counts[found["name"]].pending,
                 "in_flight": counts[found["name"]].in_flight,
-                "last_error": counts[found["name"]].last_error,
+                "last_error": counts[found["name"]].last_error if self.names_photos else None,
             }
             for found in document["sources"]
         ]

@@ -211,3 +211,12 @@ def test_I01_a_table_that_claims_too_many_bytes_does_not_hide_the_picture():
     data = build_tiff((COLOUR * 255).astype(np.uint8), photometric=2)
     size = SIZE[0] * SIZE[1] * 3
     assert_looks_like(data.replace(struct.pack("<I", size), struct.pack("<I", size + 10_000)), COLOUR)
+
+
+def test_I04_tiles_that_are_larger_than_the_picture_count_in_full():
+    """A small picture in tiles of millions of rows: what is allocated is what counts."""
+    tags = {256: (800,), 257: (16,), 258: (16,), 259: (1,), 262: (0,), 277: (1,), 322: (16,), 323: (1_000_000,)}
+    tags |= {324: (8,) * 50, 325: (64,) * 50}
+    with pytest.raises(PermanentError) as error:
+        decode_picture(_assemble(tags, bytes(64)))
+    assert error.value.code == "too-many-pixels"

@@ -36,6 +36,7 @@ async def run_worker(source, outputs=None, started_at=None, **tagger_options):
         yield worker
         stop.set()
         await asyncio.wait_for(task, 5)
+        worker.left = parts.database.quick.execute("SELECT uri FROM in_flight")
 
 
 async def until(condition) -> None:
@@ -322,7 +323,7 @@ async def test_a_changed_fault_is_told_when_it_changes(caplog, monkeypatch):
     async with run_worker(source):
         await until(lambda: source.finished)
     warned = [line.getMessage() for line in caplog.records if line.levelname == "WARNING"]
-    assert warned == ["full Retrying.", "read-only Retrying."]
+    assert warned == ["full Retrying (a.png).", "read-only Retrying (a.png)."]
 
 
 async def test_what_changes_all_the_time_is_retried_with_back_off():
@@ -358,3 +359,17 @@ async def test_an_outcome_carries_its_record(data):
     assert isinstance(outcome, PhotoTagged | PhotoFailed)
     assert outcome.record == store.records["a.png"]
     assert outcome.duration_s > 0
+
+
+async def test_I09_a_photo_whose_decoder_hangs_stays_in_flight_over_the_stop(monkeypatch):
+    """The next start examines it; what ended in time is forgotten."""
+    monkeypatch.setattr("pawtag.pipeline.worker.DRAIN_TIMEOUT_S", 0.1)
+    source, engine = MemorySource({"hangs.png": plain()}), SlowEngine(2)
+    async with run_worker(source, model=engine) as worker:
+        await until(lambda: worker.in_flight == 1)
+        await asyncio.sleep(0.2)
+        rows = worker.parts.database.quick.execute
+        assert rows("SELECT uri FROM in_flight") == [("hangs.png",)]
+        stopped = asyncio.get_running_loop().time()
+    assert asyncio.get_running_loop().time() - stopped < 5
+    assert worker.left == [("hangs.png",)]
