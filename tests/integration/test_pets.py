@@ -191,3 +191,22 @@ def reference_embedding(engine: TorchEngine, processor, path: Path) -> np.ndarra
 
 def tags_of(loaded, embedding: np.ndarray) -> list[str]:
     return [tag.label for tag in score_labels(embedding, loaded.vocabulary, loaded.engine, loaded.thresholds).tags]
+
+
+def test_I05_a_heic_is_turned_upright_once(pets):
+    """Its decoder turns it: four rotations and two mirrorings, written into the property of one real photo."""
+    data = (pets / "formats/heic_dog_rotated.heic").read_bytes()
+    place = data.index(b"irot")
+
+    def decode_with(property_: bytes, value: int) -> np.ndarray:
+        changed = data[:place] + property_ + bytes((value,)) + data[place + 5 :]
+        image = decode(changed, ImageLimits(10**8, 10**8), 224)
+        assert image.rgb.shape[:2] == (image.height, image.width)
+        return image.rgb.astype(int)
+
+    stored = decode_with(b"irot", 0)
+    for quarters in range(4):
+        assert np.abs(decode_with(b"irot", quarters) - np.rot90(stored, quarters)).mean() < 3
+    flipped = [np.flip(stored, axis) for axis in (0, 1)]
+    for axis in (0, 1):
+        assert min(np.abs(decode_with(b"imir", axis) - each).mean() for each in flipped) < 3

@@ -6,6 +6,7 @@ import binascii
 import gc
 import gzip
 import json
+import random
 import threading
 import time
 from contextlib import asynccontextmanager
@@ -743,3 +744,17 @@ async def test_H07_a_key_with_a_newline_at_its_end_is_the_key():
             assert response.status == 200
         async with session.get("/labels", headers={"Authorization": "Bearer other"}) as response:
             await problem(response, 401)
+
+
+async def test_H02_any_damage_to_a_form_is_answered():
+    """Bytes of a form changed, removed, doubled at random: a photo or the sender's mistake, never an error of ours."""
+    chance = random.Random(0)
+    whole = build_form('Content-Disposition: form-data; name="file"; filename="a.png"', plain())
+    async with server() as (session, _):
+        for _ in range(150):
+            body = bytearray(whole)
+            for _ in range(chance.randint(1, 6)):
+                start = chance.randrange(len(body))
+                body[start : start + chance.choice((0, 1, 8))] = chance.randbytes(chance.choice((0, 1, 8)))
+            async with session.post("/tag", data=bytes(body), headers=FORM) as response:
+                assert response.status in (200, 400, 408, 413, 415), bytes(body[:200])
