@@ -20,6 +20,7 @@ from pawtag.folder.source import FolderSource
 from pawtag.folder.tuning import FolderTuning
 from pawtag.folder.walk import Walk, read_photo
 from pawtag.inference.tagger import Tagger
+from pawtag.mounts import list_mounts_below
 from pawtag.pipeline.reconciler import Reconciler
 from pawtag.state.database import StateDatabase
 from pawtag.state.resume_point import ResumePoint
@@ -122,7 +123,9 @@ def _check_nothing() -> None:
 
 
 def _has_no_photo(root: Path, settings: Settings) -> bool:
-    return next(iter(Walk(root, settings.folder, removes_temporary=False)), None) is None
+    networks = frozenset(mount.point for mount in list_mounts_below(root) if mount.is_network)  # one may hang
+    walk = Walk(root, settings.folder, removes_temporary=False, passed_over=networks)
+    return next(iter(walk), None) is None
 
 
 @dataclass(frozen=True, slots=True)
