@@ -29,6 +29,7 @@ BACKLOG_NICENESS = 10
 # A GPU waits for decoded photos: then all cores but these decode.
 SPARE_CORES = 2
 MAX_BAD_SCORES = 3
+MAX_DECODE_S = 300.0
 
 
 class Tagger:
@@ -42,7 +43,7 @@ class Tagger:
         self._memory = DecodeLimiter(limits.memory_bytes)
         self._gate = InteractiveGate()
         self._serving = ServingModel(model, limits, self._gate, self.metrics)
-        self._bad_scores = 0
+        self._bad_scores = self._stalled = 0
         self._draining: set[asyncio.Task[None]] = set()
         self.own_fingerprints: frozenset[str] = frozenset({model.identity.fingerprint})
         """Of all models that have served."""
@@ -75,6 +76,8 @@ class Tagger:
             return (
                 f"The model failed on the last {self._bad_scores} photos; check its files and its device, and restart."
             )
+        if self._stalled:
+            return f"A picture is decoded for more than {MAX_DECODE_S:.0f} s; if that does not end, restart pawtag."
         return self._serving.failure
 
     @asynccontextmanager
@@ -119,9 +122,25 @@ class Tagger:
     ) -> Tagging:
         loop, threads = asyncio.get_running_loop(), self._interactive_threads if interactive else self._normal_threads
         decode_photo = partial(self._preprocess, serving.model, data, photo, interactive)
-        known, pixels = await loop.run_in_executor(threads, decode_photo)
+        known, pixels = await self._watch_decode(loop.run_in_executor(threads, decode_photo))
         embedding = await serving.embed(pixels, interactive=interactive)
         return await loop.run_in_executor(self._score_thread, _score, serving.model, embedding, known)
+
+    async def _watch_decode(self, decoding: asyncio.Future[tuple[PhotoInfo, Pixels]]) -> tuple[PhotoInfo, Pixels]:
+        """The decoded picture. While one takes far too long its thread may hang, and readiness fails."""
+        try:
+            done, _ = await asyncio.wait({decoding}, timeout=MAX_DECODE_S)
+        except asyncio.CancelledError:
+            decoding.cancel()
+            raise
+        if done:
+            return decoding.result()
+        log.error("a picture is decoded for more than %.0f s; if that does not end, restart pawtag", MAX_DECODE_S)
+        self._stalled += 1
+        try:
+            return await decoding
+        finally:
+            self._stalled -= 1
 
     @contextmanager
     def _count_bad_scores(self) -> Iterator[None]:

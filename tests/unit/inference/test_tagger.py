@@ -1,9 +1,13 @@
 """The tagger: a model that stops to give numbers is no fault of the photos."""
 
+import asyncio
+import threading
+
 import numpy as np
 import pytest
 
 from pawtag.domain.errors import PermanentError
+from pawtag.images import decode
 from support.doubles import ColourEngine, colour_tagger
 from support.pictures import plain
 
@@ -40,4 +44,25 @@ async def test_M06_bad_photos_do_not_fail_readiness():
         for data in (plain(), b"broken", plain(), b"broken"):
             with pytest.raises(PermanentError):
                 await tagger.tag(data)
+        assert tagger.failure is None
+
+
+async def test_I09_a_decoder_that_hangs_fails_readiness(monkeypatch):
+    """Its thread cannot be ended; whoever watches the daemon restarts it, and the photo is examined then."""
+    ends = threading.Event()
+
+    def hang(data, *_given):
+        ends.wait(20)
+        return decode(data, *_given)
+
+    monkeypatch.setattr("pawtag.inference.tagger.decode", hang)
+    monkeypatch.setattr("pawtag.inference.tagger.MAX_DECODE_S", 0.2)
+    async with colour_tagger(ColourEngine()).run() as tagger:
+        tagging = asyncio.create_task(tagger.tag(plain()))
+        async with asyncio.timeout(10):
+            while not tagger.failure:
+                await asyncio.sleep(0.02)
+        assert "is decoded for more than" in tagger.failure
+        ends.set()
+        assert (await tagging).status == "tagged"
         assert tagger.failure is None
