@@ -74,7 +74,7 @@ JSON
   (cd "$data" && exec "$here/seaweedfs/bin/weed" -logtostderr=true server -dir="$data/weed" -ip=127.0.0.1 -ip.bind=127.0.0.1 \
     -master.port="$master" -master.electionTimeout=1s -master.telemetry=false -master.volumeSizeLimitMB=64 \
     -volume.port="$volume" -volume.max=100 -filer -filer.port="$filer" \
-    -s3 -s3.port="$s3" -s3.iam=false -s3.config="$data/s3.json") >"$data/seaweedfs.log" 2>&1 &
+    -s3 -s3.port="$s3" -s3.port.iceberg=0 -s3.port.lance=0 -s3.iam=false -s3.config="$data/s3.json") >"$data/seaweedfs.log" 2>&1 &
   pids+=($!) && disown
   export PAWTAG_STORE_SEAWEEDFS=http://pawtag:secret@127.0.0.1:$s3 PAWTAG_STORE_SEAWEEDFS_POSTS_TO=$daemon
   wait_for_answer "http://127.0.0.1:$s3/healthz" "$data/seaweedfs.log"

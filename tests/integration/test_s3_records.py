@@ -1,6 +1,8 @@
 """Records of a bucket's photos whose tags and sidecar objects can fail."""
 
 import asyncio
+import base64
+import hashlib
 import json
 from dataclasses import replace
 from functools import partial
@@ -259,7 +261,13 @@ async def test_tags_are_written_where_the_output_setting_asks_for_them_later(sto
 
 
 def want_md5(code: str):
-    return lambda asked: Answer(400, code) if is_tagging(asked) and "content-md5" not in asked.headers else None
+    """Of every PUT, and the right one: moto does not look at it."""
+
+    def answer(asked):
+        md5 = base64.b64encode(hashlib.md5(asked.body).digest()).decode()
+        return Answer(400, code) if asked.method == "PUT" and asked.headers.get("content-md5") != md5 else None
+
+    return answer
 
 
 def want_no_checksum(asked):

@@ -23,8 +23,8 @@ class Asked:
     operation: str
     credentials: str
     body: bytes = b""
-    headers: frozenset[str] = frozenset()
-    """The names of the headers, in lower case."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """By their names in lower case."""
 
     @property
     def tagging(self) -> bool:
@@ -102,7 +102,7 @@ def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:  # noqa: C901 -
                 operation,
                 self.headers.get("Authorization", ""),
                 body,
-                frozenset(name.lower() for name in self.headers),
+                {name.lower(): value for name, value in self.headers.items()},
             )
             proxy.asked.append(asked)
             answer = proxy.fault(asked)

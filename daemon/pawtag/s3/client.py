@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
+from io import BytesIO
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
@@ -190,10 +191,16 @@ class Client:
 
 def _send_content_md5(params: dict[str, Any], **_: Any) -> None:
     """Content-MD5 in the place of boto3's CRC32: every store knows the one, and many neither know nor want the other."""
-    body = params["body"] if isinstance(params["body"], bytes) else str(params["body"] or "").encode()
-    digest = hashlib.md5(body, usedforsecurity=False).digest()
+    digest = hashlib.md5(_read_body(params["body"]), usedforsecurity=False).digest()
     params["headers"]["Content-MD5"] = base64.b64encode(digest).decode()
     params["context"].pop("checksum", None)
+
+
+def _read_body(body: Any) -> bytes:
+    """Bytes of a request: botocore wraps the bytes of PutObject in a BytesIO, and an XML document may be a string."""
+    if isinstance(body, BytesIO):
+        return body.getvalue()
+    return body if isinstance(body, bytes) else str(body or "").encode()
 
 
 def _name_bucket(what: str) -> str:
