@@ -44,13 +44,14 @@ SERVICE_FOLDERS = frozenset(
 TEMPORARY_NAME = re.compile(r"\.pawtag-[0-9a-f]{12}\.tmp")
 
 
-def write_atomically(path: Path, content: bytes, *, replace: bool = True, flush: bool = True) -> None:
+def write_atomically(path: str | Path, content: bytes, *, replace: bool = True, flush: bool = True) -> None:
     """Write `content` to `path` through a temporary file in the same folder, flushed to disk before the rename.
 
     With `replace` false, FileExistsError is raised where something stands there already. With `flush` false, a power
     cut may leave a file that is not whole. Mode as the umask says. Raises OSError; then nothing of ours is left.
     """
-    temporary = path.parent / f".pawtag-{secrets.token_hex(6)}.tmp"
+    # No Path: it interns the parts of each, and the interpreter's table of them grows with every photo.
+    temporary = os.path.join(os.path.dirname(path), f".pawtag-{secrets.token_hex(6)}.tmp")  # noqa: PTH118, PTH120
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666)
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -123,10 +123,10 @@ class Sidecars:
         documents = (self._read(ref, self._build_path(ref.uri, suffix)) for suffix in SUFFIXES)
         return next((found for found in documents if found is not None and found.is_ours), None)
 
-    def _find_slot(self, ref: PhotoRef) -> tuple[Path, StoredDocument | None]:
+    def _find_slot(self, ref: PhotoRef) -> tuple[str, StoredDocument | None]:
         """The path of our record; without one, the first name that is free."""
-        paths = [Path(self._build_path(ref.uri, suffix)) for suffix in SUFFIXES]
-        slots = [(path, self._read(ref, str(path))) for path in paths]
+        paths = [self._build_path(ref.uri, suffix) for suffix in SUFFIXES]
+        slots = [(path, self._read(ref, path)) for path in paths]
         ours = (slot for slot in slots if slot[1] is not None and slot[1].is_ours)
         free = (slot for slot in slots if slot[1] is None)
         return next(ours, None) or next(free, slots[0])
@@ -142,15 +142,14 @@ class Sidecars:
             return found
         return StoredDocument(is_ours=False) if _is_neighbour(ref.uri, os.path.join(folder, other)) else found  # noqa: PTH118
 
-    def _keep_broken(self, ref: PhotoRef, path: Path, problem: str) -> Path:
+    def _keep_broken(self, ref: PhotoRef, path: str, problem: str) -> str:
         """Move a record that a person has edited, and that is no JSON now, out of the way; its path is free then."""
-        kept = Path(self._build_path(ref.uri, BROKEN_SUFFIX))
-        if kept.exists():
-            kept = Path(self._build_path(ref.uri, f"-{time.strftime('%Y%m%d-%H%M%S')}{BROKEN_SUFFIX}"))
+        kept = self._build_path(ref.uri, BROKEN_SUFFIX)
+        if os.path.lexists(kept):
+            kept = self._build_path(ref.uri, f"-{time.strftime('%Y%m%d-%H%M%S')}{BROKEN_SUFFIX}")
         move_exclusively(path, kept)
-        log.warning(
-            "%s is no JSON (%s); it is kept as %s: correct it there, and write it back", path, problem, kept.name
-        )
+        name = kept.rpartition(os.sep)[2]
+        log.warning("%s is no JSON (%s); it is kept as %s: correct it there, and write it back", path, problem, name)
         return path
 
     def sidecar_folder(self, folder: str) -> str:
@@ -158,18 +157,18 @@ class Sidecars:
         return str(self.base_dir / Path(folder).relative_to(self.root)) if self._mirror else folder
 
     def _build_path(self, uri: str, suffix: str) -> str:
-        """The path of a record. A string, for scans build a million of them."""
+        """The path of a record. A string: scans build a million of them, and a Path keeps a table of its parts."""
         folder, _, name = uri.rpartition(os.sep)
         place = self.sidecar_folder(folder)
         return f"{place}{os.sep}{truncate_name(name, suffix, read_max_name_bytes(place))}"
 
 
-def _write(path: Path, found: StoredDocument | None, content: bytes, *, make_folder: bool) -> bool:
+def _write(path: str, found: StoredDocument | None, content: bytes, *, make_folder: bool) -> bool:
     """Whether the record is written; False if the file is another program's, or the name was taken meanwhile."""
     if found is not None and not found.is_ours:
         return False
     if make_folder:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120 - a name may be any bytes
     try:
         write_atomically(path, content, replace=found is not None)
     except FileExistsError:
