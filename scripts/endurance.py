@@ -4,6 +4,7 @@
     .venv/bin/python scripts/endurance.py flood --seconds 60                 # 64 callers, 1,000 silent connections
     .venv/bin/python scripts/endurance.py backlog --photos 5000              # a person posts while photos wait
     .venv/bin/python scripts/endurance.py soak --photos 50000                # the slope of memory, threads, open files
+    .venv/bin/python scripts/endurance.py hostile                            # the memory that hostile pictures take
 
 Each prints what it measured, and exits with 1 if a promise of docs/reliability.md was broken.
 """
@@ -11,124 +12,49 @@ Each prints what it measured, and exits with 1 if a promise of docs/reliability.
 import argparse
 import asyncio
 import hashlib
-import io
 import json
 import os
 import random
-import signal
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
 import numpy as np
-from PIL import Image
 
-START_TIMEOUT_S = 60
+from trials.daemon_process import Daemon, Usage, make_photo, running, wait_for_records
+from trials.hostile_pictures import make_hostile_pictures
+
 CALLERS, SILENT = 64, 1000
-MIB = 1024 * 1024
-SIDES = (96, 128, 160)
 MAX_SLOPE_MIB = 1.0  # for 10,000 photos
+MIN_SOAK = 10_000  # fewer photos show no slope
 WARM_UP_SHARE = 0.2
+MEMORY_BYTES = 640_000_000  # of limits.memory_bytes
+MAX_REFUSED_MIB, TOGETHER = 50, 3
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What a process holds: resident MiB, threads, open files."""
-
-    resident_mib: float
-    threads: int
-    files: int
-
-
-class Daemon:
-    """A daemon that watches `home/photos`, started as often as it takes."""
-
-    def __init__(self, home: Path, **settings: str) -> None:
-        """Not started yet."""
-        self.home, self.photos = home, home / "photos"
-        self.photos.mkdir()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self._settings = {
-            "PAWTAG_MODEL__ID": "embedded",
-            "PAWTAG_STATE__DIR": str(home / "state"),
-            "PAWTAG_MODEL__CACHE_DIR": str(home / "cache"),
-            "PAWTAG_FOLDER__STABLE_S": "0.5",
-            "PAWTAG_LOG__LEVEL": "warning",
-            **settings,
-        }
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def address(self) -> str:
-        """Where it answers."""
-        return f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        """Start it; returns at once."""
-        with (self.home / "log").open("ab") as log:
-            command = [sys.executable, "-m", "pawtag", "run", "--watch", str(self.photos), "--port", str(self.port)]
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | self._settings)
-
-    def kill(self) -> None:
-        """End it as `kill -9` does."""
-        assert self._process
-        self._process.kill()
-        self._process.wait()
-
-    def stop(self) -> int:
-        """End it as a service manager does; its exit code."""
-        assert self._process
-        self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(30)
-
-    def read_usage(self) -> Usage:
-        """What it holds now."""
-        assert self._process
-        folder = Path(f"/proc/{self._process.pid}")
-        fields = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
-        resident_kib = int(fields["VmRSS"].split()[0])
-        return Usage(resident_kib / 1024, int(fields["Threads"]), len(list((folder / "fd").iterdir())))
-
-    async def wait_until_ready(self) -> None:
-        """Return once /readyz is 200."""
-        async with asyncio.timeout(START_TIMEOUT_S), aiohttp.ClientSession(self.address) as session:
-            while True:
-                try:
-                    async with session.get("/readyz") as answer:
-                        if answer.status == 200:
-                            return
-                except aiohttp.ClientError:
-                    pass
-                await asyncio.sleep(0.1)
-
-    def count_records(self) -> int:
-        """How many sidecars there are."""
-        return sum(path.suffix == ".json" for path in self.photos.iterdir())
 
 
 def main() -> int:
     """Run one of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("trial", choices=("kills", "flood", "backlog", "soak"))
+    trials = {
+        "kills": endure_kills,
+        "flood": endure_flood,
+        "backlog": endure_backlog,
+        "soak": endure_soak,
+        "hostile": endure_hostile,
+    }
+    parser.add_argument("trial", choices=trials)
     parser.add_argument("--photos", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=60)
     given = parser.parse_args()
-    trial = {"kills": endure_kills, "flood": endure_flood, "backlog": endure_backlog, "soak": endure_soak}[given.trial]
     with tempfile.TemporaryDirectory() as home:
-        broken = asyncio.run(trial(Path(home), given))
+        broken = asyncio.run(trials[given.trial](Path(home), given))
     for promise in broken:
         print(f"BROKEN: {promise}")
     return int(bool(broken))
@@ -273,52 +199,49 @@ async def endure_soak(home: Path, given: argparse.Namespace) -> list[str]:
     warm = samples[int(len(samples) * WARM_UP_SHARE) :]
     slope = find_slope([(count, usage.resident_mib) for count, usage in warm]) * 10_000
     print(f"slope of memory: {slope:.2f} MiB for 10,000 photos")
-    broken = [f"memory grows by {slope:.2f} MiB for 10,000 photos"] if slope > MAX_SLOPE_MIB else []
+    is_growing = given.photos >= MIN_SOAK and slope > MAX_SLOPE_MIB
+    broken = [f"memory grows by {slope:.2f} MiB for 10,000 photos"] if is_growing else []
     for name in ("threads", "files"):
         values = [getattr(usage, name) for _, usage in warm]
         broken += [f"{name} grow from {values[0]} to {values[-1]}"] if values[-1] > values[0] + 5 else []
     return broken
 
 
+async def endure_hostile(home: Path, _given: argparse.Namespace) -> list[str]:
+    """Pictures that take much memory, one by one and many at once. A refused one is cheap, all stay within the limit."""
+    pictures, broken = make_hostile_pictures(), list[str]()
+    async with running(Daemon(home, PAWTAG_LIMITS__MEMORY_BYTES=str(MEMORY_BYTES))) as daemon:
+        for index in range(50):
+            await post(daemon, make_photo(index))
+        idle_mib = daemon.read_usage().resident_mib
+        for name, data in pictures.items():
+            before_mib = daemon.read_usage().resident_mib
+            daemon.reset_peak()
+            answer = await post(daemon, data)
+            usage = daemon.read_usage()
+            cost_mib = usage.peak_mib - before_mib
+            print(f"{name:>24}: {answer}, {cost_mib:.0f} MiB, {usage.resident_mib:.0f} MiB after", flush=True)
+            if not answer.startswith("200") and cost_mib >= MAX_REFUSED_MIB:
+                broken.append(f"{name} is refused, and costs {cost_mib:.0f} MiB")
+        daemon.reset_peak()
+        answers = await asyncio.gather(*(post(daemon, data) for data in [*pictures.values()] * TOGETHER))
+        together_mib = daemon.read_usage().peak_mib - idle_mib
+    print(f"{len(answers)} at once: {dict(Counter(answers))}, {together_mib:.0f} MiB")
+    limit_mib = MEMORY_BYTES / 2**20
+    return broken + ([f"together they take {together_mib:.0f} MiB"] if together_mib > limit_mib else [])
+
+
+async def post(daemon: Daemon, data: bytes) -> str:
+    """The status, and an error's code."""
+    async with aiohttp.ClientSession(daemon.address) as session, session.post("/tag", data=data) as answer:
+        said = await answer.json()
+        return str(answer.status) if answer.status == 200 else f"{answer.status} {said.get('code', '')}"
+
+
 def find_slope(points: list[tuple[int, float]]) -> float:
     """That of the line of least squares."""
     counts, values = np.array(points, float).T
     return float(np.polyfit(counts, values, 1)[0]) if len(points) > 1 else 0.0
-
-
-@asynccontextmanager
-async def running(daemon: Daemon) -> AsyncIterator[Daemon]:
-    """A daemon that is ready, and stopped at the end."""
-    daemon.start()
-    try:
-        await daemon.wait_until_ready()
-        yield daemon
-    finally:
-        daemon.stop()
-
-
-async def wait_for_records(daemon: Daemon, count: int) -> None:
-    """Return once there are so many; a daemon that tags nothing for two minutes is an error."""
-    found, since_s = -1, time.monotonic()
-    while found < count:
-        now = daemon.count_records()
-        if now != found:
-            found, since_s = now, time.monotonic()
-        if time.monotonic() - since_s > 120:
-            raise SystemExit(
-                f"only {found} of {count} photos have a record:\n{(daemon.home / 'log').read_text()[-2000:]}"
-            )
-        await asyncio.sleep(0.2)
-
-
-def make_photo(number: int) -> bytes:
-    """A small JPEG that no other number has."""
-    chance = np.random.default_rng(number)
-    side = SIDES[number % len(SIDES)]
-    blocks = chance.integers(0, 255, (8, 8, 3), np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(blocks).resize((side, side)).save(file, "JPEG", quality=85)
-    return file.getvalue()
 
 
 if __name__ == "__main__":

@@ -226,8 +226,8 @@ class LimitSettings(Section):
     """The largest file."""
     threads: Count = min(4, os.cpu_count() or 1)
     """Threads that decode, and threads that compute."""
-    memory_bytes: Count = 640_000_000
-    """Memory that all pictures together may take while they are decoded."""
+    memory_bytes: Annotated[int, Field(ge=100_000_000)] = 640_000_000
+    """Memory that all pictures together may take while they are decoded; one that takes more is refused."""
     batch_size: Count | None = None
     """The most photos that the model takes at once; by default what suits the engine and the model."""
     batch_wait_s: Seconds = 0.005

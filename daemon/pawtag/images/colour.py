@@ -25,9 +25,10 @@ def reduce_to_rgb(image: pillow.Image, factor: int) -> pillow.Image:
 
     What cannot be reduced as it is is converted in bands: in full, an RGBA picture of 49 megapixels would take 935 MB.
     """
-    if factor == 1 or image.mode == "F":
+    is_small = factor == 1 and image.width * image.height <= BAND_PIXELS
+    if is_small or image.mode == "F":
         return convert_to_rgb(image)
-    if image.mode in ("RGB", "L") and "transparency" not in image.info:
+    if factor > 1 and image.mode in ("RGB", "L") and "transparency" not in image.info:
         return convert_to_rgb(image.reduce(factor))
     small = pillow.new("RGB", (math.ceil(image.width / factor), math.ceil(image.height / factor)))
     height = factor * max(1, BAND_PIXELS // (image.width * factor))

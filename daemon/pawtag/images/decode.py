@@ -22,7 +22,7 @@ from pawtag.images.memory import DecodeCost, estimate_cost, estimate_layout_cost
 from pawtag.images.metadata import JPEG_START, MAX_PROFILE_BYTES, drop_metadata
 from pawtag.images.sample_layout import SampleLayout, find_layout, widen_samples
 from pawtag.images.signatures import detect_unsupported_type
-from pawtag.images.tiff import check_structure, read_directory, require_no_error
+from pawtag.images.tiff import Directory, check_structure, read_directory, require_no_error
 
 # Nothing else is offered to the opener: some of Pillow's formats start other programs.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "HEIF", "AVIF")  # MPO comes with JPEG
@@ -138,13 +138,20 @@ def _decode(data: bytes, limits: ImageLimits, shorter_side: int, reserve: Reserv
         check_structure(tags)
         if layout := find_layout(tags, data):
             return _decode_layout(layout, limits, shorter_side, reserve)
+    return _build_image(*_decode_by_pillow(data, tags, limits, shorter_side, reserve))
+
+
+def _decode_by_pillow(
+    data: bytes, tags: Directory | None, limits: ImageLimits, shorter_side: int, reserve: Reserve
+) -> tuple[pillow.Image, tuple[int, int], int, str, str | None]:
+    """What `_build_image` takes. The decoder's own picture is freed before that copies."""
     with pillow.open(io.BytesIO(data), formats=FORMATS) as opened:
-        name, (width, height) = opened.format or "", opened.size
+        name, size = opened.format or "", opened.size
         _draft(opened, shorter_side)
-        _check_pixels(opened, (width, height), limits)
+        _check_pixels(opened, size, limits)
         factor = max(1, min(opened.size) // shorter_side)
         is_reduced = factor > 1 and opened.mode != "F"
-        cost = estimate_cost(opened, (width, height), is_progressive=_is_progressive(opened), is_reduced=is_reduced)
+        cost = estimate_cost(opened, size, is_progressive=_is_progressive(opened), is_reduced=is_reduced)
         with reserve(cost):
             with require_no_error():
                 opened.load()
@@ -153,7 +160,7 @@ def _decode(data: bytes, limits: ImageLimits, shorter_side: int, reserve: Reserv
             orientation, taken_at = _read_exif(opened)  # of a PNG it may load the pixels
             picture = widen_samples(opened, tags) if tags else opened
             upright = _turn_upright(reduce_to_rgb(picture, factor), orientation)
-    return _build_image(upright, (width, height), orientation, name, taken_at)
+    return upright, size, orientation, name, taken_at
 
 
 def _decode_layout(layout: SampleLayout, limits: ImageLimits, shorter_side: int, reserve: Reserve) -> Image:

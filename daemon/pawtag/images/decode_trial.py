@@ -1,6 +1,7 @@
 """Decoding in a process of its own, for bytes on which a process may have died. Only that process can die of them.
 
-`python -m pawtag.images.decode_trial MAX_BYTES MAX_PIXELS SHORTER_SIDE MEMORY_BYTES` reads the bytes from stdin.
+`python -m pawtag.images.decode_trial MAX_BYTES MAX_PIXELS SHORTER_SIDE MEMORY_BYTES OWN_BYTES` reads the bytes from
+stdin.
 """
 
 import subprocess
@@ -8,6 +9,7 @@ import sys
 
 from pawtag.domain.errors import PermanentError
 from pawtag.images.decode import ImageLimits, decode
+from pawtag.images.memory import DecodeLimiter
 
 TIMEOUT_S = 60.0
 # The interpreter and its libraries, besides the pictures.
@@ -16,13 +18,20 @@ NO_MEMORY = 70
 
 
 def survives_decoding(
-    data: bytes, limits: ImageLimits, shorter_side: int, memory_bytes: int, timeout_s: float = TIMEOUT_S
+    data: bytes,
+    limits: ImageLimits,
+    shorter_side: int,
+    memory_bytes: int,
+    *,
+    own_bytes: int = OWN_MEMORY_BYTES,
+    timeout_s: float = TIMEOUT_S,
 ) -> bool:
-    """Whether a process ends by itself, and in time, that decodes the bytes with that memory. Blocks.
+    """Whether a process ends by itself, and in time, that decodes the bytes with `memory_bytes` for them. Blocks.
 
-    Where no process can be started, nothing is shown, and the bytes count as harmless.
+    What the daemon refuses is refused here. Where no process can be started, nothing is shown, and the bytes count as
+    harmless.
     """
-    numbers = (limits.max_bytes, limits.max_pixels, shorter_side, memory_bytes)
+    numbers = (limits.max_bytes, limits.max_pixels, shorter_side, memory_bytes, own_bytes)
     command = [sys.executable, "-m", __name__, *map(str, numbers)]
     try:
         done = subprocess.run(  # noqa: S603 - this program itself
@@ -36,10 +45,11 @@ def survives_decoding(
 
 
 def _main(arguments: list[str]) -> int:
-    max_bytes, max_pixels, shorter_side, memory_bytes = map(int, arguments)
-    _limit_memory(memory_bytes + OWN_MEMORY_BYTES)
+    max_bytes, max_pixels, shorter_side, memory_bytes, own_bytes = map(int, arguments)
+    _limit_memory(memory_bytes + own_bytes)
     try:
-        decode(sys.stdin.buffer.read(), ImageLimits(max_bytes, max_pixels), shorter_side)
+        limits, reserve = ImageLimits(max_bytes, max_pixels), DecodeLimiter(memory_bytes).acquire
+        decode(sys.stdin.buffer.read(), limits, shorter_side, reserve)
     except PermanentError as error:  # a bad photo, which costs itself alone, unless it takes all memory
         return NO_MEMORY if isinstance(error.__cause__, MemoryError) else 0
     return 0

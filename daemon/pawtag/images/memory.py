@@ -1,5 +1,7 @@
 """The memory that decoding takes: an estimate from the header, and a limit for all decodes together."""
 
+import ctypes
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,14 +9,32 @@ from dataclasses import dataclass
 
 from PIL import Image as pillow
 
+from pawtag.domain.errors import PermanentError
+
+MB = 1_000_000
 LARGE_PIXELS = 12_000_000
 # Pillow keeps three samples in four bytes. ImagingMode in its libImaging/Storage.c.
 BYTES_PER_PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
 DEFAULT_BYTES_PER_PIXEL = 4
 # What a decoder holds beside Pillow's picture, for each pixel: planes, canvases and a copy of them.
 DECODER_BYTES_PER_PIXEL = {"WEBP": 12, "HEIF": 8, "AVIF": 8, "TIFF": 4, "GIF": 1}
+# A picture that is not reduced: in mode RGB, and twice as bytes while Pillow makes an array of it.
+RESULT_BYTES_PER_PIXEL, COPY_BYTES_PER_PIXEL = 4, 10
 COEFFICIENT_BYTES = 2  # libjpeg's JCOEF
 BAND_BYTES = 16_000_000  # what one band of a conversion takes; see colour.BAND_PIXELS
+
+# mallopt(3), M_MMAP_THRESHOLD.
+MMAP_THRESHOLD, MAPPED_BYTES = -3, 1024 * 1024
+
+
+def return_freed_blocks() -> None:
+    """Have the C library give large blocks back to the system as soon as they are freed. glibc alone needs it.
+
+    Else it raises its own threshold to 32 MB with the first picture, and each decoding thread keeps what its largest
+    picture took: 1.3 GB after many large ones, measured with `scripts/endurance.py hostile`.
+    """
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
+        library.mallopt(MMAP_THRESHOLD, MAPPED_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +55,14 @@ def estimate_cost(
 ) -> DecodeCost:
     """The cost of `image.load()` and of what follows; `image` is drafted, `original` is its full size.
 
-    A progressive JPEG's coefficients are all kept until the last scan. A picture that is not reduced afterwards is
-    converted in full.
+    A progressive JPEG's coefficients are all kept until the last scan. A picture that is not reduced stands beside its
+    result.
     """
     pixels = image.width * image.height
     each = BYTES_PER_PIXEL.get(image.mode, DEFAULT_BYTES_PER_PIXEL) + DECODER_BYTES_PER_PIXEL.get(image.format or "", 0)
-    total = BAND_BYTES + pixels * (each if is_reduced else each + 3 * DEFAULT_BYTES_PER_PIXEL)
+    if not is_reduced:
+        each = max(each + RESULT_BYTES_PER_PIXEL, COPY_BYTES_PER_PIXEL)
+    total = BAND_BYTES + pixels * each
     if is_progressive:
         pixels = original[0] * original[1]
         total += int(pixels * COEFFICIENT_BYTES * _count_samples(image))
@@ -76,8 +98,14 @@ class DecodeLimiter:
     def acquire(self, cost: DecodeCost, *, first: bool = False) -> Iterator[None]:
         """Wait for the bytes, and hold them while the context lasts; those who are `first` overtake the others.
 
-        A cost above the total is granted when nothing else is.
+        Raises PermanentError for a cost above the total.
         """
+        if cost.size_bytes > self._total_bytes:
+            raise PermanentError(
+                "too-many-pixels",
+                f"The picture takes {cost.size_bytes // MB} MB of memory while it is decoded; limits.memory_bytes is"
+                f" {self._total_bytes // MB} MB.",
+            )
         with self._freed:
             self._waiting_first += first
             self._freed.wait_for(lambda: self._has_room(cost) and (first or not self._waiting_first))
@@ -94,5 +122,5 @@ class DecodeLimiter:
                 self._freed.notify_all()
 
     def _has_room(self, cost: DecodeCost) -> bool:
-        fits = self._taken_bytes == 0 or self._taken_bytes + cost.size_bytes <= self._total_bytes
+        fits = self._taken_bytes + cost.size_bytes <= self._total_bytes
         return fits and not (cost.is_large and self._has_large)

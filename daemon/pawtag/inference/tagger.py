@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager, nullcontext
 from functools import partial
 
 from pawtag.config import LimitSettings
@@ -15,7 +15,7 @@ from pawtag.domain.errors import PermanentError
 from pawtag.domain.labels import Labels
 from pawtag.domain.pictures import Floats, Pixels
 from pawtag.domain.records import PhotoInfo, TaggerIdentity, Tagging, describe_bytes
-from pawtag.images import DecodeLimiter, ImageLimits, decode, preprocess
+from pawtag.images import DecodeCost, DecodeLimiter, ImageLimits, Reserve, decode, preprocess, return_freed_blocks
 from pawtag.inference.interactive_gate import InteractiveGate
 from pawtag.inference.loaded_model import LoadedModel
 from pawtag.inference.scoring import score_labels
@@ -83,6 +83,7 @@ class Tagger:
     @asynccontextmanager
     async def run(self) -> AsyncIterator["Tagger"]:
         """The tagger, which answers until the context ends and photos in flight are done. Earlier photos wait."""
+        return_freed_blocks()
         self._serving.start()
         try:
             yield self
@@ -158,12 +159,22 @@ class Tagger:
         with self._serving.lease() as serving:
             yield serving
 
+    @contextmanager
+    def _reserve_memory(self, *, first: bool) -> Iterator[Reserve]:
+        """What a decode reserves is held to the end of the context; a second decode gives back what the first had."""
+        with ExitStack() as held:
+
+            def reserve(cost: DecodeCost) -> AbstractContextManager[None]:
+                held.close()
+                return nullcontext(held.enter_context(self._memory.acquire(cost, first=first)))
+
+            yield reserve
+
     def _preprocess(
         self, model: LoadedModel, data: bytes, photo: PhotoInfo | None, interactive: bool
     ) -> tuple[PhotoInfo, Pixels]:
         spec = model.engine.spec
-        with self.metrics.time_stage("decode"):
-            reserve = partial(self._memory.acquire, first=interactive)
+        with self.metrics.time_stage("decode"), self._reserve_memory(first=interactive) as reserve:
             image = decode(data, self._image_limits, spec.shorter_side, reserve)
             pixels = preprocess(image, spec)
         known = {"width": image.width, "height": image.height, "format": image.format, "taken_at": image.taken_at}

@@ -44,5 +44,12 @@ def test_I09_a_picture_that_takes_all_memory_is_told():
     """Without a limit it would end the daemon again."""
     limits = ImageLimits(max_bytes=10**8, max_pixels=10**9)
     large = encode_picture(Pillow.new("RGB", (12_000, 12_000)), "PNG")
-    assert not survives_decoding(large, limits, 224, -700_000_000)
-    assert survives_decoding(plain(), limits, 224, 0)
+    assert not survives_decoding(large, limits, 224, 700_000_000, own_bytes=-500_000_000)
+    assert survives_decoding(plain(), limits, 224, 700_000_000, own_bytes=-500_000_000)
+
+
+def test_I09_a_picture_that_the_daemon_refuses_is_refused():
+    """It takes more memory than the daemon grants, so no process dies of it."""
+    limits = ImageLimits(max_bytes=10**8, max_pixels=10**9)
+    large = encode_picture(Pillow.new("RGB", (12_000, 12_000)), "PNG")
+    assert survives_decoding(large, limits, 224, 100_000_000, own_bytes=200_000_000)
