@@ -23,7 +23,8 @@ from pawtag.domain.document import (
 from pawtag.domain.errors import ChangedError, GoneError, TemporaryError
 from pawtag.domain.records import PhotoRef, Stamp, TagRecord, Written
 from pawtag.s3.address import build_object_params, format_uri
-from pawtag.s3.client import OBJECT_NOT_FOUND, Client, read_error_code
+from pawtag.s3.client import Client
+from pawtag.s3.client_errors import OBJECT_NOT_FOUND, read_error_code
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,8 @@ from botocore.exceptions import ClientError
 from pawtag.domain.errors import ChangedError, GoneError, PermanentError
 from pawtag.domain.records import Corrections, PhotoRef
 from pawtag.s3.address import build_object_params, build_version_params, format_uri
-from pawtag.s3.client import Client, read_error_code
+from pawtag.s3.client import Client
+from pawtag.s3.client_errors import read_error_code
 from pawtag.s3.tag_encoding import is_ours, merge_tags, parse_tag_corrections
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,8 @@ from pawtag.domain.errors import ChangedError, GoneError, PawtagError, Permanent
 from pawtag.domain.records import Payload, PhotoRef, Stamp, TagRecord, Written
 from pawtag.images import ImageLimits, check_header
 from pawtag.s3.address import build_object_params, read_etag
-from pawtag.s3.client import ARCHIVED_REASON, Client
+from pawtag.s3.client import Client
+from pawtag.s3.client_errors import ARCHIVED_REASON
 from pawtag.s3.object_sidecars import ObjectSidecars, Slot
 from pawtag.s3.object_tags import ObjectTags
 from pawtag.s3.tag_encoding import encode_tags, merge_tags, parse_tag_corrections, parse_tag_stamp

@@ -6,7 +6,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from pawtag.domain.errors import ConfigError, TemporaryError
-from pawtag.s3.client import RESOURCE_NOT_FOUND, Client, has_code, read_error_code
+from pawtag.s3.client import Client
+from pawtag.s3.client_errors import RESOURCE_NOT_FOUND, has_code, read_error_code
 from pawtag.s3.setup.waiters import NOT_YET_ALLOWED
 
 NOTIFIED_EVENTS = ["s3:ObjectCreated:*", "s3:ObjectRestore:Completed"]

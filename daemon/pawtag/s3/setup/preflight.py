@@ -11,7 +11,8 @@ from pawtag.config import S3Settings
 from pawtag.domain.errors import PawtagError
 from pawtag.domain.records import PhotoRef
 from pawtag.s3.address import build_object_params
-from pawtag.s3.client import ARCHIVED, OBJECT_NOT_FOUND, Client, has_code
+from pawtag.s3.client import Client
+from pawtag.s3.client_errors import ARCHIVED, OBJECT_NOT_FOUND, has_code
 from pawtag.s3.listing import Listing
 from pawtag.s3.object_sidecars import PRECONDITION_FAILED
 from pawtag.s3.object_tags import TAGGING_NOT_IMPLEMENTED, ObjectTags

@@ -9,7 +9,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from pawtag.domain.errors import ConfigError, PawtagError
-from pawtag.s3.client import RESOURCE_NOT_FOUND, Client, has_code, is_missing_bucket, is_unsupported
+from pawtag.s3.client import Client
+from pawtag.s3.client_errors import RESOURCE_NOT_FOUND, has_code, is_missing_bucket, is_unsupported
 from pawtag.s3.setup.notification import NOTIFIED_EVENTS, Notification
 from pawtag.s3.setup.policy import add_statement, build_sender_statement, remove_statement
 from pawtag.s3.setup.request import NAME_PREFIX, SetupRequest

@@ -5,7 +5,8 @@ from http import HTTPStatus
 from urllib.parse import quote
 
 from pawtag.domain.errors import ConfigError, PawtagError
-from pawtag.s3.client import Client, is_unsupported
+from pawtag.s3.client import Client
+from pawtag.s3.client_errors import is_unsupported
 from pawtag.s3.setup.notification import Notification
 from pawtag.s3.setup.request import SetupRequest
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 from botocore.exceptions import ClientError
 
 from pawtag.domain.errors import PawtagError
-from pawtag.s3.client import RESOURCE_NOT_FOUND, read_error_code
+from pawtag.s3.client_errors import RESOURCE_NOT_FOUND, read_error_code
 
 Result = TypeVar("Result")
 
