@@ -66,7 +66,8 @@ def _load_openvino(
     settings: Settings, labels: Labels, checkpoint: Checkpoint, on_step: OnStep
 ) -> tuple[Engine, Vocabulary] | None:
     """The engine and the vectors, prepared first where they are not; None for a checkpoint that stays on torch."""
-    from pawtag.inference.preparation import PreparationError, find_prepared, prepare_in_child
+    from pawtag.inference.preparation import PreparationError, find_prepared
+    from pawtag.inference.preparation_process import prepare_in_child
 
     request = build_request(settings, labels, checkpoint)
     prepared = find_prepared(request)

@@ -20,7 +20,8 @@ from pawtag.domain.records import ModelInfo
 from pawtag.inference import engine_loader, model_cache, optimization, preparation
 from pawtag.inference.checkpoint import Checkpoint
 from pawtag.inference.engines import openvino
-from pawtag.inference.preparation import PreparationRequest, find_prepared, prepare_in_child
+from pawtag.inference.preparation import PreparationRequest, find_prepared
+from pawtag.inference.preparation_process import prepare_in_child
 from support.checkpoints import change_tensors
 
 LABELS = Labels.model_validate(
@@ -325,7 +326,7 @@ def test_what_is_no_longer_used_goes(tmp_path):
 
 def test_a_child_ends_with_its_parent(whole, tmp_path):
     """It does not go on converting for a daemon that was killed."""
-    command = [sys.executable, "-m", "pawtag.inference.preparation"]
+    command = [sys.executable, "-m", "pawtag.inference.preparation_process"]
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     child.stdin.write(request_for(whole, tmp_path).model_dump_json(by_alias=True).encode() + b"\n")
     child.stdin.flush()
