@@ -112,7 +112,7 @@ def damage(data: bytes, chance: random.Random) -> bytes:
             found[start : start + size] = bytes(size)
         else:
             found[start : start + 4] = chance.choice((b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\1"))
-    return bytes(found[: len(found) if chance.random() < 0.8 else chance.randrange(1, len(found) + 1)])
+    return bytes(found[: len(found) if chance.random() < 0.8 else chance.randrange(len(found) + 1)])
 
 
 def _is_small_file(path: Path) -> bool:
