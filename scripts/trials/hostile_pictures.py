@@ -26,6 +26,7 @@ def make_hostile_pictures() -> dict[str, bytes]:
         "png 16-bit strip": lambda: build_png(*STRIP, GREY_16_BITS),
         "png 200 MB of text": lambda: build_png(100, 100, GREY, text_bytes=200_000_000),
         "gif 65535 x 65535": build_gif,
+        "gif 40000 x 40000 frame": lambda: build_gif(screen=8, side=40_000, extension=b"!\xf9\x04\x08\0\0\0\0"),
         "gif": lambda: encode(Image.new("P", (SIDE, SIDE)), "GIF"),
         "jpeg 25 MP progressive": lambda: encode(draw_noise(5000), "JPEG", progressive=True, subsampling=0),
         "jpeg 100 MP progressive": lambda: encode(Image.new("L", (10_000, 10_000)), "JPEG", progressive=True),
@@ -69,10 +70,11 @@ def deflate_zeros(size_bytes: int) -> bytes:
     return b"".join(pieces) + deflater.flush()
 
 
-def build_gif() -> bytes:
-    """A header that claims the largest picture, and no pixel."""
-    screen = struct.pack("<HHBBB", 65_535, 65_535, 0x80, 0, 0) + bytes(6)
-    return b"GIF89a" + screen + b"," + struct.pack("<HHHHB", 0, 0, 65_535, 65_535, 0) + b"\x02\x02\x44\x01\x00;"
+def build_gif(screen: int = 65_535, side: int = 65_535, extension: bytes = b"") -> bytes:
+    """A header that claims a large picture, and no pixel. The extension says to wipe the frame."""
+    header = b"GIF89a" + struct.pack("<HHBBB", screen, screen, 0x80, 0, 0) + bytes(6)
+    frame = b"," + struct.pack("<HHHHB", 0, 0, side, side, 0)
+    return header + extension + frame + b"\x02\x02\x44\x01\x00;"
 
 
 def build_animation() -> bytes:

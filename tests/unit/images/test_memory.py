@@ -32,6 +32,22 @@ decode(data, ImageLimits(10**9, 10**8), 256, reserve)
 print(read("VmHWM") - before)
 """
 
+REFUSE = """
+import sys
+from pathlib import Path
+from pawtag.images import ImageLimits, decode
+from pawtag.domain.errors import PermanentError
+data = Path(sys.argv[1]).read_bytes()
+Path("/proc/self/clear_refs").write_text("5")
+def read(name):
+    return int(Path("/proc/self/status").read_text().split(name + ":")[1].split()[0]) / 1000
+before = read("VmRSS")
+try:
+    decode(data, ImageLimits(10**9, 10**6), 256)
+except PermanentError as error:
+    print(error.code, read("VmHWM") - before)
+"""
+
 RETAIN = """
 from pathlib import Path
 import sys
@@ -83,6 +99,21 @@ def test_I03_a_decode_takes_no_more_than_its_estimate(tmp_path, name, mode, opti
     estimate_mb, peak_mb = map(float, done.stdout.split())
     assert peak_mb <= 1.1 * estimate_mb + 8
     assert estimate_mb <= 4 * peak_mb + 20, "an estimate that is too high lets one photo wait for another"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("extension", [b"", b"!\xf9\x04\x08\0\0\0\0"], ids=["plain", "restored"])
+def test_I03_a_frame_that_is_larger_than_the_screen_is_refused_at_little_cost(tmp_path, extension):
+    """Pillow reserves the whole of it when it opens a GIF whose first frame is to be wiped: 1.6 GB here."""
+    screen = b"GIF89a" + (8).to_bytes(2, "little") * 2 + b"\x80\0\0" + bytes(6)
+    frame = b"," + bytes(4) + (40_000).to_bytes(2, "little") * 2 + b"\0" + b"\x02\x02\x44\x01\0"
+    (tmp_path / "a.gif").write_bytes(screen + extension + frame + b";")
+    done = subprocess.run(
+        [sys.executable, "-c", REFUSE, tmp_path / "a.gif"], capture_output=True, text=True, timeout=50, check=True
+    )
+    code, cost_mb = done.stdout.split()
+    assert code == "too-many-pixels"
+    assert float(cost_mb) < 50
 
 
 def start(limiter: DecodeLimiter, cost: DecodeCost, *, first: bool = False) -> tuple[threading.Event, threading.Event]:
