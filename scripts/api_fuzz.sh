@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sends what /openapi.json allows, and what it does not, to a daemon of its own: no 5xx, no undocumented status.
-# Schemathesis is installed into a virtual environment of its own, for it brings many packages.
+# /events is left out, for its answer has no end. Schemathesis is installed into a virtual environment of its own, for it brings many packages.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 examples=${1:-20}
@@ -26,5 +26,5 @@ grep -q ready "$home/log" || { cat "$home/log" >&2; exit 1; }
 st=$PWD/.venv/api/bin/st
 cd "$home" # it leaves files where it runs
 "$st" run "http://127.0.0.1:$port/openapi.json" --checks not_a_server_error,status_code_conformance \
-  --max-examples "$examples" --phases examples,fuzzing --seed 1 --request-timeout 5 --generation-database none \
+  --exclude-path /events --max-examples "$examples" --phases examples,fuzzing --seed 1 --request-timeout 5 --generation-database none \
   --no-color --continue-on-failure

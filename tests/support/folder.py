@@ -7,6 +7,7 @@ import time
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from pawtag.app.pipeline_parts import PipelineParts
 from pawtag.app.wiring import build_folder_runner
 from pawtag.config import Settings
 from pawtag.folder.tuning import FolderTuning
@@ -20,16 +21,22 @@ OLD_S = 3600
 @asynccontextmanager
 async def watching(root: Path, model: ColourEngine | None = None, tuning: FolderTuning | None = None, **folder):
     """The folder's part of the daemon at work on `root`."""
+    async with open_parts(colour_tagger(model)) as parts, watching_with(parts, root, tuning, **folder) as work:
+        yield work
+
+
+@asynccontextmanager
+async def watching_with(parts: PipelineParts, root: Path, tuning: FolderTuning | None = None, **folder):
+    """The same with these parts."""
     settings = Settings(folder={"settle_s": 0.2, "stable_s": 0.6, "rescan_s": 60, **folder})
-    async with open_parts(colour_tagger(model)) as parts:
-        work, stop = build_folder_runner(settings, root, parts, tuning=tuning), asyncio.Event()
-        async with work.source.watch():
-            task = asyncio.create_task(work.worker.run(stop))
-            await until(lambda: work.source._watcher._is_counted)  # the first scan has ended: the watch stands
-            await asyncio.sleep(0.1)
-            yield work
-            stop.set()
-            await asyncio.wait_for(task, 5)
+    work, stop = build_folder_runner(settings, root, parts, tuning=tuning), asyncio.Event()
+    async with work.source.watch():
+        task = asyncio.create_task(work.worker.run(stop))
+        await until(lambda: work.source._watcher._is_counted)  # the first scan has ended: the watch stands
+        await asyncio.sleep(0.1)
+        yield work
+        stop.set()
+        await asyncio.wait_for(task, 5)
 
 
 def sidecar(photo: Path) -> dict | None:

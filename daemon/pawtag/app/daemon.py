@@ -25,12 +25,13 @@ from pawtag.inference.model_manager import ModelManager
 from pawtag.inference.tagger import Tagger
 from pawtag.metrics import Metrics
 from pawtag.pipeline.observers import Observers, RetryLog, count_in, log_results
+from pawtag.pipeline.photo_operations import PhotoOperations
 from pawtag.server import ServerState, serve_http
 from pawtag.server.server_state import StoredResults
 from pawtag.state.database import StateDatabase
 from pawtag.state.dead_letters import DeadLetters
 from pawtag.state.in_flight import InFlightPhotos
-from pawtag.state.results import RecentResults
+from pawtag.state.results import RecentResult, RecentResults
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         suspects = build_suspects(abandoned, settings.limits, tagger)
         parts = PipelineParts(tagger, database, observers, build_outputs(settings), suspects=suspects)
         runners = _build_runners(settings, root, state, parts)
+        state.find_operations = partial(_find_operations, runners)
         state.activate(tagger, *(runner.worker for runner in runners))
         stack.push_async_callback(server.drain)  # before the tagger closes: requests in flight get their answer
         await stack.enter_async_context(run_in_background(_refuse_after(stop, state), "refuse"))
@@ -103,11 +105,12 @@ async def _open_state(settings: Settings, state: ServerState) -> AsyncIterator[t
     database = await asyncio.to_thread(StateDatabase, settings.state.dir)
     try:
         abandoned = await _take_abandoned(database)
-        async with RecentResults(database).keep() as results:
+        async with RecentResults(database, state.live_feed).keep() as results:
+            state.results = results
             letters = DeadLetters(database)
             state.read_results = partial(_read_results, results, letters)
             state.metrics.watch_dead_letters(letters.count)
-            for observer in (log_results, RetryLog(), results, state.live_feed):
+            for observer in (log_results, RetryLog(), results):
                 state.observers.add(observer)
             yield database, abandoned
     finally:
@@ -128,7 +131,7 @@ async def _take_abandoned(database: StateDatabase) -> list[str]:
 def _read_results(results: RecentResults, letters: DeadLetters) -> StoredResults:
     """A fault of the state leaves the rest of the status."""
     try:
-        failed = tuple(_describe_failed(**found) for found in results.list_records("failed", MAX_FAILED))
+        failed = tuple(_describe_failed(found) for found in results.list_newest("failed", MAX_FAILED))
         return StoredResults(results.count_failures(), failed, letters.count())
     except TemporaryError as error:
         log.debug("%s", error)
@@ -140,8 +143,18 @@ def _is_missing(uri: str) -> bool:
     return not uri.startswith(OBJECT_SCHEME) and os.path.isdir(os.path.dirname(uri)) and not os.path.lexists(uri)  # noqa: PTH112, PTH120
 
 
-def _describe_failed(uri: str, record: dict[str, Any]) -> dict[str, Any]:
-    return {"uri": uri, **record["error"], "at": record["tagged_at"]}
+def _describe_failed(found: RecentResult) -> dict[str, Any]:
+    record = found.record
+    error = record.error.model_dump(mode="json") if record and record.error else {}
+    return {"uri": found.uri, **error, "at": record.tagged_at if record else None}
+
+
+def _find_operations(runners: list[SourceRunner], uri: str) -> PhotoOperations | None:
+    """Those of the source that the URI belongs to: any of the bucket's does for an object."""
+    for runner in runners:
+        if runner.owns(uri):
+            return runner.worker.operations
+    return None
 
 
 def _clean_up(settings: Settings, database: StateDatabase) -> None:
@@ -205,4 +218,5 @@ async def _refuse_after(stop: asyncio.Event, state: ServerState) -> None:
     """Refuse new photos once `stop` is set. Those in flight get their answer."""
     await stop.wait()
     log.info("stopping")
+    state.live_feed.close()
     state.tagger, state.unready_reason = None, "the daemon is stopping"

@@ -1,9 +1,11 @@
 """Source runners: each runs one source with its worker."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from pawtag.folder.scanner import BuildScan
@@ -23,6 +25,9 @@ class SourceRunner(Protocol):
     def pending(self) -> int:
         """How many photos are known to be pending."""
 
+    def owns(self, uri: str) -> bool:
+        """Whether the photo is one of the source."""
+
     def rescan(self) -> None:
         """Find photos whose record has become stale."""
 
@@ -34,6 +39,7 @@ class SourceRunner(Protocol):
 class FolderRunner:
     """The photos of a folder. `build_scan`: those below a walk that need a record."""
 
+    root: Path
     source: FolderSource
     worker: Worker
     build_scan: BuildScan
@@ -42,6 +48,10 @@ class FolderRunner:
     def pending(self) -> int:
         """How many photos are known to be pending."""
         return self.source.pending
+
+    def owns(self, uri: str) -> bool:
+        """Whether the photo is below the folder."""
+        return uri.startswith(f"{self.root}{os.sep}") or self.root == Path(os.sep)
 
     def rescan(self) -> None:
         """Find photos whose record has become stale."""

@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from pawtag.app.runner import run_in_background
+from pawtag.domain.records import OBJECT_SCHEME
 from pawtag.pipeline.worker import Worker
 from pawtag.s3.listing_feed import ListingFeed
 from pawtag.s3.object_source import ObjectSource
@@ -24,6 +25,11 @@ class QueueRunner:
     def pending(self) -> int:
         """The approximate number of messages in the queue."""
         return self.source.pending
+
+    def owns(self, uri: str) -> bool:
+        """Objects are the owed runner's to look at."""
+        del uri
+        return False
 
     def rescan(self) -> None:
         """Nothing: see OwedRunner."""
@@ -48,6 +54,10 @@ class OwedRunner:
     def pending(self) -> int:
         """How many photos are pending."""
         return len(self.inbox)
+
+    def owns(self, uri: str) -> bool:
+        """Whether the photo is an object."""
+        return uri.startswith(OBJECT_SCHEME)
 
     def rescan(self) -> None:
         """Take the photos that the fallback has tagged."""

@@ -84,7 +84,7 @@ def build_folder_runner(
         tuning=tuning,
     )
     worker = parts.build_worker(source, concurrency=settings.folder.concurrency, reconciler=reconciler)
-    return FolderRunner(source, worker, build_scan)
+    return FolderRunner(root, source, worker, build_scan)
 
 
 def _build_scan_key(settings: Settings, tagger: Tagger) -> str:

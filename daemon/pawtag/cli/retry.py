@@ -81,6 +81,6 @@ def _list_failed(settings: Settings, parts: PipelineParts) -> Iterator[str]:
         for _ in runner.build_scan(Walk(root, settings.folder, removes_temporary=False)):
             pass  # what needs a record is the daemon's, or a scan's
         yield from failed
-    for found in RecentResults(parts.database).list_records("failed", MAX_UNSETTLED):
-        if found["uri"].startswith(OBJECT_SCHEME):
-            yield found["uri"]
+    for found in RecentResults(parts.database).list_newest("failed", MAX_UNSETTLED):
+        if found.uri.startswith(OBJECT_SCHEME):
+            yield found.uri

@@ -8,6 +8,8 @@ import platformdirs
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pawtag.domain.addresses import is_loopback
+
 ENVIRONMENT_PREFIX, NESTING = "PAWTAG_", "__"
 EMBEDDED = "embedded"
 MIB = 1024 * 1024
@@ -193,6 +195,12 @@ class ServerSettings(Section):
     """A file with the key, such as a mounted secret, in the place of api_key."""
     allowed_hosts: tuple[str, ...] = ()
     """The Host names that are answered, on loopback in addition to its own; empty elsewhere: any."""
+    trusted_origins: tuple[str, ...] = ()
+    """Origins of pages that may post photos, such as "https://shelter.example"; the page behind a proxy, too."""
+    keep_requests: bool = False
+    """List requests among the recent results: their names and tags, no pixels."""
+    page: bool | None = None
+    """The page at /, and what it reads: /photos and /events. Not set: on loopback, or with an api_key."""
     max_upload_bytes: Count = 50 * MIB
     """The largest body of POST /tag; limits.max_file_bytes applies too."""
     stall_timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30.0
@@ -201,6 +209,16 @@ class ServerSettings(Section):
     """Requests that may wait for the model; one more is answered 503."""
     max_connections: Count = 256
     """Connections that may be open; one more takes the place of one without a request, else it is answered 503."""
+
+    @property
+    def is_private(self) -> bool:
+        """Whether a stranger cannot ask for names of photos: on loopback, or with a key."""
+        return self.api_key is not None or is_loopback(self.host)
+
+    @property
+    def shows_page(self) -> bool:
+        """Whether the page is served."""
+        return self.is_private if self.page is None else self.page
 
     @model_validator(mode="before")
     @classmethod

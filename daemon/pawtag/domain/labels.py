@@ -91,6 +91,11 @@ class Thresholds:
         return self.labels.get(label, self.tag)
 
 
+def find_threshold(group: Group, label: str, thresholds: Thresholds) -> float:
+    """The user's own threshold of a label, else the model's."""
+    return group.thresholds.get(label, thresholds.for_label(label))
+
+
 def digest_json(document: Any) -> str:
     """12 hex digits of a JSON document, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:12]

@@ -14,11 +14,13 @@ SCHEMA = "pawtag.record/1"
 # The group that decides whether a photo shows a pet.
 PET_GROUP = "species"
 OBJECT_SCHEME = "s3://"
+REQUEST_SCHEME = "request:"  # of a photo that was posted; it has no place
 
 Scores = dict[str, dict[str, float]]
 Corrections = dict[str, list[str]]
 # What the model says of a photo: a pet, a pet of which it cannot tell the species, none.
 PetStatus = Literal["tagged", "unsure", "no-pet"]
+RecordStatus = Literal["tagged", "unsure", "no-pet", "failed"]
 # What an output keeps in a record: plain JSON values.
 Json = Any
 
@@ -135,7 +137,7 @@ class TagRecord(FrozenModel):
     """What a photo got: the sidecar, and what HTTP and the command line show of it."""
 
     schema_: str = Field(SCHEMA, alias="schema")
-    status: Literal["tagged", "unsure", "no-pet", "failed"]
+    status: RecordStatus
     photo: PhotoInfo
     tags: tuple[Tag, ...]
     scores: Scores

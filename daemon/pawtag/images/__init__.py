@@ -3,14 +3,17 @@
 from pawtag.images.decode import ImageLimits, Reserve, check_header, decode
 from pawtag.images.memory import DecodeCost, DecodeLimiter, return_freed_blocks
 from pawtag.images.pixels import preprocess
+from pawtag.images.thumbnail import LONGER_SIDE_PX, encode_thumbnail
 
 __all__ = [
+    "LONGER_SIDE_PX",
     "DecodeCost",
     "DecodeLimiter",
     "ImageLimits",
     "Reserve",
     "check_header",
     "decode",
+    "encode_thumbnail",
     "preprocess",
     "return_freed_blocks",
 ]

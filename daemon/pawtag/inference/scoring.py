@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from pawtag.domain.errors import PermanentError
-from pawtag.domain.labels import NONE, SCORE_DIGITS, Group, Labels, PromptSet, Thresholds
+from pawtag.domain.labels import NONE, SCORE_DIGITS, Group, Labels, PromptSet, Thresholds, find_threshold
 from pawtag.domain.pictures import Floats
 from pawtag.domain.ports import Engine
 from pawtag.domain.records import PET_GROUP, PetStatus, Scores, Tag
@@ -104,7 +104,7 @@ def choose_tags(name: str, group: Group, scores: dict[str, float], thresholds: T
     if compute_presence(scores) < thresholds.presence:
         return []
     ranked = sorted((label for label in scores if label != NONE), key=lambda label: -scores[label])
-    if not ranked or scores[ranked[0]] < group.thresholds.get(ranked[0], thresholds.for_label(ranked[0])):
+    if not ranked or scores[ranked[0]] < find_threshold(group, ranked[0], thresholds):
         return []
     chosen = ranked[:1]
     if group.multi_label:

@@ -15,7 +15,17 @@ from pawtag.domain.errors import PermanentError
 from pawtag.domain.labels import Labels
 from pawtag.domain.pictures import Floats, Pixels
 from pawtag.domain.records import PhotoInfo, TaggerIdentity, Tagging, describe_bytes
-from pawtag.images import DecodeCost, DecodeLimiter, ImageLimits, Reserve, decode, preprocess, return_freed_blocks
+from pawtag.images import (
+    LONGER_SIDE_PX,
+    DecodeCost,
+    DecodeLimiter,
+    ImageLimits,
+    Reserve,
+    decode,
+    encode_thumbnail,
+    preprocess,
+    return_freed_blocks,
+)
 from pawtag.inference.interactive_gate import InteractiveGate
 from pawtag.inference.loaded_model import LoadedModel
 from pawtag.inference.scoring import score_labels
@@ -117,6 +127,14 @@ class Tagger:
                 await self._gate.wait_for_turn()
             with self._lease() as serving, self._count_bad_scores():
                 return await self._tag_with(serving, data, photo, interactive=interactive)
+
+    async def make_thumbnail(self, data: bytes) -> bytes:
+        """A small JPEG of the photo, decoded within the limits of the photos that are tagged. Raises PermanentError."""
+        return await asyncio.get_running_loop().run_in_executor(self._normal_threads, self._make_thumbnail, data)
+
+    def _make_thumbnail(self, data: bytes) -> bytes:
+        with self._reserve_memory(first=False) as reserve:
+            return encode_thumbnail(decode(data, self._image_limits, LONGER_SIDE_PX // 2, reserve))
 
     async def _tag_with(
         self, serving: ServingModel, data: bytes, photo: PhotoInfo | None, *, interactive: bool

@@ -3,44 +3,56 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from typing import Generic, TypeVar
 
-from pawtag.domain.outcomes import Outcome
-
+Item = TypeVar("Item")
 MAX_QUEUED = 1000
 
 
 class Missed:
-    """Told to a reader that fell behind: outcomes were left out, and what it shows must be read again."""
+    """Told to a reader that fell behind: items were left out, and what it shows must be read again."""
 
 
-class LiveFeed:
-    """An observer with a bounded queue for each reader. Lives on the event loop."""
+class Closed:
+    """Told to each reader at the end."""
+
+
+class LiveFeed(Generic[Item]):
+    """A bounded queue for each reader. Lives on the event loop."""
 
     def __init__(self, max_queued: int = MAX_QUEUED) -> None:
         """No reader yet."""
         self._max_queued = max_queued
-        self._readers: set[asyncio.Queue[Outcome | Missed]] = set()
+        self._readers: set[asyncio.Queue[Item | Missed | Closed]] = set()
+        self._is_closed = False
 
-    def __call__(self, outcome: Outcome) -> None:
-        """Queue one outcome for each reader. Where a queue is full, its reader starts again."""
+    def __call__(self, item: Item | Closed) -> None:
+        """Queue one item for each reader. Where a queue is full, its reader starts again."""
         for queue in self._readers:
             if queue.full():
                 while not queue.empty():
                     queue.get_nowait()
                 queue.put_nowait(Missed())
-            queue.put_nowait(outcome)
+            queue.put_nowait(item)
+
+    def close(self) -> None:
+        """End all readers, and those to come."""
+        self._is_closed = True
+        self(Closed())
 
     @contextmanager
-    def read(self) -> Iterator[AsyncIterator[Outcome | Missed]]:
-        """What happens while the context lasts."""
-        queue: asyncio.Queue[Outcome | Missed] = asyncio.Queue(self._max_queued)
+    def read(self) -> Iterator[AsyncIterator[Item | Missed]]:
+        """What happens while the context lasts; it ends with the feed."""
+        queue: asyncio.Queue[Item | Missed | Closed] = asyncio.Queue(self._max_queued)
         self._readers.add(queue)
+        if self._is_closed:
+            queue.put_nowait(Closed())
         try:
             yield _iterate(queue)
         finally:
             self._readers.discard(queue)
 
 
-async def _iterate(queue: asyncio.Queue[Outcome | Missed]) -> AsyncIterator[Outcome | Missed]:
-    while True:
-        yield await queue.get()
+async def _iterate(queue: asyncio.Queue[Item | Missed | Closed]) -> AsyncIterator[Item | Missed]:
+    while not isinstance(item := await queue.get(), Closed):
+        yield item

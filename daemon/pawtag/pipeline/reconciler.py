@@ -79,20 +79,21 @@ class Reconciler:
         """The corrections that hold for the photo. What is wrong with them is logged once."""
         return self._corrections.read(ref.uri, seen.corrections)
 
-    async def correct(self, photo: OpenPhoto, by_group: Corrections | None) -> TagRecord:
+    async def correct(self, photo: OpenPhoto, by_group: Corrections | None, *, replaces: bool = False) -> TagRecord:
         """Write what a person says of these groups into the photo's record; None takes all corrections back.
 
-        Without a current record the photo is tagged first. Raises GoneError, TemporaryError.
+        With `replaces`, corrections of other groups go. Without a current record the photo is tagged first. Raises
+        GoneError, TemporaryError.
         """
         for _ in range(MAX_LOOKS):
             with suppress(ChangedError):
-                return await self._correct_once(photo, by_group)
+                return await self._correct_once(photo, by_group, replaces=replaces)
         raise TemporaryError(CHANGES)
 
-    async def _correct_once(self, photo: OpenPhoto, by_group: Corrections | None) -> TagRecord:
+    async def _correct_once(self, photo: OpenPhoto, by_group: Corrections | None, *, replaces: bool) -> TagRecord:
         seen = await photo.look()
         policy, before = self.build_policy(), self.read_corrections(seen, photo.version)
-        corrections = None if by_group is None else {**(before or {}), **by_group}
+        corrections = None if by_group is None else {**({} if replaces else before or {}), **by_group}
         stamp = seen.stamp
         is_current = stamp is not None and stamp.describes(photo.version) and not policy.supersedes(stamp)
         found = stamp.record if stamp and is_current else None

@@ -15,6 +15,7 @@ from pawtag.domain.records import Event, PhotoRef
 from pawtag.pipeline.faults import Faults
 from pawtag.pipeline.observers import Counts, Observers
 from pawtag.pipeline.photo_locks import PhotoLocks
+from pawtag.pipeline.photo_operations import PhotoOperations
 from pawtag.pipeline.reconciler import Reconciler
 from pawtag.state.in_flight import InFlightPhotos
 from pawtag.state.owed import OwedPhotos
@@ -47,6 +48,7 @@ class Worker:
         finds them again.
         """
         self._source, self._reconciler = source, reconciler
+        self.operations = PhotoOperations(source, reconciler, self._publish, locks, owed)
         self._photos, self._owed, self._locks = in_flight, owed, locks
         self._slots = asyncio.Semaphore(concurrency)
         self._observers = observers or Observers()
@@ -61,6 +63,11 @@ class Worker:
     def pending(self) -> int:
         """How many photos are known to be pending."""
         return self.count_pending()
+
+    @property
+    def done(self) -> int:
+        """How many have got a record since the start."""
+        return self.counts.total
 
     @property
     def state(self) -> SourceState:

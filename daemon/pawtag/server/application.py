@@ -12,14 +12,18 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from pawtag import __version__
+from pawtag.domain.addresses import is_loopback
 from pawtag.domain.errors import PawtagError
 from pawtag.log import request_id
-from pawtag.server.addresses import is_loopback
 from pawtag.server.auth import NOTIFICATIONS_ROUTE, OPEN_ROUTES, build_guard
 from pawtag.server.connections import ConnectionLimit
+from pawtag.server.cors import build_cors
+from pawtag.server.event_routes import event_routes
+from pawtag.server.page_routes import PAGE_PREFIX, page_routes
+from pawtag.server.photo_routes import photo_routes
 from pawtag.server.problems import handle_problems
-from pawtag.server.routes import SERVER_STATE, routes
-from pawtag.server.server_state import ServerState
+from pawtag.server.routes import routes
+from pawtag.server.server_state import SERVER_STATE, ServerState
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +32,8 @@ ID_HEADER = "X-Request-ID"
 HEAD_TIMEOUT_S = 15.0  # for the first request of a connection
 SHUTDOWN_TIMEOUT_S = 2.0  # aiohttp may take it twice; container runtimes kill after ten
 KEEPALIVE_TIMEOUT_S = 30.0
-# Requested often: scrapes, probes, and a store that posts a thousand times a second.
-UNLOGGED_ROUTES = (*OPEN_ROUTES, NOTIFICATIONS_ROUTE, "/metrics")
+# Requested often: scrapes, probes, the page, and a store that posts a thousand times a second.
+UNLOGGED_ROUTES = (*OPEN_ROUTES, NOTIFICATIONS_ROUTE, "/metrics", "/status", "/events", "/")
 LISTEN_ERRORS = {
     errno.EADDRINUSE: "another program listens there; stop it or choose another server.port",
     errno.EACCES: "this user may not; choose a server.port above 1023",
@@ -39,11 +43,14 @@ LISTEN_ERRORS = {
 
 def build_application(state: ServerState) -> web.Application:
     """The application with its middlewares and routes."""
-    app = web.Application(middlewares=[_assign_request_id, handle_problems, build_guard(state.settings.server)])
+    settings = state.settings.server
+    middlewares = [_assign_request_id, build_cors(settings), handle_problems, build_guard(settings)]
+    app = web.Application(middlewares=middlewares)
     app[SERVER_STATE] = state
-    most = min(state.settings.server.max_connections, _count_files() // 2)  # the other half is for photos
+    most = min(settings.max_connections, _count_files() // 2)  # the other half is for photos
     app[CONNECTION_LIMIT] = ConnectionLimit(most, HEAD_TIMEOUT_S)
-    app.add_routes(routes)
+    for table in (routes, photo_routes, event_routes, page_routes):
+        app.add_routes(table)
     return app
 
 
@@ -113,7 +120,8 @@ async def _assign_request_id(request: web.Request, handler: Handler) -> web.Stre
         request.app[CONNECTION_LIMIT].note_response(request.protocol)
     response.headers[ID_HEADER] = identifier
     response.headers["Server"] = f"pawtag/{__version__}"
-    level = logging.DEBUG if request.path in UNLOGGED_ROUTES else logging.INFO
+    is_frequent = request.path in UNLOGGED_ROUTES or request.path.startswith((PAGE_PREFIX, "/photos"))
+    level = logging.DEBUG if is_frequent and response.status < 400 else logging.INFO  # noqa: PLR2004
     duration_s = time.monotonic() - started_s
     request.app[SERVER_STATE].metrics.count_request(_route(request), response.status, duration_s)
     fields = {"method": request.method, "path": request.path, "http_status": response.status}

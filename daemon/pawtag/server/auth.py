@@ -7,7 +7,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from pawtag.config import ServerSettings
-from pawtag.server.addresses import is_loopback
+from pawtag.domain.addresses import is_loopback
+from pawtag.server.page_routes import is_page_file
 from pawtag.server.problems import Problem
 
 OPEN_ROUTES = ("/healthz", "/readyz")
@@ -21,7 +22,7 @@ def build_guard(settings: ServerSettings) -> Middleware:
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path not in OPEN_ROUTES:
-            if key is not None:
+            if key is not None and not is_page_file(request.path):
                 _check_key(request, key)
             _check_names(request, settings)
         return await handler(request)
@@ -49,8 +50,9 @@ def _check_names(request: web.Request, settings: ServerSettings) -> None:
         advice = f'set server.allowed_hosts = ["{name}"] or PAWTAG_SERVER__ALLOWED_HOSTS=\'["{name}"]\'.'
         raise Problem(403, f"This server does not answer to the Host {host!r}; {advice}")
     origin = request.headers.get("Origin")
-    if origin is not None and _origin_host(origin) != host:
-        raise Problem(403, "This server does not answer to pages of another origin.")
+    if origin is not None and _origin_host(origin) != host and origin not in settings.trusted_origins:
+        advice = f'if you trust it, set server.trusted_origins = ["{origin}"]; a proxy must pass the Host on'
+        raise Problem(403, f"The page comes from {origin}, and the Host is {host}: {advice}.")
 
 
 def _origin_host(origin: str) -> str | None:

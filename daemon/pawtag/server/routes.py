@@ -2,22 +2,23 @@
 
 import asyncio
 import time
+import uuid
+from typing import Any
 
 from aiohttp import web
 
 from pawtag.domain.errors import PermanentError
-from pawtag.domain.labels import NONE, rank_labels
+from pawtag.domain.labels import NONE, Group, Thresholds, find_threshold, rank_labels
 from pawtag.domain.outcomes import PhotoFailed, PhotoTagged
-from pawtag.domain.records import PhotoInfo, PhotoRef, SourceInfo, TagRecord
+from pawtag.domain.records import REQUEST_SCHEME, PhotoInfo, PhotoRef, SourceInfo, TagRecord
 from pawtag.inference.tagger import Tagger
 from pawtag.pipeline.recording import build_failed_record, build_record
 from pawtag.server.auth import NOTIFICATIONS_ROUTE
 from pawtag.server.openapi import build_document
 from pawtag.server.problems import RETRY_AFTER_S, Problem
-from pawtag.server.server_state import ServerState
+from pawtag.server.server_state import SERVER_STATE, ServerState
 from pawtag.server.uploads import Upload, explain_refusal, read_upload
 
-SERVER_STATE = web.AppKey("server_state", ServerState)
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 STATUS_HEADER = "Pawtag-Status"
 DETAIL_LEVELS = ("labels", "record")
@@ -99,23 +100,30 @@ async def openapi(request: web.Request) -> web.Response:
 
 @routes.get("/labels")
 async def labels(request: web.Request) -> web.Response:
-    """The groups and their labels."""
-    found = request.app[SERVER_STATE].labels
-    groups = [
-        {
-            "name": name,
-            "multi_label": group.multi_label,
-            "labels": [label for label in group.labels if label != NONE],
-            "applies_to": group.applies_to,
-        }
-        for name, group in found.groups.items()
-    ]
-    return web.json_response({"fingerprint": found.fingerprint, "groups": groups})
+    """The groups and their labels; while a model serves also the thresholds from which on a score is a tag."""
+    state = request.app[SERVER_STATE]
+    limits = state.tagger.model.thresholds if state.tagger else None
+    groups = [_describe_group(name, group, limits) for name, group in state.labels.groups.items()]
+    general = {"presence": limits.presence, "secondary": limits.secondary} if limits else None
+    return web.json_response({"fingerprint": state.labels.fingerprint, "groups": groups, "thresholds": general})
+
+
+def _describe_group(name: str, group: Group, limits: Thresholds | None) -> dict[str, Any]:
+    labels = [label for label in group.labels if label != NONE]
+    return {
+        "name": name,
+        "multi_label": group.multi_label,
+        "labels": labels,
+        "applies_to": group.applies_to,
+        "thresholds": {label: find_threshold(group, label, limits) for label in labels} if limits else None,
+    }
 
 
 async def _tag_upload(state: ServerState, tagger: Tagger, upload: Upload) -> TagRecord:
     """The record of an upload, told to the observers. Raises PermanentError for one that cannot be tagged."""
-    started_s, source, ref = time.monotonic(), SourceInfo(kind="request"), PhotoRef("", len(upload.data))
+    started_s, source = time.monotonic(), SourceInfo(kind="request")
+    uri = f"{REQUEST_SCHEME}{uuid.uuid4().hex}" if state.settings.server.keep_requests else ""
+    ref = PhotoRef(uri, len(upload.data))
     try:
         tagging = await tagger.tag(upload.data, interactive=True)
     except PermanentError as error:

@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
+from aiohttp import web
+
 from pawtag import __version__
 from pawtag.config import Settings
 from pawtag.domain.errors import OverloadedError
@@ -14,7 +16,9 @@ from pawtag.inference.tagger import Tagger
 from pawtag.metrics import Metrics
 from pawtag.pipeline.live_feed import LiveFeed
 from pawtag.pipeline.observers import Observers
-from pawtag.server.addresses import is_loopback
+from pawtag.pipeline.photo_operations import PhotoOperations
+from pawtag.server.thumbnail_cache import ThumbnailCache
+from pawtag.state.results import RecentResult, RecentResults
 
 
 class TrackedSource(Protocol):
@@ -36,6 +40,10 @@ class TrackedSource(Protocol):
     def last_error(self) -> str | None:
         """The last fault of a photo."""
 
+    @property
+    def done(self) -> int:
+        """How many have got a record since the start."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredResults:
@@ -54,8 +62,13 @@ class ServerState:
     labels: Labels
     metrics: Metrics = field(default_factory=Metrics)
     observers: Observers = field(default_factory=Observers)
-    live_feed: LiveFeed = field(default_factory=LiveFeed)
+    live_feed: LiveFeed[RecentResult] = field(default_factory=LiveFeed)
     """What happens now, for readers."""
+    results: RecentResults | None = None
+    """What happened lately; None before the state is open."""
+    find_operations: Callable[[str], PhotoOperations | None] = lambda _uri: None
+    """The operations of the source that a URI belongs to."""
+    thumbnails: ThumbnailCache = field(default_factory=ThumbnailCache)
     tagger: Tagger | None = None
     lack: str | None = None
     """What the daemon lacks without a writable state.dir."""
@@ -145,7 +158,7 @@ class ServerState:
         )
 
     def describe_status(self, results: StoredResults) -> dict[str, Any]:
-        """The document of /status. Names of photos only where a stranger cannot ask for them."""
+        """The document of /status. Names of photos only where the page is on."""
         counts = {source.state.name: source for source in self.sources}
         document = self.describe_readiness()
         sources = [
@@ -153,7 +166,8 @@ class ServerState:
             | {
                 "pending": counts[found["name"]].pending,
                 "in_flight": counts[found["name"]].in_flight,
-                "last_error": counts[found["name"]].last_error if self.names_photos else None,
+                "done": counts[found["name"]].done,
+                "last_error": counts[found["name"]].last_error if self.settings.server.shows_page else None,
             }
             for found in document["sources"]
         ]
@@ -161,15 +175,9 @@ class ServerState:
             "version": __version__,
             "sources": sources,
             "failures": results.failures,
-            "failed": list(results.failed) if self.names_photos else None,
+            "failed": list(results.failed) if self.settings.server.shows_page else None,
             "dead_letters": results.dead_letters,
         }
-
-    @property
-    def names_photos(self) -> bool:
-        """Whether answers may name photos: on loopback, or with a key."""
-        server = self.settings.server
-        return server.api_key is not None or is_loopback(server.host)
 
     def _explain_unready(self) -> str:
         step = self.loading_step()
@@ -181,3 +189,6 @@ class ServerState:
         model = self.tagger.model
         engine = {"engine": model.engine.description, "calibrated": model.calibrated}
         return {**model.identity.model.model_dump(), **engine}
+
+
+SERVER_STATE = web.AppKey("server_state", ServerState)

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 import quopri
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ class Upload:
 
 
 async def read_upload(request: web.Request, settings: ServerSettings, take: Callable[[int], None]) -> Upload:
-    """The photo: the form's field `file`, or the body itself, whatever its Content-Type says.
+    """The photo: the form's field `file`, that of a JSON document, or the body itself, whatever its Content-Type says.
 
     Calls `take(bytes)` for each piece that arrives; it may raise. Raises Problem: 400 for a form that is broken,
     or that holds no photo or two; 408 for a sender that stalls; 413.
@@ -97,7 +98,8 @@ class _Reading:
             raise Problem(
                 400, f"There is no photo: send one as the body, or as the form field {FIELD!r}.", code="empty"
             )
-        return Upload(bytes(body))
+        is_document = self._request.content_type == JSON and body.lstrip().startswith(b"{")
+        return Upload(_read_document(body) if is_document else bytes(body))
 
     async def _from_form(self) -> Upload:
         photos: list[Upload] = []
@@ -143,6 +145,20 @@ class _FormReader(MultipartReader):
         headers[DISPOSITION] = headers.pop("Content-Disposition", "")
         part.headers = CIMultiDictProxy(headers)
         return part
+
+
+def _read_document(body: bytearray) -> bytes:
+    """The photo in `{"file": "data:image/jpeg;base64,..."}`, or in bare base64. Raises Problem."""
+    try:
+        text = json.loads(body)[FIELD]
+        if text.startswith("data:"):
+            head, _, text = text.partition(",")
+            if not head.endswith(";base64"):
+                raise ValueError("the data URL is no base64")
+        return base64.b64decode(text, validate=True)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        form = f'{{"{FIELD}": "data:image/jpeg;base64,..."}}'
+        raise Problem(400, f"The JSON body is not understood ({error}); send {form}.") from error
 
 
 def explain_refusal(request: web.Request) -> str:

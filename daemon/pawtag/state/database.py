@@ -15,7 +15,8 @@ from pawtag.state.owner import Owner
 log = logging.getLogger(__name__)
 
 FILE_NAME = "state.db"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+RESULTS_VERSIONS = (0, 1)  # of which `results` alone differs
 # In the order of the columns: which photo, whose, why, when.
 SCHEMA = """
 CREATE TABLE in_flight (uri TEXT, owner TEXT, since TEXT, PRIMARY KEY (uri, owner)) WITHOUT ROWID;
@@ -24,7 +25,10 @@ CREATE TABLE owed (
 ) WITHOUT ROWID;
 CREATE TABLE dead_letters (id INTEGER PRIMARY KEY, at TEXT, queue TEXT, receives INTEGER, reason TEXT, body TEXT);
 CREATE TABLE resume_points (job TEXT PRIMARY KEY, position TEXT, saved_at TEXT);
-CREATE TABLE results (uri TEXT PRIMARY KEY, number INTEGER, status TEXT, record TEXT);
+"""
+RESULTS_SCHEMA = """
+CREATE TABLE results (uri TEXT PRIMARY KEY, id TEXT, number INTEGER, status TEXT, record TEXT);
+CREATE INDEX results_by_id ON results (id);
 CREATE INDEX results_by_status ON results (status, number);
 CREATE INDEX results_by_number ON results (number);
 """
@@ -127,8 +131,9 @@ def _create_schema(connection: Connection) -> None:
     with connection.transaction() as database:
         (version,) = database.execute("PRAGMA user_version").fetchone()
         if version == 0:
-            for statement in SCHEMA.strip().split(";\n"):
-                database.execute(statement)
+            _execute_all(database, SCHEMA)
+        if version in RESULTS_VERSIONS:  # they are only a view, and begin again
+            _execute_all(database, f"DROP TABLE IF EXISTS results;\n{RESULTS_SCHEMA}")
             database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         elif version != SCHEMA_VERSION:
             raise sqlite3.DatabaseError(f"it has version {version}, and this pawtag knows {SCHEMA_VERSION}")
@@ -136,3 +141,8 @@ def _create_schema(connection: Connection) -> None:
             (found,) = database.execute(f"PRAGMA quick_check('{table}')").fetchone()
             if found != "ok":
                 raise sqlite3.DatabaseError(f"it is damaged: {found}")
+
+
+def _execute_all(database: sqlite3.Connection, statements: str) -> None:
+    for statement in statements.strip().split(";\n"):
+        database.execute(statement)

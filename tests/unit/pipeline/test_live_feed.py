@@ -28,3 +28,14 @@ async def test_a_reader_that_falls_behind_is_told_to_begin_anew():
             while (each := await anext(reading)).reason != "11":
                 pass
         assert each.reason == "11"
+
+
+async def test_the_end_of_the_feed_ends_its_readers():
+    """Those of now, and those to come."""
+    feed = LiveFeed()
+    with feed.read() as reading:
+        feed("last")
+        feed.close()
+        assert [item async for item in reading] == ["last"]
+    with feed.read() as late:
+        assert [item async for item in late] == []

@@ -1,5 +1,6 @@
 """What the state holds: resume points, dead letters, recent results, what is owed."""
 
+import asyncio
 from contextlib import closing
 
 import pytest
@@ -66,12 +67,12 @@ async def test_the_newest_record_of_each_photo_is_kept(database):
         found(each)
     async with found.keep():
         pass
-    assert [row["uri"] for row in found.list_records()] == ["/p/a", "/p/c", "/p/b"]
-    assert found.list_records("failed") == []
-    assert found.list_records("unsure")[0]["record"]["status"] == "unsure"
+    assert [row.uri for row in found.list_newest()] == ["/p/a", "/p/c", "/p/b"]
+    assert found.list_newest("failed") == []
+    assert found.list_newest("unsure")[0].record.status == "unsure"
     found(PhotoSkipped("gone", ref=PhotoRef("/p/b")))
     await found.write()
-    assert found.list_records("unsure") == []
+    assert found.list_newest("unsure") == []
 
 
 async def test_requests_are_not_kept(database):
@@ -79,7 +80,7 @@ async def test_requests_are_not_kept(database):
     found, ref = RecentResults(database), PhotoRef("")
     found(PhotoTagged(ref, record_for(ref, source=SourceInfo(kind="request")), 0.1))
     await found.write()
-    assert found.list_records() == []
+    assert found.list_newest() == []
 
 
 async def test_failed_and_unsure_photos_outlast_the_others(database, monkeypatch):
@@ -89,9 +90,50 @@ async def test_failed_and_unsure_photos_outlast_the_others(database, monkeypatch
     for number in range(50):
         found(outcome(f"/p/{number}", "failed" if number % 10 == 0 else "tagged"))
     await found.write()
-    assert len(found.list_records("failed")) == 5
-    assert [row["uri"] for row in found.list_records("tagged", 2)] == ["/p/49", "/p/48"]
-    assert len(found.list_records("tagged")) == 10
+    assert len(found.list_newest("failed")) == 5
+    assert [row.uri for row in found.list_newest("tagged", 2)] == ["/p/49", "/p/48"]
+    assert len(found.list_newest("tagged")) == 10
+
+
+async def test_results_are_found_by_id_and_by_number(database):
+    """Page by page, and what came after a number; each is told at once."""
+    told = []
+    found = RecentResults(database, told.append)
+    for number in range(5):
+        found(outcome(f"/p/{number}"))
+    await found.write()
+    first = found.list_newest(max_results=2)
+    assert [row.uri for row in found.list_newest(max_results=2, before=first[-1].number)] == ["/p/2", "/p/1"]
+    assert [row.uri for row in found.list_after(first[-1].number, 10)] == ["/p/4"]
+    assert found.find(told[3].photo_id) == told[3]
+    assert found.find("0" * 32) is None
+    assert found.find_last_number() == told[-1].number
+
+
+async def test_whoever_writes_waits_for_what_is_being_written(database):
+    """A photo that the live feed has told of is found at once."""
+    found = RecentResults(database)
+    found(outcome("/p/a"))
+    first = asyncio.create_task(found.write())
+    await asyncio.sleep(0)
+    await found.write()
+    assert [row.uri for row in found.list_newest()] == ["/p/a"]
+    await first
+
+
+def test_the_results_of_an_earlier_version_begin_again_and_the_rest_stays(tmp_path):
+    """They are only a view."""
+    with closing(StateDatabase(tmp_path)) as database:
+        ResumePoint(database, "scan").save()
+        database.durable.execute("DROP TABLE results")
+        database.durable.execute(
+            "CREATE TABLE results (uri TEXT PRIMARY KEY, number INTEGER, status TEXT, record TEXT)"
+        )
+        database.durable.execute("PRAGMA user_version = 1")
+    with closing(StateDatabase(tmp_path)) as database:
+        assert RecentResults(database).list_newest() == []
+        assert ResumePoint(database, "scan").saved_at
+    assert not list(tmp_path.glob("*.broken-*"))
 
 
 async def test_a_photo_that_the_fallback_tags_stays_owed(database):

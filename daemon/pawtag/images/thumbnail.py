@@ -1,0 +1,19 @@
+"""Thumbnails: small, upright, and without any metadata."""
+
+import io
+
+from PIL import Image as pillow
+
+from pawtag.domain.pictures import Image
+
+LONGER_SIDE_PX = 320
+QUALITY = 80
+
+
+def encode_thumbnail(image: Image) -> bytes:
+    """A JPEG whose longer side is at most 320 pixels."""
+    picture = pillow.fromarray(image.rgb)
+    picture.thumbnail((LONGER_SIDE_PX, LONGER_SIDE_PX))
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=QUALITY)
+    return file.getvalue()

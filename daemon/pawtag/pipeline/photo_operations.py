@@ -1,0 +1,65 @@
+"""What a person asks of single photos of a source while the pipeline works on it. Both hold the photo's lock."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from pawtag.domain.outcomes import PhotoFailed, PhotoTagged
+from pawtag.domain.ports import OpenPhoto, PhotoSource
+from pawtag.domain.records import Corrections, PhotoRef, TagRecord
+from pawtag.pipeline.observers import Observer
+from pawtag.pipeline.photo_locks import PhotoLocks
+from pawtag.pipeline.reconciler import Reconciler
+from pawtag.state.owed import OwedPhotos
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoOperations:
+    """Operations on photos by URI. `publish` hears of each new record. `owed`: see Worker."""
+
+    source: PhotoSource
+    reconciler: Reconciler
+    publish: Observer
+    locks: PhotoLocks
+    owed: OwedPhotos | None
+
+    async def correct(self, uri: str, by_group: Corrections | None) -> TagRecord:
+        """Write these corrections in the place of all earlier ones; None takes all back.
+
+        Raises GoneError, TemporaryError.
+        """
+        started_s = time.monotonic()
+        async with self._open(uri) as photo:
+            await self._owe_retag(uri)
+            record = await self.reconciler.correct(photo, by_group, replaces=True)
+            self._publish(photo, record, started_s)
+            return record
+
+    async def retry(self, uri: str) -> TagRecord | None:
+        """Tag a failed photo again; None if its record does not say that it failed. Raises GoneError, TemporaryError."""
+        started_s = time.monotonic()
+        async with self._open(uri) as photo:
+            await self._owe_retag(uri)
+            record = await self.reconciler.retry(photo)
+            if record:
+                self._publish(photo, record, started_s)
+            return record
+
+    async def read(self, uri: str) -> bytes:
+        """The photo's bytes. Raises GoneError, PermanentError, TemporaryError."""
+        async with self.source.open(PhotoRef(uri)) as photo:
+            return (await photo.read()).data
+
+    @asynccontextmanager
+    async def _open(self, uri: str) -> AsyncIterator[OpenPhoto]:
+        async with self.locks.hold(uri), self.source.open(PhotoRef(uri)) as photo:
+            yield photo
+
+    async def _owe_retag(self, uri: str) -> None:
+        if self.owed and self.reconciler.tagger.identity.model.fallback:
+            await self.owed.add([uri], "retag")
+
+    def _publish(self, photo: OpenPhoto, record: TagRecord, started_s: float) -> None:
+        outcome = PhotoFailed if record.error else PhotoTagged
+        self.publish(outcome(photo.version, record, time.monotonic() - started_s))

@@ -1,0 +1,92 @@
+"""The live feed as server-sent events (HTML standard, 9.2). The page reads it by `fetch`, which can send a key."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from pawtag.pipeline.live_feed import Missed
+from pawtag.server.photo_routes import read_number, require_results
+from pawtag.server.photo_row import build_row
+from pawtag.server.problems import Problem
+from pawtag.server.server_state import SERVER_STATE, ServerState
+from pawtag.state.results import RecentResult, RecentResults
+
+HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+LAST_ID_HEADER = "Last-Event-ID"
+MAX_MISSED = 1000  # results since a reader was last here; with more it reads the list again
+HEARTBEAT_S = 15.0
+
+event_routes = web.RouteTableDef()
+
+
+@event_routes.get("/events")
+async def follow(request: web.Request) -> web.StreamResponse:
+    """Photos as they get their record; with Last-Event-ID or `after` also those since. `reload`: read /photos again."""
+    state = request.app[SERVER_STATE]
+    results = await require_results(state)
+    after = _read_last_id(request)
+    response = web.StreamResponse(headers=HEADERS)
+    await response.prepare(request)
+    async for text in _stream(state, results, after):
+        await response.write(text.encode())
+    return response
+
+
+def _read_last_id(request: web.Request) -> int | None:
+    text = request.headers.get(LAST_ID_HEADER)
+    if text is None:
+        return read_number(request, "after")
+    if not (text.isascii() and text.isdigit() and len(text) < 20):  # noqa: PLR2004 - a number of SQLite
+        raise Problem(400, f"{LAST_ID_HEADER} is no id of an event.")
+    return int(text)
+
+
+async def _stream(state: ServerState, results: RecentResults, after: int | None) -> AsyncIterator[str]:
+    """Events that were missed, then each as it comes. Nothing is left out or doubled between the two."""
+    with state.live_feed.read() as live:
+        yield ": pawtag\n\n"
+        if after is not None:
+            await results.write()  # what came before this reader began to listen
+            missed = await asyncio.to_thread(results.list_after, after, MAX_MISSED + 1)
+            if len(missed) > MAX_MISSED:
+                yield _format_reload()
+            else:
+                for result in missed:
+                    yield _format(result)
+            after = missed[-1].number if missed else after
+        async for item in _with_heartbeats(live):
+            if item is None:
+                yield ": alive\n\n"
+            elif isinstance(item, Missed):
+                yield _format_reload()
+            elif after is None or item.number > after:
+                yield _format(item)
+
+
+async def _with_heartbeats(live: AsyncIterator[RecentResult | Missed]) -> AsyncIterator[RecentResult | Missed | None]:
+    """The items, and None after each pause: a proxy closes a connection that is silent for a minute."""
+    pending = asyncio.ensure_future(anext(live, ...))
+    try:
+        while True:
+            done, _ = await asyncio.wait({pending}, timeout=HEARTBEAT_S)
+            if not done:
+                yield None
+                continue
+            item = pending.result()
+            if item is ...:
+                return
+            yield item
+            pending = asyncio.ensure_future(anext(live, ...))
+    finally:
+        pending.cancel()
+
+
+def _format(result: RecentResult) -> str:
+    kind, row = ("photo", build_row(result, result.record)) if result.record else ("gone", {"id": result.photo_id})
+    return f"id: {result.number}\nevent: {kind}\ndata: {json.dumps(row)}\n\n"
+
+
+def _format_reload() -> str:
+    return "event: reload\ndata: {}\n\n"

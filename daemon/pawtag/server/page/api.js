@@ -1,0 +1,59 @@
+// Requests to the server that the page came from, also below a path prefix. The key never stands in an address.
+import { find } from "./dom.js";
+
+const BASE = new URL("..", import.meta.url);
+const STORED_KEY = "pawtag-key";
+let asking = null;
+
+export class Refused extends Error {
+  constructor(status, detail) {
+    super(detail);
+    this.status = status;
+  }
+}
+
+export async function request(path, options = {}) {
+  for (;;) {
+    const key = sessionStorage.getItem(STORED_KEY);
+    const headers = { ...options.headers, ...(key ? { Authorization: `Bearer ${key}` } : {}) };
+    const response = await fetch(new URL(path, BASE), { ...options, headers, cache: "no-store" });
+    if (response.status !== 401) return response.ok ? response : refuse(response);
+    await askForKey(key);
+  }
+}
+
+export async function requestJson(path, options = {}) {
+  return (await request(path, options)).json();
+}
+
+async function refuse(response) {
+  let detail = `The server answers ${response.status}.`;
+  try {
+    detail = (await response.json()).detail;
+  } catch {
+    // no problem document: a proxy answered
+  }
+  throw new Refused(response.status, detail);
+}
+
+// One dialog for all requests that wait for the key. `refused` is the key that was not accepted.
+function askForKey(refused) {
+  if (refused !== sessionStorage.getItem(STORED_KEY)) return Promise.resolve();
+  asking ??= new Promise((resolve) => {
+    const dialog = find("key");
+    find("key-problem").textContent = refused ? "That key is not accepted." : "";
+    dialog.addEventListener("cancel", (event) => event.preventDefault());
+    dialog.querySelector("form").addEventListener(
+      "submit",
+      () => {
+        sessionStorage.setItem(STORED_KEY, find("key-value").value.trim());
+        find("key-value").value = "";
+        asking = null;
+        resolve();
+      },
+      { once: true },
+    );
+    dialog.showModal();
+  });
+  return asking;
+}

@@ -1,0 +1,87 @@
+// A photo as a card, and its scores as bars.
+import { request } from "./api.js";
+import { make } from "./dom.js";
+import { percent } from "./labels.js";
+
+const STATUS = { tagged: "tagged", unsure: "unsure", "no-pet": "no pet", failed: "failed" };
+const THUMBNAILS_AT_ONCE = 4;
+const MAX_BARS = 3; // of each group
+const waiting = [];
+let loading = 0;
+
+const watcher = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    if (!isIntersecting) continue;
+    watcher.unobserve(target);
+    waiting.push(target);
+    loadNext();
+  }
+}, { rootMargin: "200px" });
+
+async function loadNext() {
+  if (loading >= THUMBNAILS_AT_ONCE || !waiting.length) return;
+  const image = waiting.shift();
+  loading += 1;
+  try {
+    const response = await request(`photos/${image.dataset.photo}/thumbnail`);
+    image.src = URL.createObjectURL(await response.blob());
+    image.addEventListener("load", () => URL.revokeObjectURL(image.src), { once: true });
+  } catch {
+    image.replaceWith("no picture");
+  }
+  loading -= 1;
+  loadNext();
+}
+
+export function makeThumbnail(photo) {
+  if (!photo.has_thumbnail) return make("span", {}, photo.status === "failed" ? "cannot be shown" : "no picture");
+  const image = make("img", { alt: "" });
+  image.dataset.photo = photo.id;
+  watcher.observe(image);
+  return image;
+}
+
+export function makeChips(photo) {
+  const corrected = photo.corrected ?? {};
+  const chips = photo.tags.map((tag) =>
+    make("li", { class: corrected[tag.group] ? "chip corrected" : "chip" }, tag.label, corrected[tag.group] ? " ✓" : ""),
+  );
+  if (!chips.length) chips.push(make("li", { class: `chip ${photo.status}` }, STATUS[photo.status]));
+  return make("ul", { class: "chips", "aria-label": "Tags" }, ...chips);
+}
+
+export function makeBars(scores, tags) {
+  const tagged = new Set(tags.map((tag) => `${tag.group} ${tag.label}`));
+  const rows = Object.entries(scores).flatMap(([group, found]) =>
+    Object.entries(found)
+      .sort((a, b) => b[1] - a[1])
+      .slice(0, MAX_BARS)
+      .map(([label, score]) => makeBar(label, score, tagged.has(`${group} ${label}`))),
+  );
+  return make("table", { class: "bars" }, make("caption", { class: "note" }, "Scores"), make("tbody", {}, ...rows));
+}
+
+function makeBar(label, score, isTag) {
+  const name = label === "none" ? "no pet" : label;
+  return make(
+    "tr",
+    {},
+    make("th", { scope: "row" }, isTag ? make("strong", {}, name) : name),
+    make("td", {}, make("meter", { min: 0, max: 1, value: score, "aria-label": name })),
+    make("td", { class: "number" }, percent(score)),
+  );
+}
+
+export function makeCard(photo, { isSelected, onSelect, onOpen }) {
+  const check = make("input", { type: "checkbox", checked: isSelected, onchange: () => onSelect(check.checked) });
+  return make(
+    "li",
+    { class: isSelected ? "card selected" : "card" },
+    make("div", { class: "picture" }, makeThumbnail(photo)),
+    make("div", { class: "name" }, make("label", {}, check, make("span", {}, photo.name))),
+    makeChips(photo),
+    photo.error ? make("p", { class: "note" }, photo.error.message) : null,
+    make("p", { class: "note" }, new Date(photo.tagged_at).toLocaleString()),
+    make("button", { type: "button", onclick: onOpen, "aria-label": `Details of ${photo.name}` }, "Details"),
+  );
+}

@@ -1,0 +1,35 @@
+// The known labels, and why a tag was or was not given.
+import { requestJson } from "./api.js";
+
+export let groups = [];
+let thresholds = null;
+
+export async function loadLabels() {
+  const found = await requestJson("labels");
+  groups = found.groups;
+  thresholds = found.thresholds;
+}
+
+export const percent = (score) => `${(100 * score).toFixed(score > 0.995 || score < 0.1 ? 1 : 0)}\u00a0%`;
+
+// One sentence for each group of a record.
+export function explain(record) {
+  if (record.error) return [`${record.error.message} (${record.error.code})`];
+  return Object.entries(record.scores).map(([group, scores]) => explainGroup(group, scores, record));
+}
+
+function explainGroup(name, scores, record) {
+  if (record.corrected?.[name]) return `${name}: a person has corrected it.`;
+  const group = groups.find((each) => each.name === name);
+  const ranked = Object.entries(scores).filter(([label]) => label !== "none").sort((a, b) => b[1] - a[1]);
+  if (!ranked.length || !group?.thresholds || !thresholds) return `${name}: see the scores.`;
+  const [best, score] = ranked[0];
+  const presence = 1 - (scores.none ?? 0);
+  if (presence < thresholds.presence) {
+    return `${name}: no tag. A pet is there with ${percent(presence)}; ${percent(thresholds.presence)} are needed.`;
+  }
+  const needed = group.thresholds[best];
+  const reached = score >= needed ? "reaches" : "does not reach";
+  const second = ranked[1] ? ` Next is ${ranked[1][0]} with ${percent(ranked[1][1])}.` : "";
+  return `${name}: ${best} with ${percent(score)} ${reached} its threshold of ${percent(needed)}.${second}`;
+}
