@@ -17,7 +17,7 @@ from pawtag.domain.errors import ConfigError, PawtagError
 from pawtag.s3.tuning import S3Tuning
 
 FAILED, WRONG_USAGE = 1, 2
-COMMANDS = ("run", "tag", "scan", "status", "retry", "correct", "clean", "s3", "config", "model")
+COMMANDS = ("run", "tag", "scan", "status", "retry", "correct", "clean", "s3", "config", "model", "webhook")
 
 
 def main(arguments: Sequence[str] | None = None, *, s3_tuning: S3Tuning | None = None) -> int:

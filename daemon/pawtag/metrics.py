@@ -60,6 +60,8 @@ class Metrics:
         self._success = Gauge("pawtag_last_success_timestamp_seconds", "When a photo was last tagged.", registry=own)
         self._requests = Counter("pawtag_http_requests", "HTTP requests.", ["route", "status"], registry=own)
         self._download = Gauge("pawtag_download_bytes", "The download of the wanted model.", ["part"], registry=own)
+        self._webhook = Counter("pawtag_webhook_posts", "Posts of the webhook.", ["result"], registry=own)
+        self._outbox = Gauge("pawtag_webhook_pending", "Announcements that the webhook has not taken.", registry=own)
 
     def render(self) -> bytes:
         """All metrics in Prometheus' text format."""
@@ -95,6 +97,14 @@ class Metrics:
             yield
         finally:
             self._stage.labels(name).observe(monotonic() - started_s)
+
+    def count_webhook(self, result: str) -> None:
+        """Count a post of the webhook: "delivered" or "failed"."""
+        self._webhook.labels(result).inc()
+
+    def watch_outbox(self, count: Callable[[], float]) -> None:
+        """Call `count` for each scrape."""
+        self._outbox.set_function(count)
 
     def count_request(self, route: str, status: int, duration_s: float) -> None:
         """Count a request by route and status, and observe how long it took."""

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pawtag.app.outputs import build_outputs
+from pawtag.app.outputs import build_announcer, build_outputs, build_webhook
 from pawtag.app.pipeline_parts import PipelineParts, build_suspects
 from pawtag.app.runner import SourceRunner, run_in_background
 from pawtag.app.startup import log_abandoned, log_sources, log_startup
@@ -26,11 +26,13 @@ from pawtag.inference.tagger import Tagger
 from pawtag.metrics import Metrics
 from pawtag.pipeline.observers import Observers, RetryLog, count_in, log_results
 from pawtag.pipeline.photo_operations import PhotoOperations
+from pawtag.pipeline.unreleased import settle_unreleased
 from pawtag.server import ServerState, serve_http
 from pawtag.server.server_state import StoredResults
 from pawtag.state.database import StateDatabase
 from pawtag.state.dead_letters import DeadLetters
 from pawtag.state.in_flight import InFlightPhotos
+from pawtag.state.outbox import Outbox
 from pawtag.state.results import RecentResult, RecentResults
 
 log = logging.getLogger(__name__)
@@ -65,9 +67,16 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         tagger = await stack.enter_async_context(Tagger(loaded, settings.limits, metrics).run())
         del loaded  # its memory belongs to the tagger, which may replace it
         suspects = build_suspects(abandoned, settings.limits, tagger)
-        parts = PipelineParts(tagger, database, observers, build_outputs(settings), suspects=suspects)
+        announcer, webhook = build_announcer(settings, database), build_webhook(settings, database, metrics)
+        outputs = build_outputs(settings)
+        parts = PipelineParts(tagger, database, observers, outputs, suspects=suspects, announcer=announcer)
         runners = _build_runners(settings, root, state, parts)
         state.find_operations = partial(_find_operations, runners)
+        if webhook:
+            metrics.watch_outbox(Outbox(database).count)
+            with suppress(TemporaryError):  # they wait for the next start
+                await settle_unreleased(Outbox(database), state.find_operations)
+            await stack.enter_async_context(run_in_background(webhook.run(), "webhook"))
         state.activate(tagger, *(runner.worker for runner in runners))
         stack.push_async_callback(server.drain)  # before the tagger closes: requests in flight get their answer
         await stack.enter_async_context(run_in_background(_refuse_after(stop, state), "refuse"))

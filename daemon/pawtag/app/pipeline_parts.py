@@ -8,6 +8,7 @@ from pawtag.domain.ports import Output, PhotoSource
 from pawtag.images import ImageLimits
 from pawtag.images.decode_trial import survives_decoding
 from pawtag.inference.tagger import Tagger
+from pawtag.pipeline.announcer import Announcer
 from pawtag.pipeline.observers import Observers
 from pawtag.pipeline.photo_locks import PhotoLocks
 from pawtag.pipeline.reconciler import Reconciler
@@ -35,10 +36,11 @@ class PipelineParts:
     outputs: Mapping[str, Output] = field(default_factory=dict)
     locks: PhotoLocks = field(default_factory=PhotoLocks)
     suspects: Suspects = field(default_factory=Suspects)
+    announcer: Announcer | None = None
 
     def build_reconciler(self, *, trusts_mtime: bool = True) -> Reconciler:
         """The reconciler of one source."""
-        return Reconciler(self.tagger, self.outputs, self.suspects, trusts_mtime)
+        return Reconciler(self.tagger, self.outputs, self.suspects, trusts_mtime, self.announcer)
 
     def build_worker(
         self,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pawtag import log
-from pawtag.app.outputs import build_outputs
+from pawtag.app.outputs import build_announcer, build_outputs
 from pawtag.app.photo_access import PhotoAccess
 from pawtag.cli.fallback import warn_of_fallback
 from pawtag.config import Settings
@@ -126,7 +126,7 @@ async def _correct_all(
     tagger: Tagger,
     database: StateDatabase,
 ) -> int:
-    code, reconciler = 0, Reconciler(tagger, build_outputs(settings))
+    code, reconciler = 0, Reconciler(tagger, build_outputs(settings), announcer=build_announcer(settings, database))
     with ThreadPoolExecutor(1) as threads:
         access = PhotoAccess(settings, threads, arguments.s3_tuning)
         async with tagger.run():

@@ -10,7 +10,7 @@ from typing import get_args
 
 from pawtag import log
 from pawtag.app import wiring
-from pawtag.app.outputs import build_outputs
+from pawtag.app.outputs import build_announcer, build_outputs
 from pawtag.app.photo_access import PhotoAccess
 from pawtag.app.pipeline_parts import PipelineParts, build_suspects
 from pawtag.cli.fallback import warn_of_fallback
@@ -43,7 +43,13 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     with closing(StateDatabase(settings.state.dir)) as database:
         tagger = Tagger(loaded, settings.limits)
         suspects = build_suspects([], settings.limits, tagger)
-        parts = PipelineParts(tagger, database, outputs=build_outputs(settings), suspects=suspects)
+        parts = PipelineParts(
+            tagger,
+            database,
+            outputs=build_outputs(settings),
+            suspects=suspects,
+            announcer=build_announcer(settings, database),
+        )
         return asyncio.run(_retry_all(arguments, settings, parts))
 
 

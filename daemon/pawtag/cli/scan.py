@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from pawtag import log
 from pawtag.app import wiring
-from pawtag.app.outputs import build_outputs
+from pawtag.app.outputs import build_announcer, build_outputs
 from pawtag.app.pipeline_parts import PipelineParts, build_suspects
 from pawtag.app.runner import FolderRunner, run_in_background
 from pawtag.cli.clean import remove_files
@@ -53,7 +53,14 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     with closing(StateDatabase(settings.state.dir)) as database:
         tagger, observers = Tagger(loaded, settings.limits), build_scan_observers(settings, report)
         suspects = build_suspects(InFlightPhotos(database).take_abandoned(), settings.limits, tagger)
-        parts = PipelineParts(tagger, database, observers, build_outputs(settings), suspects=suspects)
+        parts = PipelineParts(
+            tagger,
+            database,
+            observers,
+            build_outputs(settings),
+            suspects=suspects,
+            announcer=build_announcer(settings, database),
+        )
         if arguments.dry_run:
             asyncio.run(_preview(root, settings, parts, verify=arguments.verify))
         else:

@@ -10,6 +10,7 @@ from pawtag.config.tree import (
     S3Settings,
     ServerSettings,
     Settings,
+    WebhookSettings,
 )
 from pawtag.config.writing import write_model_settings
 
@@ -22,6 +23,7 @@ __all__ = [
     "S3Settings",
     "ServerSettings",
     "Settings",
+    "WebhookSettings",
     "load_settings",
     "write_model_settings",
 ]

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, HttpUrl, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pawtag.domain.addresses import is_loopback
+from pawtag.domain.announcements import Reason
 
 ENVIRONMENT_PREFIX, NESTING = "PAWTAG_", "__"
 EMBEDDED = "embedded"
@@ -27,6 +28,23 @@ def _expand(given: Any) -> Any:
 def _strip(given: Any) -> Any:
     """Files of secrets, and `echo`, end in a newline."""
     return given.strip() if isinstance(given, str) else given
+
+
+def _empty_to_none(given: Any) -> Any:
+    return None if given == "" else given
+
+
+def _read_file_of(name: str, given: Any) -> Any:
+    """A section with the secret that `NAME_file` holds. Raises ValueError where both are set, or it cannot be read."""
+    file = _expand(given.get(f"{name}_file")) if isinstance(given, dict) else None
+    if not file:
+        return given
+    if given.get(name):
+        raise ValueError(f"{name} and {name}_file are both set; set one")
+    try:
+        return given | {name: Path(file).read_text("utf-8-sig")}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{name}_file {file} cannot be read ({error})") from error
 
 
 class Section(BaseModel):
@@ -175,6 +193,24 @@ class SidecarSettings(Section):
     """A mirror tree for the sidecars, for photo folders that cannot be written."""
 
 
+class WebhookSettings(Section):
+    """An address that is told of each tagged photo."""
+
+    url: Annotated[HttpUrl | None, BeforeValidator(_empty_to_none)] = None
+    """Where records are posted, such as "http://homeassistant.local:8123/api/webhook/ID"; not set: nowhere."""
+    secret: Annotated[SecretStr, BeforeValidator(_strip), Field(min_length=1)] | None = None
+    """The key of the signature (Standard Webhooks), "whsec_" and base64, or any text; not set: no signature."""
+    secret_file: OptionalPath = None
+    """A file with the secret, in the place of secret."""
+    events: tuple[Reason, ...] = ("new", "changed", "corrected")
+    """Of which records it is told; "re-tagged" too: also of all photos after a change of the model or the labels."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secret_file(cls, given: Any) -> Any:
+        return _read_file_of("secret", given)
+
+
 class StateSettings(Section):
     """What is kept between runs."""
 
@@ -223,16 +259,7 @@ class ServerSettings(Section):
     @model_validator(mode="before")
     @classmethod
     def _read_key_file(cls, given: Any) -> Any:
-        """Raises ValueError where both are set, and where the file cannot be read."""
-        file = _expand(given.get("api_key_file")) if isinstance(given, dict) else None
-        if not file:
-            return given
-        if given.get("api_key"):
-            raise ValueError("api_key and api_key_file are both set; set one")
-        try:
-            return given | {"api_key": Path(file).read_text("utf-8-sig")}
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"api_key_file {file} cannot be read ({error})") from error
+        return _read_file_of("api_key", given)
 
 
 class LimitSettings(Section):
@@ -276,6 +303,7 @@ class Settings(BaseSettings):
     folder: FolderSettings = FolderSettings()
     s3: S3Settings = S3Settings()
     sidecar: SidecarSettings = SidecarSettings()
+    webhook: WebhookSettings = WebhookSettings()
     state: StateSettings = StateSettings()
     server: ServerSettings = ServerSettings()
     limits: LimitSettings = LimitSettings()

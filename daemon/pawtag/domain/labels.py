@@ -96,9 +96,9 @@ def find_threshold(group: Group, label: str, thresholds: Thresholds) -> float:
     return group.thresholds.get(label, thresholds.for_label(label))
 
 
-def digest_json(document: Any) -> str:
-    """12 hex digits of a JSON document, whatever the order of its keys."""
-    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:12]
+def digest_json(document: Any, digits: int = 12) -> str:
+    """So many hex digits of a JSON document's digest, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:digits]
 
 
 def rank_labels(scores: Scores, tags: tuple[Tag, ...], min_score: float) -> list[dict[str, Any]]:

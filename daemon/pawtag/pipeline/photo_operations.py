@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pawtag.domain.outcomes import PhotoFailed, PhotoTagged
 from pawtag.domain.ports import OpenPhoto, PhotoSource
-from pawtag.domain.records import Corrections, PhotoRef, TagRecord
+from pawtag.domain.records import Corrections, PhotoRef, TagRecord, Written
 from pawtag.pipeline.observers import Observer
 from pawtag.pipeline.photo_locks import PhotoLocks
 from pawtag.pipeline.reconciler import Reconciler
@@ -45,6 +45,12 @@ class PhotoOperations:
             if record:
                 self._publish(photo, record, started_s)
             return record
+
+    async def look(self, uri: str) -> tuple[PhotoRef, Written]:
+        """The photo's version, and what is written for it. Raises GoneError, TemporaryError."""
+        async with self._open(uri) as photo:
+            seen = await photo.look()
+            return photo.version, seen
 
     async def read(self, uri: str) -> bytes:
         """The photo's bytes. Raises GoneError, PermanentError, TemporaryError."""

@@ -27,6 +27,7 @@ from pawtag.domain.records import (
     describe_source,
 )
 from pawtag.inference.tagger import Tagger
+from pawtag.pipeline.announcer import Announcer
 from pawtag.pipeline.correction_reader import CorrectionReader
 from pawtag.pipeline.memory_limiter import MemoryLimiter
 from pawtag.pipeline.recording import build_failed_record, build_record
@@ -50,6 +51,7 @@ class Reconciler:
     outputs: Mapping[str, Output] = field(default_factory=dict)
     suspects: Suspects = field(default_factory=Suspects)
     trusts_mtime: bool = True
+    announcer: Announcer | None = None
     started_at: Callable[[], str] = field(default_factory=lambda: since_now(time.monotonic()))
     """Since when the process runs, by the clock as it is now: it may have been wrong at the start."""
     write_fault: str | None = None
@@ -175,7 +177,7 @@ class Reconciler:
                     for name, output in self.outputs.items()
                 }
                 record = record.model_copy(update={"outputs": {**seen.outputs, **written}})
-                await photo.write(record, seen)
+                await self._write_announced(photo, record, seen)
             except (ChangedError, GoneError):
                 raise
             except Exception as error:
@@ -184,6 +186,17 @@ class Reconciler:
         self.write_fault = None
         self._unwritten.forget(photo.version.uri)
         return record
+
+    async def _write_announced(self, photo: OpenPhoto, record: TagRecord, seen: Written) -> None:
+        announced = await self.announcer.prepare(photo.version, record, seen) if self.announcer else None
+        try:
+            await photo.write(record, seen)
+        except (ChangedError, GoneError):
+            if self.announcer and announced:
+                await self.announcer.discard(announced)
+            raise
+        if self.announcer and announced:
+            await self.announcer.release(announced)
 
     async def _find_record(
         self, photo: OpenPhoto, seen: Written, policy: FreshnessPolicy, corrections: Corrections | None

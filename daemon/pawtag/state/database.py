@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 FILE_NAME = "state.db"
 SCHEMA_VERSION = 2
-RESULTS_VERSIONS = (0, 1)  # of which `results` alone differs
+OLDER_VERSIONS = (0, 1)  # without what SCHEMA_2 has
 # In the order of the columns: which photo, whose, why, when.
 SCHEMA = """
 CREATE TABLE in_flight (uri TEXT, owner TEXT, since TEXT, PRIMARY KEY (uri, owner)) WITHOUT ROWID;
@@ -26,14 +26,18 @@ CREATE TABLE owed (
 CREATE TABLE dead_letters (id INTEGER PRIMARY KEY, at TEXT, queue TEXT, receives INTEGER, reason TEXT, body TEXT);
 CREATE TABLE resume_points (job TEXT PRIMARY KEY, position TEXT, saved_at TEXT);
 """
-RESULTS_SCHEMA = """
+SCHEMA_2 = """
 CREATE TABLE results (uri TEXT PRIMARY KEY, id TEXT, number INTEGER, status TEXT, record TEXT);
 CREATE INDEX results_by_id ON results (id);
 CREATE INDEX results_by_status ON results (status, number);
 CREATE INDEX results_by_number ON results (number);
+CREATE TABLE IF NOT EXISTS outbox (
+    id TEXT, uri TEXT, owner TEXT, released INTEGER, attempt INTEGER, created_at REAL, due_at REAL, body TEXT,
+    PRIMARY KEY (id, owner)
+);
 """
 # Damage in them is looked for at the start; `results` may be large, and is only a view.
-SMALL_TABLES = ("in_flight", "owed", "dead_letters", "resume_points")
+SMALL_TABLES = ("in_flight", "owed", "dead_letters", "resume_points", "outbox")
 BUSY_RETRY_S = 0.05
 IN_MEMORY = ":memory:"
 
@@ -132,8 +136,8 @@ def _create_schema(connection: Connection) -> None:
         (version,) = database.execute("PRAGMA user_version").fetchone()
         if version == 0:
             _execute_all(database, SCHEMA)
-        if version in RESULTS_VERSIONS:  # they are only a view, and begin again
-            _execute_all(database, f"DROP TABLE IF EXISTS results;\n{RESULTS_SCHEMA}")
+        if version in OLDER_VERSIONS:  # results are only a view, and begin again
+            _execute_all(database, f"DROP TABLE IF EXISTS results;\n{SCHEMA_2}")
             database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         elif version != SCHEMA_VERSION:
             raise sqlite3.DatabaseError(f"it has version {version}, and this pawtag knows {SCHEMA_VERSION}")

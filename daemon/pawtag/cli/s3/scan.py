@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager, suppress
 
 from tqdm import tqdm
 
-from pawtag.app.outputs import build_outputs
+from pawtag.app.outputs import build_announcer, build_outputs
 from pawtag.app.pipeline_parts import PipelineParts
 from pawtag.app.s3_runners import ListingRunner
 from pawtag.app.s3_wiring import S3Wiring
@@ -59,9 +59,9 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     loaded, report = load_wanted_model(settings), ScanReport()
     job = (arguments.uri, str(settings.s3.endpoint_url), loaded.identity.fingerprint, *arguments.storage_class)
     with closing(StateDatabase(settings.state.dir)) as database:
-        parts = PipelineParts(
-            Tagger(loaded, settings.limits), database, build_scan_observers(settings, report), build_outputs(settings)
-        )
+        tagger, observers = Tagger(loaded, settings.limits), build_scan_observers(settings, report)
+        announcer = build_announcer(settings, database)
+        parts = PipelineParts(tagger, database, observers, build_outputs(settings), announcer=announcer)
         resume_point = wiring.build_resume_point(database, "scan", *job)
         announce_resume(resume_point, restart=arguments.restart)
         runner = asyncio.run(_scan(wiring, parts, listing, resume_point, arguments.storage_class))

@@ -1,0 +1,131 @@
+"""The webhook: posts announcements to one address, and keeps those that are not accepted."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import aiohttp
+
+from pawtag import __version__
+from pawtag.config import WebhookSettings
+from pawtag.domain.backoff import Backoff
+from pawtag.domain.errors import TemporaryError
+from pawtag.outputs.signature import build_headers, decode_secret
+from pawtag.state.outbox import Outbox, OutboxRow
+
+log = logging.getLogger(__name__)
+
+TIMEOUT_S = 5.0
+BACKOFF = Backoff(first_s=5.0, max_s=3600.0, jitter=0.25)
+MAX_AT_ONCE = 4
+ACCEPTED, MULTIPLE_CHOICES, BAD_REQUEST = 200, 300, 400
+MAX_ANSWER_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookTuning:
+    """Waits of the webhook, which tests shorten."""
+
+    poll_s: float = 1.0
+    clean_s: float = 60.0
+    backoff: Backoff = BACKOFF
+
+
+class Webhook:
+    """Sends what is in the outbox. `on_attempt` hears of each try: "delivered" or "failed"."""
+
+    def __init__(
+        self,
+        settings: WebhookSettings,
+        outbox: Outbox,
+        on_attempt: Callable[[str], None] = lambda _: None,
+        tuning: WebhookTuning | None = None,
+    ) -> None:
+        """Raises ConfigError for a secret that is not understood."""
+        assert settings.url
+        self._url, self._outbox, self._on_attempt = str(settings.url), outbox, on_attempt
+        self._name = f"{settings.url.scheme}://{settings.url.host}:{settings.url.port}"  # a path may hold a secret
+        self._key = decode_secret(settings.secret.get_secret_value()) if settings.secret else None
+        self._tuning = tuning or WebhookTuning()
+        self._said: str | None = None
+        self._cleaned_at_s = -self._tuning.clean_s
+
+    async def run(self) -> None:
+        """Send what is due, again and again, until cancelled."""
+        async with self.connect() as session:
+            while True:
+                try:
+                    await self._clean()
+                    is_idle = not await self._send_due(session)
+                except TemporaryError as error:  # the state is named by what must be written
+                    log.debug("%s", error)
+                    is_idle = True
+                if is_idle:
+                    await asyncio.sleep(self._tuning.poll_s)
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[aiohttp.ClientSession]:
+        """A session for `post`."""
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+        headers = {"User-Agent": f"pawtag/{__version__}"}
+        async with aiohttp.ClientSession(
+            timeout=timeout, headers=headers, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+        ) as session:
+            yield session
+
+    async def post(self, session: aiohttp.ClientSession, message_id: str, body: bytes) -> str | None:
+        """Post one message; why it was not accepted, None if it was."""
+        headers = build_headers(message_id, int(time.time()), body, self._key)
+        try:
+            async with session.post(self._url, data=body, headers=headers, allow_redirects=False) as answer:
+                await answer.content.read(MAX_ANSWER_BYTES)
+                return _explain(answer)
+        except TimeoutError:
+            return f"it did not answer within {TIMEOUT_S:.0f} s"
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return str(error) or type(error).__name__
+
+    async def _send_due(self, session: aiohttp.ClientSession) -> int:
+        rows = await asyncio.to_thread(self._outbox.list_due, MAX_AT_ONCE)
+        await asyncio.gather(*(self._send(session, row) for row in rows))
+        return len(rows)
+
+    async def _send(self, session: aiohttp.ClientSession, row: OutboxRow) -> None:
+        problem = await self.post(session, row.id, row.body.encode())
+        self._on_attempt("failed" if problem else "delivered")
+        self._say(problem)
+        if problem:
+            await self._outbox.postpone(row, self._tuning.backoff.delay_s(row.attempt, random_fraction=random.random()))
+        else:
+            await self._outbox.remove(row.id)
+
+    def _say(self, problem: str | None) -> None:
+        """A fault is named once, and its end."""
+        if problem and problem != self._said:
+            log.warning("the webhook %s does not take what it is told: %s; it is tried again", self._name, problem)
+        elif problem is None and self._said:
+            log.info("the webhook %s takes what it is told again", self._name)
+        self._said = problem
+
+    async def _clean(self) -> None:
+        """Now and then: take over what other processes have left, and drop what is too old."""
+        if time.monotonic() - self._cleaned_at_s < self._tuning.clean_s:
+            return
+        self._cleaned_at_s = time.monotonic()
+        await asyncio.to_thread(self._outbox.adopt, released_only=True)
+        if dropped := await asyncio.to_thread(self._outbox.drop_oldest):
+            log.warning("%d announcements were never taken by the webhook, and are dropped", dropped)
+
+
+def _explain(answer: aiohttp.ClientResponse) -> str | None:
+    if ACCEPTED <= answer.status < MULTIPLE_CHOICES:
+        return None
+    if answer.status < BAD_REQUEST:
+        return (
+            f"it answers {answer.status} and names {answer.headers.get('Location', 'nothing')}: set webhook.url to that"
+        )
+    return f"it answers {answer.status}"

@@ -1,0 +1,34 @@
+"""Announcements: put into the outbox before a record is written, released after it, so that none is lost or untrue."""
+
+import json
+from collections.abc import Collection
+
+from pawtag.domain.announcements import Reason, build_announcement, build_announcement_id, find_reason
+from pawtag.domain.records import PhotoRef, TagRecord, Written
+from pawtag.state.outbox import Outbox, OutboxRow
+
+
+class Announcer:
+    """Announces records that are written for one of these reasons."""
+
+    def __init__(self, outbox: Outbox, reasons: Collection[Reason]) -> None:
+        """Nothing is announced yet."""
+        self._outbox, self._reasons = outbox, reasons
+
+    async def prepare(self, ref: PhotoRef, record: TagRecord, seen: Written) -> str | None:
+        """The id of the announcement of a record that will be written; None if nobody wants it. Raises TemporaryError."""
+        reason = find_reason(seen, ref, record)
+        if reason not in self._reasons:
+            return None
+        row_id = build_announcement_id(ref, record)
+        body = json.dumps(build_announcement(ref, record, reason), separators=(",", ":"))
+        await self._outbox.put(OutboxRow(row_id, ref.uri, 0, body))
+        return row_id
+
+    async def release(self, row_id: str) -> None:
+        """The record is written. Raises TemporaryError."""
+        await self._outbox.release(row_id)
+
+    async def discard(self, row_id: str) -> None:
+        """The record will not be written. Raises TemporaryError."""
+        await self._outbox.remove(row_id)
