@@ -23,9 +23,9 @@ ARGUMENTS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """Chromium, driven by Playwright."""
+    """Chromium, driven by Playwright, whose event loop must end before another module has its own."""
     playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed; ./scripts/browser.sh")
     if CHROMIUM is None:
         pytest.skip("there is no Chromium; ./scripts/browser.sh")
@@ -79,7 +79,12 @@ def start(tmp_path, open_page):
 
     @contextmanager
     def run(**settings: str) -> Iterator[Daemon]:
-        own = {"PAWTAG_MODEL__ID": "embedded", "PAWTAG_FOLDER__STABLE_S": "0.5", "PAWTAG_FOLDER__SETTLE_S": "0.2"}
+        own = {
+            "PAWTAG_MODEL__ID": "embedded",
+            "PAWTAG_STATE__DIR": str(tmp_path / "state"),
+            "PAWTAG_FOLDER__STABLE_S": "0.5",
+            "PAWTAG_FOLDER__SETTLE_S": "0.2",
+        }
         with daemon(tmp_path, "--watch", tmp_path / "photos", **own, **settings) as running:
             yield running
             open_page.close()

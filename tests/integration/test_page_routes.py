@@ -17,7 +17,7 @@ from pawtag.domain.records import PhotoRef
 from pawtag.server import ServerState, event_routes, serve_http
 from pawtag.state.results import RecentResults
 from support.doubles import COLOURS, colour_tagger
-from support.folder import old, sidecar, tagged, until, watching_with
+from support.folder import drained, old, sidecar, tagged, until, watching_with
 from support.pictures import GREEN, RED, corner, encode_picture, plain
 from support.pipeline import open_parts
 from support.records import record_for
@@ -79,7 +79,20 @@ async def test_photos_are_listed_newest_first_and_page_by_page(tmp_path):
         assert [row["name"] for row in await rows(session, f"?limit=2&before={first['next']}")] == ["a.png"]
 
 
-@pytest.mark.parametrize("query", ["status=odd", "limit=0", "limit=501", "limit=x", "before=-1", f"before={9**40}"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "status=odd",
+        "limit=0",
+        "limit=501",
+        "limit=x",
+        "before=-1",
+        f"before={9**40}",
+        "before=" + 60 * "0",
+        "before=" + 5000 * "0",
+        "code=x",
+    ],
+)
 async def test_a_query_that_is_not_understood_is_400(tmp_path, query):
     """And says what is allowed."""
     async with page(tmp_path) as (session, _, _), session.get(f"/photos?{query}") as response:
@@ -116,11 +129,45 @@ async def test_a_correction_is_written_and_taken_back(tmp_path):
         async with session.put(address, json={"species": ["green"]}) as response:
             corrected = await response.json()
         assert corrected["corrected"] == {"species": ["green"]}
+        assert corrected["corrected_before"] is None
         assert sidecar(tmp_path / "a.png")["tags"] == [{"label": "green", "group": "species", "score": 1.0}]
         async with session.put(address, data="null") as response:
             assert (await response.json())["tags"][0]["label"] == "red"
         assert sidecar(tmp_path / "a.png")["corrected"] is None
         assert [row["corrected"] for row in await rows(session)] == [None]
+
+
+async def test_a_correction_is_added_to_what_was_corrected_elsewhere(tmp_path):
+    """By the command line, by hand: the page may not know of it, and must not undo it."""
+    async with page(tmp_path) as (session, work, _):
+        path = old(tmp_path / "a.png", plain(RED))
+        (found,) = await rows(session, count=1)
+        await drained(work)
+        record = sidecar(path) | {"corrected": {"species": ["green"]}}
+        (tmp_path / "a.png.json").write_text(json.dumps(record))
+        address = f"/photos/{found['id']}/corrections"
+        async with session.patch(address, json={}) as response:
+            said = await response.json()
+        assert said["corrected_before"] == {"species": ["green"]}
+
+
+async def test_a_correction_goes_on_when_the_page_is_closed(tmp_path):
+    """The sidecar, the list and the feed say the same."""
+    async with page(tmp_path) as (session, work, state):
+        for number in range(8):
+            old(tmp_path / f"{number}.png", plain(RED))
+        found = await rows(session, count=8)
+        await drained(work)
+        for number, row in enumerate(found):
+            closing = asyncio.create_task(
+                session.patch(f"/photos/{row['id']}/corrections", json={"species": ["green"]}).__aenter__()
+            )
+            await asyncio.sleep(0.002 * number)
+            closing.cancel()
+            await asyncio.gather(closing, return_exceptions=True)
+        await until(lambda: not state.operations)
+        for row in await rows(session):
+            assert sidecar(tmp_path / row["name"])["corrected"] == row["corrected"]
 
 
 @pytest.mark.parametrize("body", ['{"species": ["unicorn"]}', "{", "5", '{"x": ["red"]}', '"unicorn"', "[" * 10_000])
@@ -145,7 +192,50 @@ async def test_a_failed_photo_is_retried(tmp_path):
         async with session.post(f"/photos/{found['id']}/retry") as response:
             assert (await response.json())["status"] == "tagged"
         async with session.post(f"/photos/{found['id']}/retry") as response:
-            assert response.status == 409
+            assert (await response.json())["status"] == "tagged"
+
+
+async def test_a_photo_whose_folder_is_away_stays_in_the_list(tmp_path):
+    """It comes back with its disk."""
+    (tmp_path / "disk").mkdir()
+    async with page(tmp_path / "disk") as (session, work, state):
+        old(tmp_path / "disk/a.png", plain(RED))
+        (found,) = await rows(session, count=1)
+        await drained(work)
+        state.is_missing = lambda _: False
+        (tmp_path / "disk").rename(tmp_path / "away")
+        async with session.put(f"/photos/{found['id']}/corrections", data="null") as response:
+            assert response.status == 503
+        (tmp_path / "away").rename(tmp_path / "disk")
+        assert len(await rows(session)) == 1
+
+
+async def test_a_correction_that_comes_in_pieces_is_read_to_its_end(tmp_path):
+    """A proxy may split it; one that is too large, or never ends, is refused."""
+
+    async def send(*pieces: bytes):
+        for piece in pieces:
+            yield piece
+            await asyncio.sleep(0.1)
+
+    async with page(tmp_path, stall_timeout_s=0.5) as (session, _, _):
+        old(tmp_path / "a.png", plain(RED))
+        (found,) = await rows(session, count=1)
+        address = f"/photos/{found['id']}/corrections"
+        async with session.put(address, data=send(b'{"species"', b': ["green"]}')) as response:
+            assert (await response.json())["corrected"] == {"species": ["green"]}
+        async with session.put(address, data=send(*[b" " * 40_000] * 2)) as response:
+            assert response.status == 413
+        async with session.put(address, data=send(*[b" "] * 20)) as response:
+            assert response.status == 408
+
+
+async def test_photos_are_not_shown_on_other_pages(tmp_path):
+    """An image of a foreign page sends no Origin; browsers say where it comes from."""
+    async with page(tmp_path) as (session, _, _):
+        for path in ("/photos", "/photos/1/thumbnail", "/events"):
+            async with session.get(path, headers={"Sec-Fetch-Site": "cross-site"}) as response:
+                assert response.status == 403
 
 
 async def test_a_photo_that_was_removed_is_404_and_goes_from_the_list(tmp_path, caplog):

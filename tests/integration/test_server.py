@@ -485,7 +485,7 @@ async def test_the_openapi_description_matches_the_routes():
         answered = {}
         for path in [*described["paths"], "/docs"]:
             address = path.replace("{name}", "style.css").replace("{id}", "1")
-            for method in ("get", "post", "put", "delete"):
+            for method in ("get", "post", "put", "patch", "delete"):
                 async with session.request(method, address, data=plain(RED) if method == "post" else None) as response:
                     await response.read()
                     answered[path, method] = response.status
@@ -595,14 +595,17 @@ async def test_a_body_has_no_name():
 
 
 @pytest.mark.parametrize(
-    ("content_type", "advice"),
-    [("application/x-www-form-urlencoded", "--data-binary"), ("application/json", "as the field 'file'")],
+    ("content_type", "body", "advice"),
+    [
+        ("application/x-www-form-urlencoded", b'{"file": "x"}', "--data-binary"),
+        ("application/json", b'[{"file": "x"}]', "as the field 'file'"),
+    ],
 )
-async def test_a_body_in_a_wrong_form_is_told_the_right_one(content_type, advice):
-    """`curl -d` changes the bytes; JSON is no photo."""
+async def test_a_body_in_a_wrong_form_is_told_the_right_one(content_type, body, advice):
+    """`curl -d` changes the bytes; a list is no photo."""
     async with server() as (session, _):
         headers = {"Content-Type": content_type}
-        async with session.post("/tag", data=b'{"file": "x"}', headers=headers) as response:
+        async with session.post("/tag", data=body, headers=headers) as response:
             assert advice in (await problem(response, 415))["detail"]
 
 

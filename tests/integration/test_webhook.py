@@ -50,7 +50,7 @@ async def test_each_photo_is_told_of_with_its_record_and_reason(tmp_path):
         path.write_bytes(plain(GREEN))
         await tagged(path, "green")
         await until(lambda: len(receiver.taken) == 2)
-        await work.worker.operations.correct(str(path), {"species": ["red"]})
+        await work.worker.operations.correct(str(path), {"species": ["red"]}, replaces=True)
         await until(lambda: len(receiver.taken) == 3)
         assert [document["reason"] for _, document in receiver.taken] == ["new", "changed", "corrected"]
         assert len({message_id for message_id, _ in receiver.taken}) == 3

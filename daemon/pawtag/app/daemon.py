@@ -15,11 +15,11 @@ from pawtag.app.outputs import build_announcer, build_outputs, build_webhook
 from pawtag.app.pipeline_parts import PipelineParts, build_suspects
 from pawtag.app.runner import SourceRunner, run_in_background
 from pawtag.app.startup import log_abandoned, log_sources, log_startup
-from pawtag.app.wiring import build_folder_runner, resolve_folder
+from pawtag.app.wiring import OnStamp, build_folder_runner, resolve_folder
 from pawtag.config import Settings
 from pawtag.config.labels_file import load_labels
 from pawtag.domain.errors import TemporaryError
-from pawtag.domain.records import OBJECT_SCHEME
+from pawtag.domain.records import OBJECT_SCHEME, PhotoRef, Stamp
 from pawtag.files import remove_left_overs
 from pawtag.inference.model_manager import ModelManager
 from pawtag.inference.tagger import Tagger
@@ -78,6 +78,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                 await settle_unreleased(Outbox(database), state.find_operations)
             await stack.enter_async_context(run_in_background(webhook.run(), "webhook"))
         state.activate(tagger, *(runner.worker for runner in runners))
+        stack.push_async_callback(state.finish_operations)
         stack.push_async_callback(server.drain)  # before the tagger closes: requests in flight get their answer
         await stack.enter_async_context(run_in_background(_refuse_after(stop, state), "refuse"))
         switch = ModelSwitch(manager, tagger, state, runners)
@@ -115,6 +116,7 @@ async def _open_state(settings: Settings, state: ServerState) -> AsyncIterator[t
     try:
         abandoned = await _take_abandoned(database)
         async with RecentResults(database, state.live_feed).keep() as results:
+            state.is_missing = _is_missing
             state.results = results
             letters = DeadLetters(database)
             state.read_results = partial(_read_results, results, letters)
@@ -158,6 +160,17 @@ def _describe_failed(found: RecentResult) -> dict[str, Any]:
     return {"uri": found.uri, **error, "at": record.tagged_at if record else None}
 
 
+def _note_found(results: RecentResults | None) -> OnStamp:
+    """For threads that scan: tells the recent results of a record that was there before."""
+    loop = asyncio.get_running_loop()
+
+    def note(ref: PhotoRef, stamp: Stamp) -> None:
+        if results and stamp.record and results.wants(stamp.record):
+            loop.call_soon_threadsafe(results.note_found, ref.uri, stamp.record)
+
+    return note
+
+
 def _find_operations(runners: list[SourceRunner], uri: str) -> PhotoOperations | None:
     """Those of the source that the URI belongs to: any of the bucket's does for an object."""
     for runner in runners:
@@ -183,7 +196,7 @@ def _build_runners(
 ) -> list[SourceRunner]:
     runners = _build_s3_runners(settings, state, parts) if settings.s3.is_set else []
     if root is not None:
-        folder = build_folder_runner(settings, root, parts)
+        folder = build_folder_runner(settings, root, parts, on_current=_note_found(state.results))
         folder.worker.count_pending = lambda: folder.pending
         state.metrics.watch_pending("folder", lambda: folder.pending)
         runners.append(folder)

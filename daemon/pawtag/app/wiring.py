@@ -1,6 +1,8 @@
 """Wiring of the folder: from the settings to its source, sidecars, worker and runner."""
 
+import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -8,7 +10,7 @@ from pathlib import Path
 from pawtag.app.pipeline_parts import PipelineParts
 from pawtag.app.runner import FolderRunner
 from pawtag.config import Settings
-from pawtag.domain.errors import ConfigError, PawtagError
+from pawtag.domain.errors import ConfigError, PawtagError, TemporaryError
 from pawtag.domain.freshness import Verdict
 from pawtag.domain.outcomes import PhotoSkipped
 from pawtag.domain.records import PhotoRef, Stamp, describe_bytes
@@ -28,7 +30,7 @@ from pawtag.state.resume_point import ResumePoint
 DEFAULT_FOLDER = Path("photos")
 SCANS = "scans.db"  # in the cache
 
-OnFailed = Callable[[PhotoRef, Stamp], None]
+OnStamp = Callable[[PhotoRef, Stamp], None]
 
 
 def resolve_folder(settings: Settings) -> Path | None:
@@ -53,21 +55,23 @@ def build_folder_runner(
     parts: PipelineParts,
     *,
     verify: bool = False,
-    on_failed: OnFailed = lambda _ref, _stamp: None,
+    on_failed: OnStamp = lambda _ref, _stamp: None,
+    on_current: OnStamp = lambda _ref, _stamp: None,
     tuning: FolderTuning | None = None,
 ) -> FolderRunner:
     """The runner of a folder. With `verify` photos are compared by their content, not by size and mtime.
 
-    `on_failed` is called from threads with each photo of a scan whose record says why it cannot be tagged.
+    `on_failed` is called from threads with each photo of a scan whose record says why it cannot be tagged, `on_current`
+    with each whose record is current.
     """
     root_place, mirror_place = _build_places(settings, root, parts.database)
     sidecars, tagger = build_sidecars(settings, root, mirror_place), parts.tagger
     verify_up_to = settings.limits.max_file_bytes if verify else None
     reconciler = parts.build_reconciler(trusts_mtime=not verify)
-    judge = _Judge(sidecars, reconciler, verify_up_to, on_failed)
+    judge = _Judge(sidecars, reconciler, verify_up_to, on_failed, on_current)
 
     def open_memory() -> ScanMemory:
-        return ScanMemory(settings.model.cache_dir / SCANS, _build_scan_key(settings, tagger))
+        return ScanMemory(settings.model.cache_dir / SCANS, _build_scan_key(settings, tagger, parts.database))
 
     build_scan = partial(
         Scan, judge=judge, sidecar_folder=sidecars.sidecar_folder, open_memory=None if verify else open_memory
@@ -87,9 +91,17 @@ def build_folder_runner(
     return FolderRunner(root, source, worker, build_scan)
 
 
-def _build_scan_key(settings: Settings, tagger: Tagger) -> str:
-    """What decides, besides photo and sidecar, whether a record is current, and where the sidecars are."""
-    return f"{tagger.identity.fingerprint} {tagger.identity.model.wanted} {settings.sidecar.dir or ''}"
+def _build_scan_key(settings: Settings, tagger: Tagger, database: StateDatabase) -> str:
+    """What decides, besides photo and sidecar, whether a record is current, and where the sidecars are.
+
+    A new state.db has not seen any record, and the next scan looks at all of them.
+    """
+    birth = ResumePoint(database, "results")
+    birth.position = birth.position or secrets.token_hex(8)
+    with suppress(TemporaryError):
+        birth.save()
+    mirror = settings.sidecar.dir or ""
+    return f"{tagger.identity.fingerprint} {tagger.identity.model.wanted} {mirror} {birth.position}"
 
 
 def build_sidecars(settings: Settings, root: Path, mirror_place: Place | None = None) -> Sidecars:
@@ -135,7 +147,8 @@ class _Judge:
     sidecars: Sidecars
     reconciler: Reconciler
     verify_up_to: int | None
-    on_failed: OnFailed
+    on_failed: OnStamp
+    on_current: OnStamp
 
     def __call__(self, ref: PhotoRef) -> Verdict:
         try:
@@ -147,6 +160,8 @@ class _Judge:
             return Verdict.NEEDED  # the worker meets the same fault, names it and retries
         if verdict is Verdict.FAILED and seen.stamp:
             self.on_failed(ref, seen.stamp)
+        if seen.stamp:
+            self.on_current(ref, seen.stamp)
         return verdict
 
     def _has_changed(self, stamp: Stamp | None, ref: PhotoRef) -> bool:

@@ -24,7 +24,7 @@ from pawtag.inference.tagger import Tagger
 from pawtag.log import escape_unprintable
 from pawtag.pipeline.recording import summarise
 from pawtag.state.database import StateDatabase
-from pawtag.state.results import MAX_UNSETTLED, RecentResults
+from pawtag.state.results import RecentResults
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,6 +87,5 @@ def _list_failed(settings: Settings, parts: PipelineParts) -> Iterator[str]:
         for _ in runner.build_scan(Walk(root, settings.folder, removes_temporary=False)):
             pass  # what needs a record is the daemon's, or a scan's
         yield from failed
-    for found in RecentResults(parts.database).list_newest("failed", MAX_UNSETTLED):
-        if found.uri.startswith(OBJECT_SCHEME):
-            yield found.uri
+    failed_lately = RecentResults(parts.database).list_uris("failed")
+    yield from (uri for uri in failed_lately if uri.startswith(OBJECT_SCHEME))

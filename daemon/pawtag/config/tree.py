@@ -1,11 +1,12 @@
 """The settings: one frozen tree, with its defaults and what each is for."""
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, HttpUrl, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, HttpUrl, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pawtag.domain.addresses import is_loopback
@@ -28,6 +29,13 @@ def _expand(given: Any) -> Any:
 def _strip(given: Any) -> Any:
     """Files of secrets, and `echo`, end in a newline."""
     return given.strip() if isinstance(given, str) else given
+
+
+def _check_origin(given: str) -> str:
+    """A browser sends scheme, host and port in lower case, and no path."""
+    if not re.fullmatch(r"https?://[^/\s?#@]+", given.lower()):
+        raise ValueError(f"{given!r} is no origin; write it as https://shelter.example, without a path")
+    return given.lower()
 
 
 def _empty_to_none(given: Any) -> Any:
@@ -231,7 +239,7 @@ class ServerSettings(Section):
     """A file with the key, such as a mounted secret, in the place of api_key."""
     allowed_hosts: tuple[str, ...] = ()
     """The Host names that are answered, on loopback in addition to its own; empty elsewhere: any."""
-    trusted_origins: tuple[str, ...] = ()
+    trusted_origins: tuple[Annotated[str, AfterValidator(_check_origin)], ...] = ()
     """Origins of pages that may post photos, such as "https://shelter.example"; the page behind a proxy, too."""
     keep_requests: bool = False
     """List requests among the recent results: their names and tags, no pixels."""

@@ -35,6 +35,8 @@ class PhotoSkipped:
     ref: PhotoRef | None = None
     failure: Failure | None = None
     since: str | None = None
+    record: TagRecord | None = None
+    """The photo's record, where it is known."""
 
 
 @dataclass(frozen=True, slots=True)

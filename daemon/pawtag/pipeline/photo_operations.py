@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from pawtag.domain.outcomes import PhotoFailed, PhotoTagged
+from pawtag.domain.outcomes import PhotoFailed, PhotoSkipped, PhotoTagged
 from pawtag.domain.ports import OpenPhoto, PhotoSource
 from pawtag.domain.records import Corrections, PhotoRef, TagRecord, Written
 from pawtag.pipeline.observers import Observer
@@ -24,27 +24,34 @@ class PhotoOperations:
     locks: PhotoLocks
     owed: OwedPhotos | None
 
-    async def correct(self, uri: str, by_group: Corrections | None) -> TagRecord:
-        """Write these corrections in the place of all earlier ones; None takes all back.
+    async def correct(
+        self, uri: str, by_group: Corrections | None, *, replaces: bool
+    ) -> tuple[TagRecord, Corrections | None]:
+        """Write these corrections, with `replaces` in the place of all others; None takes all back.
 
-        Raises GoneError, TemporaryError.
+        The record, and the corrections that were there before. Raises GoneError, TemporaryError.
         """
         started_s = time.monotonic()
         async with self._open(uri) as photo:
             await self._owe_retag(uri)
-            record = await self.reconciler.correct(photo, by_group, replaces=True)
+            before = self.reconciler.read_corrections(await photo.look(), photo.version)
+            record = await self.reconciler.correct(photo, by_group, replaces=replaces)
             self._publish(photo, record, started_s)
-            return record
+            return record, before
 
     async def retry(self, uri: str) -> TagRecord | None:
-        """Tag a failed photo again; None if its record does not say that it failed. Raises GoneError, TemporaryError."""
+        """Tag a failed photo again; else its record as it is, if it is whole. Raises GoneError, TemporaryError."""
         started_s = time.monotonic()
         async with self._open(uri) as photo:
             await self._owe_retag(uri)
             record = await self.reconciler.retry(photo)
             if record:
                 self._publish(photo, record, started_s)
-            return record
+                return record
+            seen = await photo.look()
+            found = seen.stamp.record if seen.stamp else None
+            self.publish(PhotoSkipped("current", ref=photo.version, record=found))
+            return found
 
     async def look(self, uri: str) -> tuple[PhotoRef, Written]:
         """The photo's version, and what is written for it. Raises GoneError, TemporaryError."""

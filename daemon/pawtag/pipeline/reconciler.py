@@ -253,7 +253,7 @@ class Reconciler:
 
 def _skip(ref: PhotoRef, stamp: Stamp | None, reason: str = "current") -> PhotoSkipped:
     failure, since = (stamp.failure, stamp.tagged_at) if stamp else (None, None)
-    return PhotoSkipped(reason, ref=ref, failure=failure, since=since)
+    return PhotoSkipped(reason, ref=ref, failure=failure, since=since, record=stamp.record if stamp else None)
 
 
 def _is_written(stamp: Stamp | None, record: TagRecord, version: PhotoRef) -> bool:

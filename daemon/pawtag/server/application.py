@@ -24,6 +24,7 @@ from pawtag.server.photo_routes import photo_routes
 from pawtag.server.problems import handle_problems
 from pawtag.server.routes import routes
 from pawtag.server.server_state import SERVER_STATE, ServerState
+from pawtag.server.thumbnail_routes import thumbnail_routes
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ def build_application(state: ServerState) -> web.Application:
     app[SERVER_STATE] = state
     most = min(settings.max_connections, _count_files() // 2)  # the other half is for photos
     app[CONNECTION_LIMIT] = ConnectionLimit(most, HEAD_TIMEOUT_S)
-    for table in (routes, photo_routes, event_routes, page_routes):
+    for table in (routes, photo_routes, thumbnail_routes, event_routes, page_routes):
         app.add_routes(table)
     return app
 

@@ -12,6 +12,7 @@ from pawtag.server.page_routes import is_page_file
 from pawtag.server.problems import Problem
 
 OPEN_ROUTES = ("/healthz", "/readyz")
+PRIVATE_PATHS = ("/photos", "/events")
 NOTIFICATIONS_ROUTE = "/notifications/s3"
 
 
@@ -50,6 +51,8 @@ def _check_names(request: web.Request, settings: ServerSettings) -> None:
         advice = f'set server.allowed_hosts = ["{name}"] or PAWTAG_SERVER__ALLOWED_HOSTS=\'["{name}"]\'.'
         raise Problem(403, f"This server does not answer to the Host {host!r}; {advice}")
     origin = request.headers.get("Origin")
+    if request.headers.get("Sec-Fetch-Site") == "cross-site" and request.path.startswith(PRIVATE_PATHS):
+        raise Problem(403, "Photos are not shown to other pages.")  # an image of theirs sends no Origin
     if origin is not None and _origin_host(origin) != host and origin not in settings.trusted_origins:
         advice = f'if you trust it, set server.trusted_origins = ["{origin}"]; a proxy must pass the Host on'
         raise Problem(403, f"The page comes from {origin}, and the Host is {host}: {advice}.")

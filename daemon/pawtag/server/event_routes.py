@@ -7,9 +7,8 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from pawtag.pipeline.live_feed import Missed
-from pawtag.server.photo_routes import read_number, require_results
+from pawtag.server.photo_routes import parse_number, require_results
 from pawtag.server.photo_row import build_row
-from pawtag.server.problems import Problem
 from pawtag.server.server_state import SERVER_STATE, ServerState
 from pawtag.state.results import RecentResult, RecentResults
 
@@ -25,22 +24,14 @@ event_routes = web.RouteTableDef()
 async def follow(request: web.Request) -> web.StreamResponse:
     """Photos as they get their record; with Last-Event-ID or `after` also those since. `reload`: read /photos again."""
     state = request.app[SERVER_STATE]
-    results = await require_results(state)
-    after = _read_last_id(request)
+    results = require_results(state)
+    last_id = request.headers.get(LAST_ID_HEADER)
+    after = parse_number(request.query.get("after") if last_id is None else last_id, "the id of the last event")
     response = web.StreamResponse(headers=HEADERS)
     await response.prepare(request)
     async for text in _stream(state, results, after):
         await response.write(text.encode())
     return response
-
-
-def _read_last_id(request: web.Request) -> int | None:
-    text = request.headers.get(LAST_ID_HEADER)
-    if text is None:
-        return read_number(request, "after")
-    if not (text.isascii() and text.isdigit() and len(text) < 20):  # noqa: PLR2004 - a number of SQLite
-        raise Problem(400, f"{LAST_ID_HEADER} is no id of an event.")
-    return int(text)
 
 
 async def _stream(state: ServerState, results: RecentResults, after: int | None) -> AsyncIterator[str]:
@@ -50,7 +41,7 @@ async def _stream(state: ServerState, results: RecentResults, after: int | None)
         if after is not None:
             await results.write()  # what came before this reader began to listen
             missed = await asyncio.to_thread(results.list_after, after, MAX_MISSED + 1)
-            if len(missed) > MAX_MISSED:
+            if len(missed) > MAX_MISSED or after < results.reload_before:
                 yield _format_reload()
             else:
                 for result in missed:

@@ -7,6 +7,7 @@ from typing import Any, get_args
 from aiohttp import web
 
 from pawtag import __version__
+from pawtag.domain.errors import ErrorCode
 from pawtag.domain.records import RecordStatus, TagRecord
 from pawtag.server.auth import OPEN_ROUTES
 from pawtag.server.page_routes import is_page_file
@@ -62,6 +63,7 @@ PAGE_PROBLEMS = {
     "503": "not ready, or the photo cannot be read or written now",
 }
 PHOTO_PROBLEMS = PAGE_PROBLEMS | {
+    "408": "the body did not arrive in time",
     "409": "the photo did not fail",
     "413": "too many bytes or pixels",
     "415": "a type that is not read",
@@ -122,6 +124,7 @@ QUERIES: dict[str, list[tuple[str, dict[str, Any], str]]] = {
     ],
     "/photos": [
         ("status", {"type": "string", "enum": list(get_args(RecordStatus))}, "photos of that status alone"),
+        ("code", {"type": "string", "enum": list(get_args(ErrorCode))}, "photos that failed so alone"),
         ("limit", {"type": "integer", "minimum": 1, "maximum": MAX_ROWS}, "how many"),
         ("before", NUMBER, "`next` of the list before"),
     ],
@@ -168,7 +171,7 @@ def _operation(path: str, method: str, summary: str) -> dict[str, Any]:
         operation["parameters"] = parameters
     if path == "/tag":
         operation["requestBody"] = _photo()
-    if method == "PUT":
+    if method in ("PUT", "PATCH"):
         operation["requestBody"] = {"required": True, "content": {JSON: {"schema": CORRECTIONS}}}
     return operation
 

@@ -1,9 +1,10 @@
 """The daemon as the routes see it. The daemon fills it in as it starts."""
 
-from collections.abc import Awaitable, Callable, Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from aiohttp import web
 
@@ -19,6 +20,9 @@ from pawtag.pipeline.observers import Observers
 from pawtag.pipeline.photo_operations import PhotoOperations
 from pawtag.server.thumbnail_cache import ThumbnailCache
 from pawtag.state.results import RecentResult, RecentResults
+
+Result = TypeVar("Result")
+OPERATIONS_TIMEOUT_S = 3.0  # container runtimes kill ten seconds after SIGTERM
 
 
 class TrackedSource(Protocol):
@@ -68,6 +72,8 @@ class ServerState:
     """What happened lately; None before the state is open."""
     find_operations: Callable[[str], PhotoOperations | None] = lambda _uri: None
     """The operations of the source that a URI belongs to."""
+    is_missing: Callable[[str], bool] = lambda _uri: True
+    """Whether a photo is gone, and not only away with its folder; blocks."""
     thumbnails: ThumbnailCache = field(default_factory=ThumbnailCache)
     tagger: Tagger | None = None
     lack: str | None = None
@@ -82,6 +88,8 @@ class ServerState:
     accept_notification: Callable[[bytes], Awaitable[int]] | None = None
     """Accepts a notification of a store; None without s3.bucket."""
     max_bytes_in_flight: int = 512 * 1024 * 1024
+    operations: set[asyncio.Future[Any]] = field(default_factory=set)
+    """What people asked for and is not done."""
     in_flight: int = 0
     bytes_in_flight: int = 0
 
@@ -134,6 +142,18 @@ class ServerState:
             yield
         finally:
             self.in_flight -= 1
+
+    async def run_to_end(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """The result of what writes records: it goes on if the client goes away."""
+        task = asyncio.create_task(work, name="photo-operation")
+        self.operations.add(task)
+        task.add_done_callback(self.operations.discard)
+        return await asyncio.shield(task)
+
+    async def finish_operations(self) -> None:
+        """Wait for what people asked for, but not for long."""
+        if self.operations:
+            await asyncio.wait(self.operations, timeout=OPERATIONS_TIMEOUT_S)
 
     def describe_readiness(self) -> dict[str, Any]:
         """The document of /readyz: not ready while no model is loaded, or while a source is unavailable.

@@ -27,9 +27,10 @@ CREATE TABLE dead_letters (id INTEGER PRIMARY KEY, at TEXT, queue TEXT, receives
 CREATE TABLE resume_points (job TEXT PRIMARY KEY, position TEXT, saved_at TEXT);
 """
 SCHEMA_2 = """
-CREATE TABLE results (uri TEXT PRIMARY KEY, id TEXT, number INTEGER, status TEXT, record TEXT);
+CREATE TABLE results (uri TEXT PRIMARY KEY, id TEXT, number INTEGER, status TEXT, code TEXT, record TEXT);
 CREATE INDEX results_by_id ON results (id);
 CREATE INDEX results_by_status ON results (status, number);
+CREATE INDEX results_by_code ON results (status, code, number);
 CREATE INDEX results_by_number ON results (number);
 CREATE TABLE IF NOT EXISTS outbox (
     id TEXT, uri TEXT, owner TEXT, released INTEGER, attempt INTEGER, created_at REAL, due_at REAL, body TEXT,

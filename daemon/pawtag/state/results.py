@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from pawtag.domain.errors import TemporaryError
@@ -32,8 +33,14 @@ class RecentResult:
 
     @property
     def photo_id(self) -> str:
-        """A name of the photo that says nothing about its place: 32 hex digits of a digest of the URI."""
-        return hashlib.sha256(os.fsencode(self.uri)).hexdigest()[:32]
+        """See `build_photo_id`."""
+        return build_photo_id(self.uri)
+
+
+@lru_cache(maxsize=MAX_UNWRITTEN)
+def build_photo_id(uri: str) -> str:
+    """A name of the photo that says nothing about its place: 32 hex digits of a digest of the URI."""
+    return hashlib.sha256(os.fsencode(uri)).hexdigest()[:32]
 
 
 OnResult = Callable[[RecentResult], None]
@@ -46,18 +53,37 @@ class RecentResults:
     """
 
     def __init__(self, database: StateDatabase, on_result: OnResult = lambda _: None) -> None:
-        """Nothing is written before `keep`."""
+        """Nothing is written before `keep`. Blocks. Raises TemporaryError."""
         self._database, self._on_result = database, on_result
-        self._numbers = itertools.count(time.time_ns())
+        last = int(database.quick.execute("SELECT coalesce(max(number), 0) FROM results")[0][0])
+        self._numbers = itertools.count(max(time.time_ns(), last + 1))  # the clock may have been ahead
+        self._room = 0 if last else MAX_SETTLED
         self._unwritten: dict[str, RecentResult] = {}
+        self._being_written: dict[str, RecentResult] = {}
         self._writing = asyncio.Lock()
+        self.reload_before = next(self._numbers)
+        """A reader that was here last before that number must read the list again: photos have gone since."""
 
     def __call__(self, outcome: Outcome) -> None:
         """Note one outcome. A request that is not kept has no URI, and a photo that is gone has no result."""
         if isinstance(outcome, PhotoTagged | PhotoFailed) and outcome.ref.uri:
             self._note(RecentResult(next(self._numbers), outcome.ref.uri, outcome.record))
         elif isinstance(outcome, PhotoSkipped) and outcome.reason == "gone" and outcome.ref:
-            self._note(RecentResult(next(self._numbers), outcome.ref.uri, None))
+            self.reload_before = next(self._numbers)
+            self._note(RecentResult(self.reload_before, outcome.ref.uri, None))
+        elif isinstance(outcome, PhotoSkipped) and outcome.record and outcome.ref:
+            self.note_found(outcome.ref.uri, outcome.record)
+
+    def wants(self, record: TagRecord) -> bool:
+        """Whether a record that a scan finds is of interest: failed, unsure, or any while there are few."""
+        return record.status in ("failed", "unsure") or self._room > 0
+
+    def note_found(self, uri: str, record: TagRecord) -> None:
+        """Note a record that was written before: by an earlier start, by a command, by hand."""
+        self._room -= record.status not in ("failed", "unsure")
+        known = self._noted.get(uri) or next(iter(self._find("WHERE uri = ?", encode_uri(uri))), None)
+        if known is None or known.record != record:
+            self._note(RecentResult(next(self._numbers), uri, record))
 
     @asynccontextmanager
     async def keep(self) -> AsyncIterator["RecentResults"]:
@@ -74,51 +100,68 @@ class RecentResults:
     async def write(self) -> None:
         """Write what was noted; what another call is writing is written, too, when this returns. Raises TemporaryError."""
         async with self._writing:
-            noted, self._unwritten = self._unwritten, {}
-            if noted:
-                await self._database.quick.commit(lambda database: _write(database, noted.values()))
+            noted = self._being_written = self._unwritten
+            self._unwritten = {}
+            try:
+                if noted:
+                    await self._database.quick.commit(lambda database: _write(database, noted.values()))
+            except TemporaryError:
+                self._unwritten = noted | self._unwritten
+                raise
+            finally:
+                self._being_written = {}
 
     def count_failures(self) -> dict[str, int]:
         """The failed photos by their error code. Blocks. Raises TemporaryError."""
-        statement = (
-            "SELECT json_extract(record, '$.error.code'), count(*) FROM results WHERE status = 'failed'"
-            " GROUP BY 1 ORDER BY 2 DESC"
-        )
+        statement = "SELECT code, count(*) FROM results WHERE status = 'failed' GROUP BY 1 ORDER BY 2 DESC"
         return dict(self._database.quick.execute(statement))
 
     def forget_missing(self, is_missing: Callable[[str], bool]) -> None:
-        """Drop failed and unsure photos that are not there any more. Blocks. Raises TemporaryError."""
-        rows = self._database.quick.execute("SELECT uri FROM results WHERE status IN ('failed', 'unsure')")
-        for (uri,) in rows:
+        """Drop photos that are not there any more. Blocks. Raises TemporaryError."""
+        for (uri,) in self._database.quick.execute("SELECT uri FROM results"):
             if is_missing(decode_uri(uri)):
                 self._database.quick.execute("DELETE FROM results WHERE uri = ?", uri)
 
     def list_newest(
-        self, status: str | None = None, max_results: int = 100, before: int | None = None
+        self, status: str | None = None, max_results: int = 100, before: int | None = None, code: str | None = None
     ) -> list[RecentResult]:
         """The newest results, newest first; with `before` those of lower numbers. Blocks. Raises TemporaryError."""
-        chosen = ["number < ?"] if before is not None else []
-        chosen += ["status = ?"] if status is not None else []
-        values = [value for value in (before, status) if value is not None]
+        given = {"number < ?": before, "status = ?": status, "code = ?": code}
+        chosen = [condition for condition, value in given.items() if value is not None]
+        values = [value for value in given.values() if value is not None]
         return self._find(f"{_build_where(chosen)} ORDER BY number DESC LIMIT ?", *values, max_results)
 
     def list_after(self, number: int, max_results: int) -> list[RecentResult]:
         """The results of higher numbers, oldest first. Blocks. Raises TemporaryError."""
         return self._find("WHERE number > ? ORDER BY number LIMIT ?", number, max_results)
 
-    def find_last_number(self) -> int:
-        """The highest number so far; 0 without results. Blocks. Raises TemporaryError."""
-        return int(self._database.quick.execute("SELECT coalesce(max(number), 0) FROM results")[0][0])
+    def take_number(self) -> int:
+        """A number above all so far."""
+        return next(self._numbers)
 
-    def find(self, photo_id: str) -> RecentResult | None:
-        """The result of one photo. Blocks. Raises TemporaryError."""
-        return next(iter(self._find("WHERE id = ?", photo_id)), None)
+    def list_uris(self, status: str) -> list[str]:
+        """The photos of that status. Blocks. Raises TemporaryError."""
+        rows = self._database.quick.execute("SELECT uri FROM results WHERE status = ?", status)
+        return [decode_uri(uri) for (uri,) in rows]
+
+    async def find(self, photo_id: str) -> RecentResult | None:
+        """The result of one photo, also one that is not written yet. Raises TemporaryError."""
+        noted = next((result for result in self._noted.values() if result.photo_id == photo_id), None)
+        if noted:
+            return noted
+        found = await asyncio.to_thread(self._find, "WHERE id = ?", photo_id)
+        return found[0] if found else None
 
     def _find(self, condition: str, *values: object) -> list[RecentResult]:
         rows = self._database.quick.execute(f"SELECT number, uri, record FROM results {condition}", *values)  # noqa: S608 - marks alone
         return [
             RecentResult(number, decode_uri(uri), TagRecord.model_validate_json(record)) for number, uri, record in rows
         ]
+
+    @property
+    def _noted(self) -> dict[str, RecentResult]:
+        """What is not in the database yet."""
+        return self._being_written | self._unwritten
 
     def _note(self, result: RecentResult) -> None:
         self._unwritten.pop(result.uri, None)
@@ -140,7 +183,7 @@ def _build_where(conditions: list[str]) -> str:
 def _write(database: sqlite3.Connection, noted: Iterable[RecentResult]) -> None:
     gone = [(encode_uri(result.uri),) for result in noted if result.record is None]
     rows = [_build_row(result, result.record) for result in noted if result.record]
-    database.executemany("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?)", rows)
+    database.executemany("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?, ?)", rows)
     database.executemany("DELETE FROM results WHERE uri = ?", gone)
     for statuses, maximum in (("'tagged', 'no-pet'", MAX_SETTLED), ("'failed', 'unsure'", MAX_UNSETTLED)):
         (count,) = database.execute(f"SELECT count(*) FROM results WHERE status IN ({statuses})").fetchone()  # noqa: S608
@@ -159,5 +202,6 @@ def _build_row(result: RecentResult, record: TagRecord) -> tuple[Any, ...]:
         result.photo_id,
         result.number,
         record.status,
+        record.error.code if record.error else None,
         record.model_dump_json(by_alias=True),
     )

@@ -50,6 +50,8 @@ def test_paths_in_a_file_are_relative_to_it(tmp_path):
         ("[server]\nport = 'x'\n", "server.port is wrong"),
         ("[folder]\nsettle_s = -1\n", "folder.settle_s is wrong"),
         ("[folder]\nsettle_s = nan\n", "folder.settle_s is wrong"),
+        ("[server]\ntrusted_origins = ['https://a.example/x']\n", "is no origin"),
+        ("[server]\ntrusted_origins = ['null']\n", "is no origin"),
         ("port = \n", "not valid TOML"),
     ],
 )

@@ -5,6 +5,7 @@ from contextlib import closing
 
 import pytest
 
+from pawtag.domain.errors import TemporaryError
 from pawtag.domain.outcomes import PhotoFailed, PhotoSkipped, PhotoTagged
 from pawtag.domain.records import Failure, PhotoRef, SourceInfo
 from pawtag.state import dead_letters, results, resume_point
@@ -105,9 +106,55 @@ async def test_results_are_found_by_id_and_by_number(database):
     first = found.list_newest(max_results=2)
     assert [row.uri for row in found.list_newest(max_results=2, before=first[-1].number)] == ["/p/2", "/p/1"]
     assert [row.uri for row in found.list_after(first[-1].number, 10)] == ["/p/4"]
-    assert found.find(told[3].photo_id) == told[3]
-    assert found.find("0" * 32) is None
-    assert found.find_last_number() == told[-1].number
+    assert await found.find(told[3].photo_id) == told[3]
+    assert await found.find("0" * 32) is None
+    found(outcome("/p/new"))
+    assert (await found.find(told[-1].photo_id)).uri == "/p/new"
+
+
+async def test_numbers_go_on_where_they_were_whatever_the_clock_says(database, monkeypatch):
+    """A board without a clock begins in 1970, and readers of the live feed go by the number."""
+    first = RecentResults(database)
+    first(outcome("/p/a"))
+    await first.write()
+    monkeypatch.setattr(results.time, "time_ns", lambda: 0)
+    second = RecentResults(database)
+    second(outcome("/p/b"))
+    await second.write()
+    assert [row.uri for row in second.list_newest()] == ["/p/b", "/p/a"]
+
+
+async def test_results_that_cannot_be_written_are_kept(database, monkeypatch):
+    """They are written once the disk has room."""
+    found = RecentResults(database)
+    found(outcome("/p/a", "failed"))
+
+    def refuse(*_):
+        raise TemporaryError("full")
+
+    with monkeypatch.context() as full:
+        full.setattr(database.quick, "commit", refuse)
+        with pytest.raises(TemporaryError):
+            await found.write()
+    await found.write()
+    assert [row.uri for row in found.list_newest()] == ["/p/a"]
+
+
+async def test_records_of_an_earlier_start_are_found_and_noted_once(database):
+    """Failed and unsure ones always, others while the state is new; what has changed takes the place of the old."""
+    told = []
+    found = RecentResults(database, told.append)
+    record = outcome("/p/a", "unsure").record
+    assert found.wants(record)
+    for _ in range(2):
+        found.note_found("/p/a", record)
+        await found.write()
+    changed = record.model_copy(update={"corrected": {"species": ["dog"]}})
+    found.note_found("/p/a", changed)
+    assert [result.record for result in told] == [record, changed]
+    later = RecentResults(database)
+    assert not later.wants(outcome("/p/b", "tagged").record)
+    assert later.wants(outcome("/p/b", "failed").record)
 
 
 async def test_whoever_writes_waits_for_what_is_being_written(database):

@@ -1,5 +1,5 @@
 // Requests to the server that the page came from, also below a path prefix. The key never stands in an address.
-import { find } from "./dom.js";
+import { find, say } from "./dom.js";
 
 const BASE = new URL("..", import.meta.url);
 const STORED_KEY = "pawtag-key";
@@ -16,7 +16,7 @@ export async function request(path, options = {}) {
   for (;;) {
     const key = sessionStorage.getItem(STORED_KEY);
     const headers = { ...options.headers, ...(key ? { Authorization: `Bearer ${key}` } : {}) };
-    const response = await fetch(new URL(path, BASE), { ...options, headers, cache: "no-store" });
+    const response = await fetch(new URL(path, BASE), { cache: "no-store", ...options, headers });
     if (response.status !== 401) return response.ok ? response : refuse(response);
     await askForKey(key);
   }
@@ -41,19 +41,29 @@ function askForKey(refused) {
   if (refused !== sessionStorage.getItem(STORED_KEY)) return Promise.resolve();
   asking ??= new Promise((resolve) => {
     const dialog = find("key");
-    find("key-problem").textContent = refused ? "That key is not accepted." : "";
-    dialog.addEventListener("cancel", (event) => event.preventDefault());
-    dialog.querySelector("form").addEventListener(
-      "submit",
-      () => {
-        sessionStorage.setItem(STORED_KEY, find("key-value").value.trim());
-        find("key-value").value = "";
-        asking = null;
-        resolve();
-      },
-      { once: true },
-    );
-    dialog.showModal();
+    const show = (problem) => {
+      say(find("key-problem"), problem);
+      if (!dialog.open) dialog.showModal();
+    };
+    dialog.onclose = () => {
+      const key = find("key-value").value.trim();
+      find("key-value").value = "";
+      if (!/^[\x21-\x7e]+$/.test(key)) return show(key ? "A key has letters, digits and signs of ASCII alone." : "");
+      sessionStorage.setItem(STORED_KEY, key);
+      dialog.onclose = asking = null;
+      resolve();
+    };
+    show(refused ? "That key is not accepted." : "");
   });
   return asking;
+}
+
+// Links to data open in the browser, which sends no key: with one they are fetched.
+export function openWithKey(link) {
+  link.addEventListener("click", async (event) => {
+    if (!sessionStorage.getItem(STORED_KEY)) return;
+    event.preventDefault();
+    const response = await request(link.getAttribute("href"));
+    window.open(URL.createObjectURL(new Blob([await response.blob()], { type: "text/plain" })));
+  });
 }

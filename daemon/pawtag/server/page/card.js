@@ -5,6 +5,7 @@ import { percent } from "./labels.js";
 
 const STATUS = { tagged: "tagged", unsure: "unsure", "no-pet": "no pet", failed: "failed" };
 const THUMBNAILS_AT_ONCE = 4;
+const RETRY_MS = 5000;
 const MAX_BARS = 3; // of each group
 const waiting = [];
 let loading = 0;
@@ -23,11 +24,12 @@ async function loadNext() {
   const image = waiting.shift();
   loading += 1;
   try {
-    const response = await request(`photos/${image.dataset.photo}/thumbnail`);
+    const response = await request(`photos/${image.dataset.photo}/thumbnail`, { cache: "default" });
     image.src = URL.createObjectURL(await response.blob());
     image.addEventListener("load", () => URL.revokeObjectURL(image.src), { once: true });
-  } catch {
-    image.replaceWith("no picture");
+  } catch (error) {
+    if (error.status === 503) setTimeout(() => watcher.observe(image), RETRY_MS);
+    else image.replaceWith("no picture");
   }
   loading -= 1;
   loadNext();
@@ -46,7 +48,8 @@ export function makeChips(photo) {
   const chips = photo.tags.map((tag) =>
     make("li", { class: corrected[tag.group] ? "chip corrected" : "chip" }, tag.label, corrected[tag.group] ? " ✓" : ""),
   );
-  if (!chips.length) chips.push(make("li", { class: `chip ${photo.status}` }, STATUS[photo.status]));
+  const isCorrected = Object.keys(corrected).length > 0;
+  if (!chips.length) chips.push(make("li", { class: `chip ${isCorrected ? "corrected" : photo.status}` }, STATUS[photo.status], isCorrected ? " ✓" : ""));
   return make("ul", { class: "chips", "aria-label": "Tags" }, ...chips);
 }
 
@@ -72,16 +75,26 @@ function makeBar(label, score, isTag) {
   );
 }
 
+// Where the photo is: the bucket, the folder, or nowhere.
+function describePlace(photo) {
+  if (photo.uri.startsWith("request:")) return "posted, not kept";
+  return photo.uri.slice(0, Math.max(0, photo.uri.length - photo.name.length - 1)) || photo.uri;
+}
+
+// A photo that was posted, or that failed, has nothing to correct.
+export const isCorrectable = (photo) => photo.status !== "failed" && !photo.uri.startsWith("request:");
+
 export function makeCard(photo, { isSelected, onSelect, onOpen }) {
+  const name = make("span", {}, photo.name);
   const check = make("input", { type: "checkbox", checked: isSelected, onchange: () => onSelect(check.checked) });
   return make(
     "li",
     { class: isSelected ? "card selected" : "card" },
     make("div", { class: "picture" }, makeThumbnail(photo)),
-    make("div", { class: "name" }, make("label", {}, check, make("span", {}, photo.name))),
+    make("div", { class: "name" }, isCorrectable(photo) ? make("label", {}, check, name) : name),
     makeChips(photo),
     photo.error ? make("p", { class: "note" }, photo.error.message) : null,
-    make("p", { class: "note" }, new Date(photo.tagged_at).toLocaleString()),
+    make("p", { class: "note" }, `${new Date(photo.tagged_at).toLocaleString()}, ${describePlace(photo)}`),
     make("button", { type: "button", onclick: onOpen, "aria-label": `Details of ${photo.name}` }, "Details"),
   );
 }

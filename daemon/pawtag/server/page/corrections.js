@@ -2,23 +2,32 @@
 import { make } from "./dom.js";
 import { groups } from "./labels.js";
 
-const applies = (group, species) =>
-  Object.entries(group.applies_to ?? {}).every(([parent, labels]) => (species[parent] ?? []).some((each) => labels.includes(each)));
-
 // The form; `onApply` gets the corrections, or null to take them back.
 export function makeCorrectionForm(photos, onApply) {
   const chosen = {};
   const form = make("div", { class: "corrections" });
-  const draw = () => form.replaceChildren(...drawGroups(photos, chosen, draw), drawActions(photos, chosen, onApply));
+  const draw = () => form.replaceChildren(...drawGroups(photos, chosen, draw, form), drawActions(photos, chosen, onApply));
   draw();
   return form;
 }
 
-function drawGroups(photos, chosen, draw) {
-  const species = photos.length === 1 ? { ...groupTags(photos[0]), ...chosen } : chosen;
-  return groups.filter((group) => applies(group, species)).map((group) => {
-    const buttons = [...group.labels, null].map((label) => makeChip(group, label, chosen, draw));
-    return make("fieldset", {}, make("legend", {}, `Right ${group.name}`), ...buttons);
+// Without groups that do not apply to what the photo shows then, such as the coat of a snake.
+export function keepApplicable(corrections, photo) {
+  const shown = { ...groupTags(photo), ...corrections };
+  return Object.fromEntries(Object.entries(corrections).filter(([name]) => applies(findGroup(name), shown)));
+}
+
+const findGroup = (name) => groups.find((group) => group.name === name);
+
+const applies = (group, tags) =>
+  Object.entries(group?.applies_to ?? {}).every(([parent, labels]) => (tags[parent] ?? []).some((each) => labels.includes(each)));
+
+function drawGroups(photos, chosen, draw, form) {
+  const wanted = groups.filter((group) => photos.some((photo) => applies(group, { ...groupTags(photo), ...chosen })));
+  for (const name of Object.keys(chosen)) if (!wanted.some((group) => group.name === name)) delete chosen[name];
+  return wanted.map((group) => {
+    const chips = [...group.labels, null].map((label) => makeChip(group, label, chosen, draw, form));
+    return make("fieldset", {}, make("legend", {}, `Right ${group.name}`), ...chips);
   });
 }
 
@@ -28,19 +37,27 @@ function groupTags(photo) {
   return found;
 }
 
-function makeChip(group, label, chosen, draw) {
+function makeChip(group, label, chosen, draw, form) {
   const picked = chosen[group.name];
   const isPressed = picked !== undefined && (label === null ? picked.length === 0 : picked.includes(label));
   const press = () => {
-    if (isPressed) delete chosen[group.name];
-    else chosen[group.name] = label === null ? [] : [label];
-    const name = `${group.name} ${label}`;
+    const now = toggle(group, label, picked, isPressed);
+    if (now) chosen[group.name] = now;
+    else delete chosen[group.name];
     draw();
-    [...document.querySelectorAll("[data-chip]")].find((each) => each.dataset.chip === name && each.offsetParent)?.focus();
+    [...form.querySelectorAll("[data-chip]")].find((chip) => chip.dataset.chip === button.dataset.chip)?.focus();
   };
   const button = make("button", { type: "button", onclick: press, "aria-pressed": String(isPressed) }, label ?? "none");
   button.dataset.chip = `${group.name} ${label}`;
   return button;
+}
+
+// What is chosen in the group then; null for nothing. A photo may show several species.
+function toggle(group, label, picked, isPressed) {
+  if (label === null) return isPressed ? null : [];
+  if (!group.multi_label) return isPressed ? null : [label];
+  const now = isPressed ? picked.filter((each) => each !== label) : [...(picked ?? []), label];
+  return now.length ? now : null;
 }
 
 function drawActions(photos, chosen, onApply) {

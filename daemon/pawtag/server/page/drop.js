@@ -1,7 +1,7 @@
 // Photos that a person drops, chooses or pastes: tagged at once, not kept.
 import { request } from "./api.js";
 import { makeBars, makeChips } from "./card.js";
-import { find, make } from "./dom.js";
+import { find, make, say } from "./dom.js";
 import { explain } from "./labels.js";
 
 const AT_ONCE = 2;
@@ -46,8 +46,12 @@ async function tagNext() {
   const { file, card } = queue.shift();
   working += 1;
   try {
-    const response = await request("tag?detail=record", { method: "POST", body: file });
-    showRecord(card, file, await response.json());
+    const body = new FormData();
+    body.append("file", file);
+    const response = await request("tag?detail=record", { method: "POST", body });
+    const record = await response.json();
+    showRecord(card, file, record);
+    say(find("tried-message"), `${file.name}: ${record.tags.map((tag) => tag.label).join(", ") || record.status}`);
   } catch (error) {
     card.replaceChildren(make("p", { class: "name" }, file.name), make("p", { role: "alert" }, error.message));
   }

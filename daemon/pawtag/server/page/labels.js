@@ -3,11 +3,21 @@ import { requestJson } from "./api.js";
 
 export let groups = [];
 let thresholds = null;
+let loadedFor = "";
 
 export async function loadLabels() {
   const found = await requestJson("labels");
   groups = found.groups;
   thresholds = found.thresholds;
+}
+
+// Another model, or other labels, have other thresholds.
+export async function followModel(status) {
+  const now = JSON.stringify([status.labels, status.model?.id, status.model?.revision]);
+  if (status.model && now !== loadedFor) {
+    await loadLabels();
+    loadedFor = now;
+  }
 }
 
 export const percent = (score) => `${(100 * score).toFixed(score > 0.995 || score < 0.1 ? 1 : 0)}\u00a0%`;
@@ -29,7 +39,15 @@ function explainGroup(name, scores, record) {
     return `${name}: no tag. A pet is there with ${percent(presence)}; ${percent(thresholds.presence)} are needed.`;
   }
   const needed = group.thresholds[best];
+  if (needed === undefined) return `${name}: see the scores.`;
   const reached = score >= needed ? "reaches" : "does not reach";
-  const second = ranked[1] ? ` Next is ${ranked[1][0]} with ${percent(ranked[1][1])}.` : "";
-  return `${name}: ${best} with ${percent(score)} ${reached} its threshold of ${percent(needed)}.${second}`;
+  return `${name}: ${best} with ${percent(score)} ${reached} its threshold of ${percent(needed)}.${explainNext(ranked[1], group, score >= needed)}`;
+}
+
+function explainNext(second, group, hasTag) {
+  if (!second) return "";
+  const [label, score] = second;
+  const isTag = hasTag && group.multi_label && score >= thresholds.secondary;
+  if (isTag) return ` ${label} with ${percent(score)} is a tag, too: it reaches the ${percent(thresholds.secondary)} of further ones.`;
+  return ` Next is ${label} with ${percent(score)}.`;
 }

@@ -9,25 +9,37 @@ export async function follow(start, { onPhoto, onGone, onReload, onConnection })
   let last = start;
   let pause = FIRST_PAUSE_MS;
   for (;;) {
+    await untilVisible();
     try {
       for await (const event of readEvents(last, onConnection)) {
-        pause = FIRST_PAUSE_MS;
-        if (event.id) last = event.id;
         if (event.kind === "photo") onPhoto(event.data);
         if (event.kind === "gone") onGone(event.data.id);
         if (event.kind === "reload") last = await onReload();
+        else last = event.id;
+        pause = FIRST_PAUSE_MS;
       }
-    } catch {
-      // it is tried again below
+    } catch (error) {
+      console.debug(error); // the connection ended: it is tried again
     }
+    if (document.hidden) continue;
     onConnection(false);
     await new Promise((resolve) => setTimeout(resolve, pause * (0.5 + Math.random())));
     pause = Math.min(2 * pause, MAX_PAUSE_MS);
   }
 }
 
+// A browser opens six connections to a server at most: a page that nobody sees must not keep one.
+function untilVisible() {
+  return new Promise((resolve) => {
+    if (!document.hidden) return resolve();
+    document.addEventListener("visibilitychange", () => document.hidden || resolve());
+  });
+}
+
 async function* readEvents(after, onConnection) {
   const abort = new AbortController();
+  const leave = () => document.hidden && abort.abort();
+  document.addEventListener("visibilitychange", leave);
   let silence = setTimeout(() => abort.abort(), SILENCE_MS);
   try {
     const response = await request(`events?after=${after}`, { signal: abort.signal });
@@ -47,6 +59,7 @@ async function* readEvents(after, onConnection) {
       }
     }
   } finally {
+    document.removeEventListener("visibilitychange", leave);
     clearTimeout(silence);
     abort.abort();
   }

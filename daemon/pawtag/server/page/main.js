@@ -1,3 +1,4 @@
+import { openWithKey } from "./api.js";
 import { find, say } from "./dom.js";
 import { listenForPhotos } from "./drop.js";
 import { loadLabels } from "./labels.js";
@@ -8,6 +9,7 @@ const PAUSE_MS = 3000;
 
 async function start() {
   listenForPhotos();
+  for (const link of document.querySelectorAll("nav a")) openWithKey(link);
   watchState();
   for (;;) {
     try {

@@ -1,12 +1,13 @@
 // The list of photos: newest first, filtered, kept up to date by the live feed; selected, corrected, retried.
 import { requestJson } from "./api.js";
 import { makeCard } from "./card.js";
-import { makeCorrectionForm } from "./corrections.js";
+import { keepApplicable, makeCorrectionForm } from "./corrections.js";
 import { openDetails } from "./details.js";
 import { find, make, say } from "./dom.js";
 import { follow } from "./live-feed.js";
 
 const PAGE_SIZE = 100;
+const MAX_PAGE_SIZE = 500;
 const MAX_SHOWN = 2000;
 const AT_ONCE = 4;
 const FILTERS = [["", "all"], ["tagged", "tagged"], ["unsure", "unsure"], ["no-pet", "no pet"], ["failed", "failed"]];
@@ -14,18 +15,26 @@ const shown = new Map(); // by id: the photo and its card
 const selected = new Set();
 let status = "";
 let next = null;
+let failures = {};
+let generation = 0; // of the list: answers for an earlier one come too late
+let pending = null; // what the feed tells while the list is read
 
 export async function showPhotos() {
   drawFilters();
-  find("more").addEventListener("click", loadOlder);
+  find("more").addEventListener("click", () => loadOlder().catch(report));
   find("select-all").addEventListener("click", selectAll);
   const last = await reload();
   follow(last, {
-    onPhoto: update,
-    onGone: remove,
+    onPhoto: (photo) => (pending ? pending.push(() => update(photo)) : update(photo)),
+    onGone: (id) => (pending ? pending.push(() => remove(id)) : remove(id)),
     onReload: reload,
-    onConnection: (isConnected) => say(find("message"), isConnected ? "" : "The connection is lost; it is tried again."),
+    onConnection: (isConnected) => say(find("connection"), isConnected ? "" : "The connection is lost; it is tried again."),
   });
+}
+
+export function showFailures(counts) {
+  failures = counts;
+  settle();
 }
 
 function drawFilters() {
@@ -36,28 +45,49 @@ function drawFilters() {
 }
 
 async function choose(value) {
+  const before = status;
   status = value;
   drawFilters();
-  [...find("filters").querySelectorAll("button")][FILTERS.findIndex(([each]) => each === value)].focus();
-  await reload();
+  find("filters").querySelector("[aria-pressed=true]").focus();
+  try {
+    await reload();
+  } catch (error) {
+    status = before;
+    drawFilters();
+    report(error);
+  }
 }
 
-async function load(before) {
-  const query = new URLSearchParams({ limit: PAGE_SIZE, ...(status ? { status } : {}), ...(before ? { before } : {}) });
-  return requestJson(`photos?${query}`);
+function load(options) {
+  const given = Object.entries({ limit: PAGE_SIZE, status, ...options }).filter(([, value]) => value);
+  return requestJson(`photos?${new URLSearchParams(given)}`);
 }
 
+// Reads the list again. What the feed tells meanwhile is applied after it.
 async function reload() {
-  const page = await load(null);
-  shown.clear();
-  selected.clear();
-  find("photos").replaceChildren();
-  append(page);
-  return page.last_event_id;
+  const mine = ++generation;
+  pending ??= [];
+  try {
+    const page = await load({});
+    if (mine !== generation) return page.last_event_id;
+    shown.clear();
+    selected.clear();
+    find("photos").replaceChildren();
+    append(page);
+    return page.last_event_id;
+  } finally {
+    if (mine === generation) {
+      const changes = pending;
+      pending = null;
+      for (const change of changes) change();
+    }
+  }
 }
 
 async function loadOlder() {
-  append(await load(next));
+  const mine = generation;
+  const page = await load({ before: next });
+  if (mine === generation) append(page);
 }
 
 function append(page) {
@@ -70,33 +100,34 @@ function draw(photo) {
   const card = makeCard(photo, {
     isSelected: selected.has(photo.id),
     onSelect: (isSelected) => select(photo.id, isSelected),
-    onOpen: () => openDetails(photo, { correct, retry }).catch((error) => say(find("message"), error.message)),
+    onOpen: () => openDetails(photo, { correct, retry }).catch(report),
   });
   shown.set(photo.id, { photo, card });
   return card;
 }
 
-// One that is shown stays in its place, so that nothing jumps below the pointer.
+// One that is shown stays in its place, so that nothing jumps below the pointer, and keeps the focus.
 function update(photo) {
   const old = shown.get(photo.id);
   const isWanted = !status || photo.status === status;
-  if (old && isWanted) old.card.replaceWith(draw(photo));
+  if (old && isWanted) replace(old.card, draw(photo));
   else if (old) remove(photo.id);
   else if (isWanted) find("photos").prepend(draw(photo));
   while (shown.size > MAX_SHOWN) dropOldest();
   settle();
 }
 
-// A day's feed must not fill the memory of the browser. Older ones come back with the next reload.
-function dropOldest() {
-  remove(lastId());
-  next = null;
+function replace(old, card) {
+  const focused = [...old.querySelectorAll("input, button")].indexOf(document.activeElement);
+  old.replaceWith(card);
+  if (focused >= 0) card.querySelectorAll("input, button")[focused]?.focus();
 }
 
-function lastId() {
+// A day's feed must not fill the memory of the browser. Older ones come back with the next reload.
+function dropOldest() {
   const last = find("photos").lastElementChild;
-  for (const [id, { card }] of shown) if (card === last) return id;
-  return null;
+  for (const [id, { card }] of shown) if (card === last) remove(id);
+  next = null;
 }
 
 function remove(id) {
@@ -114,8 +145,9 @@ function select(id, isSelected) {
 }
 
 function selectAll() {
-  const isAll = selected.size === shown.size;
-  for (const [id, { card }] of shown) {
+  const choosable = [...shown].filter(([, { card }]) => card.querySelector("input"));
+  const isAll = choosable.every(([id]) => selected.has(id));
+  for (const [id, { card }] of choosable) {
     card.querySelector("input").checked = !isAll;
     select(id, !isAll);
   }
@@ -137,23 +169,16 @@ function settle() {
 }
 
 function drawReasons() {
-  const byCode = new Map();
-  for (const { photo } of shown.values()) {
-    if (photo.error) byCode.set(photo.error.code, [...(byCode.get(photo.error.code) ?? []), photo]);
-  }
-  const rows = [...byCode].map(([code, photos]) =>
-    make(
-      "div",
-      { class: "reason" },
-      make("span", {}, `${photos.length} failed: ${code}`),
-      make("button", { type: "button", onclick: () => retry(photos), "aria-label": `Retry the ${photos.length} photos that failed with ${code}` }, "Retry these"),
-    ),
-  );
-  if (byCode.size > 1) {
-    const all = [...byCode.values()].flat();
-    rows.push(make("div", { class: "reason" }, make("span", {}, `${all.length} failed in all`), make("button", { type: "button", onclick: () => retry(all) }, "Retry all")));
-  }
-  find("reasons").replaceChildren(...(status === "failed" ? rows : []));
+  const counts = status === "failed" ? Object.entries(failures) : [];
+  const rows = counts.map(([code, count]) => makeReason(`${count} failed: ${code}`, "Retry these", `Retry the ${count} photos that failed with ${code}`, code));
+  const total = counts.reduce((sum, [, count]) => sum + count, 0);
+  if (counts.length > 1) rows.push(makeReason(`${total} failed in all`, "Retry all", "Retry all", null));
+  find("reasons").replaceChildren(...rows);
+}
+
+function makeReason(text, name, label, code) {
+  const button = make("button", { type: "button", "aria-label": label, onclick: () => retryAll(code).catch(report) }, name);
+  return make("div", { class: "reason" }, make("span", {}, text), button);
 }
 
 let drawnFor = "";
@@ -174,40 +199,55 @@ function drawSelection() {
 
 function clearSelection() {
   for (const id of [...selected]) {
-    const card = shown.get(id)?.card;
-    if (card) card.querySelector("input").checked = false;
+    const box = shown.get(id)?.card.querySelector("input");
+    if (box) box.checked = false;
     select(id, false);
   }
 }
 
-// The corrections, on top of what was corrected before; null takes all back. Undo writes what was there before.
-async function correct(chosen, corrections) {
-  const photos = chosen.map((photo) => shown.get(photo.id)?.photo ?? photo); // it may have changed since
-  const before = photos.map((photo) => [photo, photo.corrected]);
-  const failed = await runEach(photos, (photo) =>
-    putCorrections(photo, corrections && { ...photo.corrected, ...corrections }),
-  );
+// Adds the corrections to those that the record has; null takes all back. Undo writes what was there before.
+async function correct(photos, corrections) {
+  const before = [];
+  const work = photos.filter((photo) => corrections || photo.corrected);
+  const problem = await runEach(work, async (photo) => {
+    const method = corrections ? "PATCH" : "PUT";
+    const found = await writeCorrections(photo, method, corrections && keepApplicable(corrections, photo));
+    before.push([photo, found.corrected_before]);
+  });
   clearSelection();
-  report(photos.length, failed, corrections ? "corrected" : "as the model says", () => undo(before));
+  reportCorrected(before.length, problem, corrections ? "corrected" : "as the model says", () => undo(before));
 }
 
 async function undo(before) {
-  const failed = await runEach(before, ([photo, corrected]) => putCorrections(photo, corrected));
-  report(before.length, failed, "as before", null);
+  const problem = await runEach(before, ([photo, corrected]) => writeCorrections(photo, "PUT", corrected));
+  reportCorrected(before.length, problem, "as before", null);
 }
 
-async function putCorrections(photo, corrections) {
-  update(await requestJson(`photos/${photo.id}/corrections`, { method: "PUT", body: JSON.stringify(corrections) }));
+async function writeCorrections(photo, method, corrections) {
+  const found = await requestJson(`photos/${photo.id}/corrections`, { method, body: JSON.stringify(corrections) });
+  update(found);
+  return found;
+}
+
+async function retryAll(code) {
+  const photos = [];
+  let before = null;
+  do {
+    const page = await load({ status: "failed", code, before, limit: MAX_PAGE_SIZE });
+    photos.push(...page.photos);
+    before = page.next;
+  } while (before);
+  await retry(photos);
 }
 
 async function retry(photos) {
   let tagged = 0;
-  const failed = await runEach(photos, async (photo) => {
+  const problem = await runEach(photos, async (photo) => {
     const found = await requestJson(`photos/${photo.id}/retry`, { method: "POST" });
     if (found.status !== "failed") tagged += 1;
     update(found);
   });
-  say(find("message"), `${tagged} of ${photos.length} photos are tagged now.${failed ? ` ${failed}` : ""}`);
+  say(find("message"), `${tagged} of ${photos.length} photos are tagged now.${problem ? ` ${problem}` : ""}`);
 }
 
 // Runs some at once; the first error's text, or "".
@@ -227,8 +267,12 @@ async function runEach(items, work) {
   return problem;
 }
 
-function report(count, problem, what, onUndo) {
-  const text = problem ? `Not all could be done: ${problem}` : `${count} ${count === 1 ? "photo is" : "photos are"} ${what}. `;
-  const button = onUndo ? make("button", { type: "button", onclick: onUndo }, "Undo") : "";
-  find("message").replaceChildren(text, button);
+function report(error) {
+  say(find("message"), error.message);
+}
+
+function reportCorrected(count, problem, what, onUndo) {
+  const done = `${count} ${count === 1 ? "photo is" : "photos are"} ${what}. `;
+  const button = onUndo && count ? make("button", { type: "button", onclick: onUndo }, "Undo") : "";
+  find("message").replaceChildren(problem ? `${done}Not all could be done: ${problem} ` : done, button);
 }

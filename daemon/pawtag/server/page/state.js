@@ -1,6 +1,8 @@
 // What the daemon does: model, sources, what waits and how long it takes.
 import { requestJson } from "./api.js";
 import { find, say } from "./dom.js";
+import { followModel } from "./labels.js";
+import { showFailures } from "./photos.js";
 
 const POLL_MS = 3000;
 const samples = [];
@@ -8,7 +10,7 @@ const samples = [];
 export async function watchState() {
   for (;;) {
     try {
-      show(await requestJson("status"));
+      if (!document.hidden) await show(await requestJson("status"));
     } catch (error) {
       say(find("state"), `The server does not answer: ${error.message}`);
     }
@@ -16,7 +18,9 @@ export async function watchState() {
   }
 }
 
-function show(status) {
+async function show(status) {
+  await followModel(status);
+  showFailures(status.failures);
   const model = status.model ? `${status.model.id} on ${status.model.engine}` : "no model yet";
   say(find("state"), `${status.ready ? "Ready" : `Not ready: ${status.reason}`}. pawtag ${status.version}, ${model}.`);
   showBanner(status);
@@ -46,7 +50,8 @@ function describeProgress(status) {
   if (samples.length > 10) samples.shift();
   const [[then, before]] = samples;
   const rate = (1000 * (done - before)) / Math.max(1, Date.now() - then);
-  if (!waiting) return `${done} photos are done since the start; none is waiting.`;
+  const watched = status.sources.map((source) => source.name).join(", ");
+  if (!waiting) return `${watched}: ${done} photos are done since the start; none is waiting.`;
   const left = rate > 0 ? `, ${rate.toFixed(1)} photos a second, about ${describeTime(waiting / rate)} left` : "";
   return `${done} of ${done + waiting} photos are done${left}.`;
 }
