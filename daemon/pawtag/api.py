@@ -1,0 +1,93 @@
+"""The API for Python programs: open a tagger, tag bytes, close it.
+
+    from pawtag.api import Settings, open_tagger
+
+    with open_tagger(Settings(model={"id": "embedded"})) as tagger:
+        record = tagger.tag(photo_bytes, name="mimi.jpg")
+        print(record.status, [tag.label for tag in record.tags])
+
+Names that are not in `__all__` may change.
+"""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+
+from pawtag.config import Settings, load_settings
+from pawtag.config.labels_file import load_labels
+from pawtag.domain.errors import ConfigError, ModelError, PawtagError, PermanentError, TemporaryError
+from pawtag.domain.records import SourceInfo, Tag, TagRecord, describe_bytes
+from pawtag.inference.model_loader import load_model
+from pawtag.inference.tagger import Tagger
+from pawtag.pipeline.recording import build_failed_record, build_record
+
+__all__ = [
+    "ConfigError",
+    "ModelError",
+    "PawtagError",
+    "PhotoTagger",
+    "Settings",
+    "Tag",
+    "TagRecord",
+    "TemporaryError",
+    "load_settings",
+    "open_tagger",
+]
+
+SOURCE = SourceInfo(kind="request")
+
+
+class PhotoTagger:
+    """Tags photos with one model. Any thread may call it; photos of several threads are computed together."""
+
+    def __init__(self, tagger: Tagger, loop: asyncio.AbstractEventLoop) -> None:
+        """See `open_tagger`."""
+        self._tagger, self._loop = tagger, loop
+
+    def tag(self, data: bytes, *, name: str | None = None) -> TagRecord:
+        """The record of one photo; `name` is the base name of its file. A photo that cannot be tagged is `failed`.
+
+        Raises TemporaryError for a fault that may pass.
+        """
+        return asyncio.run_coroutine_threadsafe(self._tag(data, name), self._loop).result()
+
+    async def _tag(self, data: bytes, name: str | None) -> TagRecord:
+        photo = await asyncio.to_thread(describe_bytes, data, name)
+        try:
+            return build_record(await self._tagger.tag(data, photo=photo), name, SOURCE)
+        except PermanentError as error:
+            return build_failed_record(error, photo, self._tagger.identity, SOURCE)
+
+
+@contextmanager
+def open_tagger(settings: Settings | None = None) -> Iterator[PhotoTagger]:
+    """A tagger, closed with the context. Takes seconds; a first start with a model takes longer, and fills the cache.
+
+    Without `settings`, those of the environment and of the settings file hold, as for the command line. Raises
+    ConfigError and ModelError.
+    """
+    settings = settings or load_settings()
+    tagger = Tagger(load_model(settings, load_labels(settings.labels.file)), settings.limits)
+    opened: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+    thread = threading.Thread(target=lambda: asyncio.run(_run(tagger, opened)), name="pawtag", daemon=True)
+    thread.start()
+    loop, closing = opened.result()
+    try:
+        yield PhotoTagger(tagger, loop)
+    finally:
+        loop.call_soon_threadsafe(closing.set)
+        thread.join()
+
+
+async def _run(tagger: Tagger, opened: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]) -> None:
+    closing = asyncio.Event()
+    try:
+        async with tagger.run():
+            opened.set_result((asyncio.get_running_loop(), closing))
+            await closing.wait()
+    except BaseException as error:
+        if opened.done():
+            raise
+        opened.set_exception(error)
