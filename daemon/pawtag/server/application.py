@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -121,8 +122,8 @@ async def _assign_request_id(request: web.Request, handler: Handler) -> web.Stre
         request.app[CONNECTION_LIMIT].note_response(request.protocol)
     response.headers[ID_HEADER] = identifier
     response.headers["Server"] = f"pawtag/{__version__}"
-    is_frequent = request.path in UNLOGGED_ROUTES or request.path.startswith((PAGE_PREFIX, "/photos"))
-    level = logging.DEBUG if is_frequent and response.status < 400 else logging.INFO  # noqa: PLR2004
+    is_of_page = request.path.startswith((PAGE_PREFIX, "/photos")) and response.status < HTTPStatus.BAD_REQUEST
+    level = logging.DEBUG if is_of_page or request.path in UNLOGGED_ROUTES else logging.INFO
     duration_s = time.monotonic() - started_s
     request.app[SERVER_STATE].metrics.count_request(_route(request), response.status, duration_s)
     fields = {"method": request.method, "path": request.path, "http_status": response.status}
