@@ -1,6 +1,7 @@
 """The settings. The only package that reads the environment."""
 
 from pawtag.config.loading import load_settings
+from pawtag.config.network import ServerSettings, WebhookSettings
 from pawtag.config.tree import (
     EMBEDDED,
     FolderSettings,
@@ -8,9 +9,7 @@ from pawtag.config.tree import (
     LogSettings,
     ModelSettings,
     S3Settings,
-    ServerSettings,
     Settings,
-    WebhookSettings,
 )
 from pawtag.config.writing import write_model_settings
 

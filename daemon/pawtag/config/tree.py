@@ -1,69 +1,17 @@
 """The settings: one frozen tree, with its defaults and what each is for."""
 
 import os
-import re
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import platformdirs
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, HttpUrl, SecretStr, model_validator
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pawtag.domain.addresses import is_loopback
-from pawtag.domain.announcements import Reason
+from pawtag.config.network import ServerSettings, WebhookSettings
+from pawtag.config.section import MIB, Count, HomePath, OptionalPath, Score, Seconds, Section
 
 ENVIRONMENT_PREFIX, NESTING = "PAWTAG_", "__"
 EMBEDDED = "embedded"
-MIB = 1024 * 1024
-
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Score = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
-
-
-def _expand(given: Any) -> Any:
-    """`~` is the user's folder, wherever the path comes from. An empty path is none."""
-    return os.path.expanduser(given) if isinstance(given, str) and given else given or None  # noqa: PTH111 - no Path yet
-
-
-def _strip(given: Any) -> Any:
-    """Files of secrets, and `echo`, end in a newline."""
-    return given.strip() if isinstance(given, str) else given
-
-
-def _check_origin(given: str) -> str:
-    """A browser sends scheme, host and port in lower case, and no path."""
-    if not re.fullmatch(r"https?://[^/\s?#@]+", given.lower()):
-        raise ValueError(f"{given!r} is no origin; write it as https://shelter.example, without a path")
-    return given.lower()
-
-
-def _empty_to_none(given: Any) -> Any:
-    return None if given == "" else given
-
-
-def _read_file_of(name: str, given: Any) -> Any:
-    """A section with the secret that `NAME_file` holds. Raises ValueError where both are set, or it cannot be read."""
-    file = _expand(given.get(f"{name}_file")) if isinstance(given, dict) else None
-    if not file:
-        return given
-    if given.get(name):
-        raise ValueError(f"{name} and {name}_file are both set; set one")
-    try:
-        return given | {name: Path(file).read_text("utf-8-sig")}
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{name}_file {file} cannot be read ({error})") from error
-
-
-class Section(BaseModel):
-    """A part of the tree: frozen, and a name that it does not have is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-# An empty one is none, so that a container can take back what its image sets.
-OptionalPath = Annotated[Path | None, BeforeValidator(_expand)]
-HomePath = Annotated[Path, BeforeValidator(_expand)]
 
 
 class ModelSettings(Section):
@@ -201,73 +149,11 @@ class SidecarSettings(Section):
     """A mirror tree for the sidecars, for photo folders that cannot be written."""
 
 
-class WebhookSettings(Section):
-    """An address that is told of each tagged photo."""
-
-    url: Annotated[HttpUrl | None, BeforeValidator(_empty_to_none)] = None
-    """Where records are posted, such as "http://homeassistant.local:8123/api/webhook/ID"; not set: nowhere."""
-    secret: Annotated[SecretStr, BeforeValidator(_strip), Field(min_length=1)] | None = None
-    """The key of the signature (Standard Webhooks), "whsec_" and base64, or any text; not set: no signature."""
-    secret_file: OptionalPath = None
-    """A file with the secret, in the place of secret."""
-    events: tuple[Reason, ...] = ("new", "changed", "corrected")
-    """Of which records it is told; "re-tagged" too: also of all photos after a change of the model or the labels."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_secret_file(cls, given: Any) -> Any:
-        return _read_file_of("secret", given)
-
-
 class StateSettings(Section):
     """What is kept between runs."""
 
     dir: HomePath = platformdirs.user_state_path("pawtag")
     """Work in progress, in state.db: photos in flight, pushed events, resume points, dead letters, recent results."""
-
-
-class ServerSettings(Section):
-    """The embedded HTTP server."""
-
-    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
-    """The address to listen on; set an api_key for any but loopback."""
-    port: Annotated[int, Field(ge=0, le=65535)] = 7860
-    """The port; 0 takes a free one."""
-    api_key: Annotated[SecretStr, BeforeValidator(_strip), Field(min_length=1)] | None = None
-    """The key that requests must send as "Authorization: Bearer KEY"; not set: none."""
-    api_key_file: OptionalPath = None
-    """A file with the key, such as a mounted secret, in the place of api_key."""
-    allowed_hosts: tuple[str, ...] = ()
-    """The Host names that are answered, on loopback in addition to its own; empty elsewhere: any."""
-    trusted_origins: tuple[Annotated[str, AfterValidator(_check_origin)], ...] = ()
-    """Origins of pages that may post photos, such as "https://shelter.example"; the page behind a proxy, too."""
-    keep_requests: bool = False
-    """List requests among the recent results: their names and tags, no pixels."""
-    page: bool | None = None
-    """The page at /, and what it reads: /photos and /events. Not set: on loopback, or with an api_key."""
-    max_upload_bytes: Count = 50 * MIB
-    """The largest body of POST /tag; limits.max_file_bytes applies too."""
-    stall_timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30.0
-    """How long a sender may pause, or send less than 8 kB a second, before it gets 408; a notification must arrive within it."""
-    max_pending: Count = 64
-    """Requests that may wait for the model; one more is answered 503."""
-    max_connections: Count = 256
-    """Connections that may be open; one more takes the place of one without a request, else it is answered 503."""
-
-    @property
-    def is_private(self) -> bool:
-        """Whether a stranger cannot ask for names of photos: on loopback, or with a key."""
-        return self.api_key is not None or is_loopback(self.host)
-
-    @property
-    def shows_page(self) -> bool:
-        """Whether the page is served."""
-        return self.is_private if self.page is None else self.page
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_key_file(cls, given: Any) -> Any:
-        return _read_file_of("api_key", given)
 
 
 class LimitSettings(Section):
