@@ -1,8 +1,8 @@
 """The API for Python programs: open a tagger, tag bytes, close it.
 
-    from pawtag.api import Settings, open_tagger
+    from pawtag.api import ModelSettings, Settings, open_tagger
 
-    with open_tagger(Settings(model={"id": "embedded"})) as tagger:
+    with open_tagger(Settings(model=ModelSettings(id="embedded"))) as tagger:
         record = tagger.tag(photo_bytes, name="mimi.jpg")
         print(record.status, [tag.label for tag in record.tags])
 
@@ -13,9 +13,9 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-from pawtag.config import Settings, load_settings
+from pawtag.config import FolderSettings, LabelSettings, LimitSettings, ModelSettings, Settings, load_settings
 from pawtag.config.labels_file import load_labels
 from pawtag.domain.errors import ConfigError, ModelError, PawtagError, PermanentError, TemporaryError
 from pawtag.domain.records import SourceInfo, Tag, TagRecord, describe_bytes
@@ -25,7 +25,11 @@ from pawtag.pipeline.recording import build_failed_record, build_record
 
 __all__ = [
     "ConfigError",
+    "FolderSettings",
+    "LabelSettings",
+    "LimitSettings",
     "ModelError",
+    "ModelSettings",
     "PawtagError",
     "PhotoTagger",
     "Settings",
@@ -45,12 +49,15 @@ class PhotoTagger:
     def __init__(self, tagger: Tagger, loop: asyncio.AbstractEventLoop) -> None:
         """See `open_tagger`."""
         self._tagger, self._loop = tagger, loop
+        self.is_closed = False
 
     def tag(self, data: bytes, *, name: str | None = None) -> TagRecord:
         """The record of one photo; `name` is the base name of its file. A photo that cannot be tagged is `failed`.
 
-        Raises TemporaryError for a fault that may pass.
+        Raises TemporaryError for a fault that may pass, PawtagError after the end of the context.
         """
+        if self.is_closed:
+            raise PawtagError("The tagger is closed.")
         return asyncio.run_coroutine_threadsafe(self._tag(data, name), self._loop).result()
 
     async def _tag(self, data: bytes, name: str | None) -> TagRecord:
@@ -74,10 +81,13 @@ def open_tagger(settings: Settings | None = None) -> Iterator[PhotoTagger]:
     thread = threading.Thread(target=lambda: asyncio.run(_run(tagger, opened)), name="pawtag", daemon=True)
     thread.start()
     loop, closing = opened.result()
+    photo_tagger = PhotoTagger(tagger, loop)
     try:
-        yield PhotoTagger(tagger, loop)
+        yield photo_tagger
     finally:
-        loop.call_soon_threadsafe(closing.set)
+        photo_tagger.is_closed = True
+        with suppress(RuntimeError):  # the loop has ended by itself
+            loop.call_soon_threadsafe(closing.set)
         thread.join()
 
 

@@ -6,7 +6,7 @@ from typing import get_type_hints
 
 import pytest
 
-from pawtag.api import ConfigError, PhotoTagger, Settings, TagRecord, open_tagger
+from pawtag.api import ConfigError, PawtagError, PhotoTagger, Settings, TagRecord, open_tagger
 from support.process import shared_cache
 
 EMBEDDED = Settings(model={"id": "embedded", "cache_dir": shared_cache() / "pawtag"})
@@ -17,6 +17,8 @@ def test_a_program_tags_bytes(chelsea):
     with open_tagger(EMBEDDED) as tagger:
         record = tagger.tag(chelsea.read_bytes(), name="chelsea.png")
         broken = tagger.tag(b"no picture")
+    with pytest.raises(PawtagError, match="closed"):
+        tagger.tag(b"")
     assert (record.status, record.tags[0].label, record.photo.name) == ("tagged", "cat", "chelsea.png")
     assert (broken.status, broken.error.code) == ("failed", "not-an-image")
 

@@ -13,7 +13,7 @@ from pawtag.domain.backoff import Backoff
 from pawtag.outputs import webhook
 from pawtag.outputs.webhook import Webhook, WebhookTuning
 from pawtag.pipeline.announcer import Announcer
-from pawtag.pipeline.unreleased import settle_unreleased
+from pawtag.pipeline.outbox_settlement import OutboxSettlement
 from pawtag.state.outbox import Outbox
 from support.doubles import colour_tagger
 from support.folder import drained, old, sidecar, tagged, until, watching_with
@@ -123,9 +123,9 @@ async def test_a_receiver_that_does_not_answer_is_left_after_a_time(tmp_path, mo
     silent.close()
 
 
-@pytest.mark.parametrize("is_written", [True, False])
-async def test_what_was_not_released_is_told_if_its_record_is_there(tmp_path, monkeypatch, is_written):
-    """A process ended between the two: before the record was written, or after."""
+@pytest.mark.parametrize("what", ["written", "not written", "folder away", "another daemon's"])
+async def test_what_was_not_released_is_told_if_its_record_is_there(tmp_path, monkeypatch, what):
+    """A process ended between the two: before the record was written, or after. What cannot be judged waits."""
     state, photos = tmp_path / "state", tmp_path / "photos"
     photos.mkdir()
     path = old(photos / "a.png", plain(RED))
@@ -133,13 +133,55 @@ async def test_what_was_not_released_is_told_if_its_record_is_there(tmp_path, mo
         patched.setattr(Announcer, "release", lambda _self, _id: asyncio.sleep(0))
         async with open_parts(colour_tagger(), state, announces=DEFAULT) as parts, watching_with(parts, photos):
             await tagged(path)
-    if not is_written:
+    if what == "not written":
         (photos / "a.png.json").unlink()
+    if what == "folder away":
+        photos.rename(tmp_path / "away")
     async with open_parts(colour_tagger(), state, announces=DEFAULT) as parts:
         outbox, runner = Outbox(parts.database), build_folder_runner(Settings(), photos, parts)
-        await settle_unreleased(outbox, lambda _: runner.worker.operations)
-        assert len(outbox.list_due(9)) == int(is_written)
-        assert outbox.list_unreleased(9) == []
+        operations = None if what == "another daemon's" else runner.worker.operations
+        await OutboxSettlement(outbox, lambda _: operations, lambda _: False).settle()
+        assert (len(outbox.list_due(9)), outbox.count()) == {"written": (1, 1), "not written": (0, 0)}.get(what, (0, 1))
+
+
+async def test_taking_a_correction_back_is_told_with_an_id_of_its_own(tmp_path):
+    """A receiver that drops what it has seen would keep the correction."""
+    async with receiving(Receiver()) as receiver, telling(tmp_path, receiver.address) as (work, _):
+        path = old(tmp_path / "a.png", plain(RED))
+        await until(lambda: len(receiver.taken) == 1)
+        for count, corrections in enumerate(({"species": ["green"]}, None), 2):
+            await work.worker.operations.correct(str(path), corrections, replaces=True)
+            await until(lambda count=count: len(receiver.taken) == count)
+    assert [document["data"]["tags"][0]["label"] for _, document in receiver.taken] == ["red", "green", "red"]
+    assert len({message_id for message_id, _ in receiver.taken}) == 3
+
+
+async def test_a_failed_photo_that_is_tagged_later_is_told_of(tmp_path):
+    """The receiver believes that it failed."""
+    async with receiving(Receiver()) as receiver, telling(tmp_path, receiver.address) as (_work, _):
+        path = old(tmp_path / "a.png", b"no picture")
+        await until(lambda: len(receiver.taken) == 1)
+        path.write_bytes(plain(RED))
+        await tagged(path)
+        await until(lambda: len(receiver.taken) == 2)
+    assert [document["type"] for _, document in receiver.taken] == ["photo.failed", "photo.tagged"]
+
+
+async def test_an_unexpected_error_does_not_end_the_webhook(tmp_path, monkeypatch, caplog):
+    """What comes after it is told."""
+    errors = iter([RuntimeError("a defect")])
+    post = Webhook.post
+
+    async def fail_once(*given):
+        if error := next(errors, None):
+            raise error
+        return await post(*given)
+
+    monkeypatch.setattr(Webhook, "post", fail_once)
+    async with receiving(Receiver()) as receiver, telling(tmp_path, receiver.address):
+        old(tmp_path / "a.png", plain(RED))
+        await until(lambda: len(receiver.taken) == 1)
+    assert "unexpected error of the webhook" in caplog.text
 
 
 def test_webhook_test_says_whether_it_is_taken(tmp_path):

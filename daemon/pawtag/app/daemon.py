@@ -25,8 +25,8 @@ from pawtag.inference.model_manager import ModelManager
 from pawtag.inference.tagger import Tagger
 from pawtag.metrics import Metrics
 from pawtag.pipeline.observers import Observers, RetryLog, count_in, log_results
+from pawtag.pipeline.outbox_settlement import OutboxSettlement
 from pawtag.pipeline.photo_operations import PhotoOperations
-from pawtag.pipeline.unreleased import settle_unreleased
 from pawtag.server import ServerState, serve_http
 from pawtag.server.server_state import StoredResults
 from pawtag.state.database import StateDatabase
@@ -72,12 +72,12 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         parts = PipelineParts(tagger, database, observers, outputs, suspects=suspects, announcer=announcer)
         runners = _build_runners(settings, root, state, parts)
         state.find_operations = partial(_find_operations, runners)
-        if webhook:
-            metrics.watch_outbox(Outbox(database).count)
-            with suppress(TemporaryError):  # they wait for the next start
-                await settle_unreleased(Outbox(database), state.find_operations)
-            await stack.enter_async_context(run_in_background(webhook.run(), "webhook"))
         state.activate(tagger, *(runner.worker for runner in runners))
+        if webhook:
+            metrics.watch_outbox(lambda: webhook.pending)
+            settlement = OutboxSettlement(Outbox(database), state.find_operations, _is_missing)
+            await stack.enter_async_context(run_in_background(settlement.run(), "outbox"))
+            await stack.enter_async_context(run_in_background(webhook.run(), "webhook"))
         stack.push_async_callback(state.finish_operations)
         stack.push_async_callback(server.drain)  # before the tagger closes: requests in flight get their answer
         await stack.enter_async_context(run_in_background(_refuse_after(stop, state), "refuse"))

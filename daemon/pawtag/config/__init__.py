@@ -5,6 +5,7 @@ from pawtag.config.network import ServerSettings, WebhookSettings
 from pawtag.config.tree import (
     EMBEDDED,
     FolderSettings,
+    LabelSettings,
     LimitSettings,
     LogSettings,
     ModelSettings,
@@ -16,6 +17,7 @@ from pawtag.config.writing import write_model_settings
 __all__ = [
     "EMBEDDED",
     "FolderSettings",
+    "LabelSettings",
     "LimitSettings",
     "LogSettings",
     "ModelSettings",

@@ -15,9 +15,12 @@ def decode_secret(secret: str) -> bytes:
     if not secret.startswith(PREFIX):
         return secret.encode()
     try:
-        return base64.b64decode(secret.removeprefix(PREFIX), validate=True)
+        key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
     except binascii.Error as error:
         raise ConfigError(f"webhook.secret begins with {PREFIX}, and the rest is no base64 ({error}).") from error
+    if not key:
+        raise ConfigError(f"webhook.secret is {PREFIX} alone: the key is missing.")
+    return key
 
 
 def build_headers(message_id: str, timestamp_s: int, body: bytes, key: bytes | None) -> dict[str, str]:

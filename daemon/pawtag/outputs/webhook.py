@@ -23,7 +23,8 @@ TIMEOUT_S = 5.0
 BACKOFF = Backoff(first_s=5.0, max_s=3600.0, jitter=0.25)
 MAX_AT_ONCE = 4
 ACCEPTED, MULTIPLE_CHOICES, BAD_REQUEST = 200, 300, 400
-MAX_ANSWER_BYTES = 64 * 1024
+MAX_PAUSE_S = 60.0  # so soon is a receiver that is back told of what waits
+WARNING_INTERVAL_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +52,26 @@ class Webhook:
         self._name = f"{settings.url.scheme}://{settings.url.host}:{settings.url.port}"  # a path may hold a secret
         self._key = decode_secret(settings.secret.get_secret_value()) if settings.secret else None
         self._tuning = tuning or WebhookTuning()
+        self.pending = 0
+        """How many announcements waited, a minute ago at most."""
+        self._failed_rounds = 0
         self._said: str | None = None
+        self._said_at_s = -WARNING_INTERVAL_S
         self._cleaned_at_s = -self._tuning.clean_s
 
     async def run(self) -> None:
         """Send what is due, again and again, until cancelled."""
         async with self.connect() as session:
             while True:
+                pause_s = self._tuning.poll_s
                 try:
                     await self._clean()
-                    is_idle = not await self._send_due(session)
+                    pause_s = await self._send_due(session)
                 except TemporaryError as error:  # the state is named by what must be written
                     log.debug("%s", error)
-                    is_idle = True
-                if is_idle:
-                    await asyncio.sleep(self._tuning.poll_s)
+                except Exception:  # whatever it is must not end the webhook for ever
+                    log.exception("unexpected error of the webhook")
+                await asyncio.sleep(pause_s)
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[aiohttp.ClientSession]:
@@ -82,43 +88,56 @@ class Webhook:
         headers = build_headers(message_id, int(time.time()), body, self._key)
         try:
             async with session.post(self._url, data=body, headers=headers, allow_redirects=False) as answer:
-                await answer.content.read(MAX_ANSWER_BYTES)
                 return _explain(answer)
         except TimeoutError:
             return f"it did not answer within {TIMEOUT_S:.0f} s"
+        except aiohttp.ClientConnectorError as error:
+            return error.strerror or str(error.os_error)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return str(error) or type(error).__name__
+            return f"its answer is not understood ({type(error).__name__})"  # the text has the path, maybe a secret
 
-    async def _send_due(self, session: aiohttp.ClientSession) -> int:
-        rows = await asyncio.to_thread(self._outbox.list_due, MAX_AT_ONCE)
-        await asyncio.gather(*(self._send(session, row) for row in rows))
-        return len(rows)
+    async def _send_due(self, session: aiohttp.ClientSession) -> float:
+        """Send a few; returns how long to wait then. A receiver that takes none is asked less and less often."""
+        rows = await asyncio.to_thread(self._outbox.list_due, MAX_AT_ONCE if not self._failed_rounds else 1)
+        problems = await asyncio.gather(*(self._send(session, row) for row in rows))
+        if not rows:
+            return self._tuning.poll_s
+        self._say(next(filter(None, problems), None))
+        if not all(problems):
+            self._failed_rounds = 0
+            return 0.0
+        self._failed_rounds += 1
+        return min(MAX_PAUSE_S, self._tuning.backoff.delay_s(self._failed_rounds - 1))
 
-    async def _send(self, session: aiohttp.ClientSession, row: OutboxRow) -> None:
+    async def _send(self, session: aiohttp.ClientSession, row: OutboxRow) -> str | None:
         problem = await self.post(session, row.id, row.body.encode())
         self._on_attempt("failed" if problem else "delivered")
-        self._say(problem)
         if problem:
-            await self._outbox.postpone(row, self._tuning.backoff.delay_s(row.attempt, random_fraction=random.random()))
+            delay_s = self._tuning.backoff.delay_s(row.attempt, random_fraction=random.random())
+            await self._outbox.postpone(row, delay_s)
         else:
-            await self._outbox.remove(row.id)
+            await self._outbox.remove(row)
+        return problem
 
     def _say(self, problem: str | None) -> None:
-        """A fault is named once, and its end."""
-        if problem and problem != self._said:
+        """A fault is named once, and its end; not each time that a receiver refuses one of many."""
+        now_s = time.monotonic()
+        if problem and problem != self._said and now_s - self._said_at_s > WARNING_INTERVAL_S:
             log.warning("the webhook %s does not take what it is told: %s; it is tried again", self._name, problem)
+            self._said, self._said_at_s = problem, now_s
         elif problem is None and self._said:
             log.info("the webhook %s takes what it is told again", self._name)
-        self._said = problem
+            self._said = None
 
     async def _clean(self) -> None:
         """Now and then: take over what other processes have left, and drop what is too old."""
         if time.monotonic() - self._cleaned_at_s < self._tuning.clean_s:
             return
         self._cleaned_at_s = time.monotonic()
-        await asyncio.to_thread(self._outbox.adopt, released_only=True)
+        await asyncio.to_thread(self._outbox.adopt)
         if dropped := await asyncio.to_thread(self._outbox.drop_oldest):
             log.warning("%d announcements were never taken by the webhook, and are dropped", dropped)
+        self.pending = await asyncio.to_thread(self._outbox.count)
 
 
 def _explain(answer: aiohttp.ClientResponse) -> str | None:

@@ -3,9 +3,16 @@
 import json
 from collections.abc import Collection
 
-from pawtag.domain.announcements import Reason, build_announcement, build_announcement_id, find_reason
-from pawtag.domain.records import PhotoRef, TagRecord, Written
-from pawtag.state.outbox import Outbox, OutboxRow
+from pawtag.clock import utc_timestamp
+from pawtag.domain.announcements import (
+    Reason,
+    build_announcement,
+    build_announcement_id,
+    describe_corrections,
+    find_reason,
+)
+from pawtag.domain.records import Corrections, PhotoRef, TagRecord, Written
+from pawtag.state.outbox import Outbox
 
 
 class Announcer:
@@ -15,14 +22,20 @@ class Announcer:
         """Nothing is announced yet."""
         self._outbox, self._reasons = outbox, reasons
 
-    async def prepare(self, ref: PhotoRef, record: TagRecord, seen: Written) -> str | None:
-        """The id of the announcement of a record that will be written; None if nobody wants it. Raises TemporaryError."""
-        reason = find_reason(seen, ref, record)
+    async def prepare(
+        self, ref: PhotoRef, record: TagRecord, seen: Written, corrections: Corrections | None
+    ) -> str | None:
+        """The id of the announcement of a record that will be written; None if nobody wants it.
+
+        `corrections`: those that hold before. Raises TemporaryError.
+        """
+        reason = find_reason(seen, ref, corrections, record)
         if reason not in self._reasons:
             return None
-        row_id = build_announcement_id(ref, record)
-        body = json.dumps(build_announcement(ref, record, reason), separators=(",", ":"))
-        await self._outbox.put(OutboxRow(row_id, ref.uri, 0, body))
+        follows = describe_corrections(corrections) if reason == "corrected" else None
+        row_id = build_announcement_id(ref, record, follows)
+        document = build_announcement(ref, record, reason, utc_timestamp())
+        await self._outbox.put(row_id, ref.uri, json.dumps(document, separators=(",", ":")))
         return row_id
 
     async def release(self, row_id: str) -> None:
@@ -31,4 +44,4 @@ class Announcer:
 
     async def discard(self, row_id: str) -> None:
         """The record will not be written. Raises TemporaryError."""
-        await self._outbox.remove(row_id)
+        await self._outbox.discard(row_id)

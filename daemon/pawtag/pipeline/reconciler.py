@@ -188,7 +188,10 @@ class Reconciler:
         return record
 
     async def _write_announced(self, photo: OpenPhoto, record: TagRecord, seen: Written) -> None:
-        announced = await self.announcer.prepare(photo.version, record, seen) if self.announcer else None
+        announced = None
+        if self.announcer:
+            before = self.read_corrections(seen, photo.version)
+            announced = await self.announcer.prepare(photo.version, record, seen, before)
         try:
             await photo.write(record, seen)
         except (ChangedError, GoneError):

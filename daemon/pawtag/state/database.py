@@ -32,10 +32,11 @@ CREATE INDEX results_by_id ON results (id);
 CREATE INDEX results_by_status ON results (status, number);
 CREATE INDEX results_by_code ON results (status, code, number);
 CREATE INDEX results_by_number ON results (number);
-CREATE TABLE IF NOT EXISTS outbox (
+CREATE TABLE outbox (
     id TEXT, uri TEXT, owner TEXT, released INTEGER, attempt INTEGER, created_at REAL, due_at REAL, body TEXT,
     PRIMARY KEY (id, owner)
 );
+CREATE INDEX outbox_by_due ON outbox (owner, released, due_at);
 """
 # Damage in them is looked for at the start; `results` may be large, and is only a view.
 SMALL_TABLES = ("in_flight", "owed", "dead_letters", "resume_points", "outbox")

@@ -53,9 +53,11 @@ class RecentResults:
     """
 
     def __init__(self, database: StateDatabase, on_result: OnResult = lambda _: None) -> None:
-        """Nothing is written before `keep`. Blocks. Raises TemporaryError."""
+        """Nothing is written before `keep`. Blocks."""
         self._database, self._on_result = database, on_result
-        last = int(database.quick.execute("SELECT coalesce(max(number), 0) FROM results")[0][0])
+        last = 0
+        with suppress(TemporaryError):  # of a state that cannot be read nothing is shown
+            last = int(database.quick.execute("SELECT coalesce(max(number), 0) FROM results")[0][0])
         self._numbers = itertools.count(max(time.time_ns(), last + 1))  # the clock may have been ahead
         self._room = 0 if last else MAX_SETTLED
         self._unwritten: dict[str, RecentResult] = {}

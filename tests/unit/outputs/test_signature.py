@@ -23,3 +23,5 @@ def test_any_text_is_a_secret_and_none_is_no_signature():
     assert "webhook-signature" not in build_headers("a", 1, b"", None)
     with pytest.raises(ConfigError, match="no base64"):
         decode_secret("whsec_%%%")
+    with pytest.raises(ConfigError, match="missing"):
+        decode_secret("whsec_")

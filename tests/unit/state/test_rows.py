@@ -172,7 +172,8 @@ def test_the_results_of_an_earlier_version_begin_again_and_the_rest_stays(tmp_pa
     """They are only a view."""
     with closing(StateDatabase(tmp_path)) as database:
         ResumePoint(database, "scan").save()
-        database.durable.execute("DROP TABLE results")
+        for table in ("results", "outbox"):
+            database.durable.execute(f"DROP TABLE {table}")
         database.durable.execute(
             "CREATE TABLE results (uri TEXT PRIMARY KEY, number INTEGER, status TEXT, record TEXT)"
         )
