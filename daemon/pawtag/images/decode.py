@@ -19,6 +19,7 @@ from pawtag.domain.pictures import Image
 from pawtag.images.colour import reduce_to_rgb, remove_empty_alpha
 from pawtag.images.completeness import JPEG_END, ends_in_zeros, is_truncated, lacks_data
 from pawtag.images.gif import read_frame_size
+from pawtag.images.heif_items import check_items
 from pawtag.images.memory import DecodeCost, estimate_cost, estimate_layout_cost
 from pawtag.images.metadata import JPEG_START, MAX_PROFILE_BYTES, drop_metadata
 from pawtag.images.sample_layout import SampleLayout, find_layout, widen_samples
@@ -139,6 +140,7 @@ def _decode(data: bytes, limits: ImageLimits, shorter_side: int, reserve: Reserv
         check_structure(tags)
         if layout := find_layout(tags, data):
             return _decode_layout(layout, limits, shorter_side, reserve)
+    check_items(data)
     if size := read_frame_size(data):
         _check_size(size, size, limits)
     return _build_image(*_decode_by_pillow(data, tags, limits, shorter_side, reserve))

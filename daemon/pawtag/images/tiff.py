@@ -124,9 +124,13 @@ def _find_pieces(tags: Directory) -> list[tuple[int, int]]:
 
 
 def read_numbers(tags: Directory, tag: int, default: int) -> tuple[int, ...]:
-    """A tag's values; the default where it is absent or empty."""
+    """A tag's values; the default where it is absent or empty. Raises ValueError where they are no numbers."""
     value = tags.get(tag, default)
-    return tuple(value) if isinstance(value, tuple) and value else (int(value),) if value != () else (default,)
+    values = value if isinstance(value, tuple) else (value,)
+    try:
+        return tuple(map(int, values)) or (default,)
+    except (TypeError, ArithmeticError) as error:
+        raise ValueError(f"tag {tag} has no numbers") from error
 
 
 def read_number(tags: Directory, tag: int, default: int) -> int:

@@ -220,3 +220,15 @@ def test_I04_tiles_that_are_larger_than_the_picture_count_in_full():
     with pytest.raises(PermanentError) as error:
         decode_picture(_assemble(tags, bytes(64)))
     assert error.value.code == "too-many-pixels"
+
+
+def test_I01_numbers_that_are_texts_do_not_end_in_an_unexpected_error():
+    """A damaged directory says that the places of its strips are texts."""
+    data = bytearray(encode_picture(corner(), "TIFF", compression="tiff_lzw"))
+    directory = int.from_bytes(data[4:8], "little")
+    for number in range(int.from_bytes(data[directory : directory + 2], "little")):
+        place = directory + 2 + 12 * number
+        if int.from_bytes(data[place : place + 2], "little") in (273, 279):
+            data[place + 2 : place + 12] = b"\x02\0\4\0\0\0a\0b\0"  # two texts
+    with pytest.raises(PermanentError):
+        decode_picture(bytes(data))
