@@ -165,7 +165,7 @@ def _note_found(results: RecentResults | None) -> OnStamp:
     loop = asyncio.get_running_loop()
 
     def note(ref: PhotoRef, stamp: Stamp) -> None:
-        if results and stamp.record and results.wants(stamp.record):
+        if results and stamp.record and results.wants(ref.uri, stamp.record):
             loop.call_soon_threadsafe(results.note_found, ref.uri, stamp.record)
 
     return note

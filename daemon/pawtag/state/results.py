@@ -60,6 +60,7 @@ class RecentResults:
             last = int(database.quick.execute("SELECT coalesce(max(number), 0) FROM results")[0][0])
         self._numbers = itertools.count(max(time.time_ns(), last + 1))  # the clock may have been ahead
         self._room = 0 if last else MAX_SETTLED
+        self._found: dict[int, int] = {}  # by the URI's hash, that of the record that was found last
         self._unwritten: dict[str, RecentResult] = {}
         self._being_written: dict[str, RecentResult] = {}
         self._writing = asyncio.Lock()
@@ -69,6 +70,7 @@ class RecentResults:
     def __call__(self, outcome: Outcome) -> None:
         """Note one outcome. A request that is not kept has no URI, and a photo that is gone has no result."""
         if isinstance(outcome, PhotoTagged | PhotoFailed) and outcome.ref.uri:
+            self._found.pop(hash(outcome.ref.uri), None)
             self._note(RecentResult(next(self._numbers), outcome.ref.uri, outcome.record))
         elif isinstance(outcome, PhotoSkipped) and outcome.reason == "gone" and outcome.ref:
             self.reload_before = next(self._numbers)
@@ -76,16 +78,27 @@ class RecentResults:
         elif isinstance(outcome, PhotoSkipped) and outcome.record and outcome.ref:
             self.note_found(outcome.ref.uri, outcome.record)
 
-    def wants(self, record: TagRecord) -> bool:
-        """Whether a record that a scan finds is of interest: failed, unsure, or any while there are few."""
-        return record.status in ("failed", "unsure") or self._room > 0
+    def wants(self, uri: str, record: TagRecord) -> bool:
+        """Whether a record that a scan finds is of interest: failed, unsure, or any while there are few; and not known.
+
+        From any thread, and cheap: each rescan asks for each failed photo.
+        """
+        is_kept = record.status in ("failed", "unsure") or self._room > 0
+        return is_kept and self._found.get(hash(uri)) != _hash_record(record)
 
     def note_found(self, uri: str, record: TagRecord) -> None:
-        """Note a record that was written before: by an earlier start, by a command, by hand."""
+        """Note a record that was written before: by an earlier start, by a command, by hand. Looks it up once."""
+        found = _hash_record(record)
+        if self._found.get(hash(uri)) == found:
+            return
+        if len(self._found) >= MAX_UNSETTLED:
+            self._found.clear()
+        self._found[hash(uri)] = found
         self._room -= record.status not in ("failed", "unsure")
-        known = self._noted.get(uri) or next(iter(self._find("WHERE uri = ?", encode_uri(uri))), None)
-        if known is None or known.record != record:
-            self._note(RecentResult(next(self._numbers), uri, record))
+        with suppress(TemporaryError):  # a view: what is not shown now is shown after the next change
+            known = self._noted.get(uri) or next(iter(self._find("WHERE uri = ?", encode_uri(uri))), None)
+            if known is None or known.record != record:
+                self._note(RecentResult(next(self._numbers), uri, record))
 
     @asynccontextmanager
     async def keep(self) -> AsyncIterator["RecentResults"]:
@@ -176,6 +189,10 @@ class RecentResults:
             await asyncio.sleep(WRITE_INTERVAL_S)
             with suppress(TemporaryError):  # a full disk is named by what must be written
                 await self.write()
+
+
+def _hash_record(record: TagRecord) -> int:
+    return hash((record.tagged_at, record.status, str(record.corrected)))
 
 
 def _build_where(conditions: list[str]) -> str:

@@ -145,16 +145,18 @@ async def test_records_of_an_earlier_start_are_found_and_noted_once(database):
     told = []
     found = RecentResults(database, told.append)
     record = outcome("/p/a", "unsure").record
-    assert found.wants(record)
+    assert found.wants("/p/a", record)
     for _ in range(2):
         found.note_found("/p/a", record)
         await found.write()
+    assert not found.wants("/p/a", record), "each rescan asks again"
     changed = record.model_copy(update={"corrected": {"species": ["dog"]}})
+    assert found.wants("/p/a", changed)
     found.note_found("/p/a", changed)
     assert [result.record for result in told] == [record, changed]
     later = RecentResults(database)
-    assert not later.wants(outcome("/p/b", "tagged").record)
-    assert later.wants(outcome("/p/b", "failed").record)
+    assert not later.wants("/p/b", outcome("/p/b", "tagged").record)
+    assert later.wants("/p/b", outcome("/p/b", "failed").record)
 
 
 async def test_whoever_writes_waits_for_what_is_being_written(database):
