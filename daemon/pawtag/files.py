@@ -44,11 +44,19 @@ SERVICE_FOLDERS = frozenset(
 TEMPORARY_NAME = re.compile(r"\.pawtag-[0-9a-f]{12}\.tmp")
 
 
-def write_atomically(path: str | Path, content: bytes, *, replace: bool = True, flush: bool = True) -> None:
+def write_atomically(
+    path: str | Path,
+    content: bytes,
+    *,
+    replace: bool = True,
+    flush: bool = True,
+    before_rename: Callable[[int], None] = lambda _: None,
+) -> None:
     """Write `content` to `path` through a temporary file in the same folder, flushed to disk before the rename.
 
     With `replace` false, FileExistsError is raised where something stands there already. With `flush` false, a power
-    cut may leave a file that is not whole. Mode as the umask says. Raises OSError; then nothing of ours is left.
+    cut may leave a file that is not whole. Mode as the umask says; `before_rename` gets the descriptor, and may raise.
+    Raises OSError; then nothing of ours is left.
     """
     # No Path: it interns the parts of each, and the interpreter's table of them grows with every photo.
     temporary = os.path.join(os.path.dirname(path), f".pawtag-{secrets.token_hex(6)}.tmp")  # noqa: PTH118, PTH120
@@ -59,6 +67,7 @@ def write_atomically(path: str | Path, content: bytes, *, replace: bool = True, 
             file.flush()
             if flush:
                 _flush(file.fileno())
+            before_rename(descriptor)
         if replace:
             os.replace(temporary, path)
         else:

@@ -196,6 +196,16 @@ class MemoryOutput:
         self.written: dict[str, list[str]] = {}
         self.before: list[object] = []
         self.faults: list[Exception | Callable[[], Exception]] = []
+        self.settled: list[str] = []
+
+    def covers(self, photo: PhotoRef) -> bool:
+        return True
+
+    def is_current(self, photo: PhotoRef, before: object) -> bool:
+        return before is not None
+
+    async def settle(self, photo: PhotoRef) -> None:
+        self.settled.append(photo.uri)
 
     async def write(self, photo: PhotoRef, record: TagRecord, before: object) -> object:
         if self.faults:

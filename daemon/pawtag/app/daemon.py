@@ -68,7 +68,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         del loaded  # its memory belongs to the tagger, which may replace it
         suspects = build_suspects(abandoned, settings.limits, tagger)
         announcer, webhook = build_announcer(settings, database), build_webhook(settings, database, metrics)
-        outputs = build_outputs(settings)
+        outputs = build_outputs(settings, database)
         parts = PipelineParts(tagger, database, observers, outputs, suspects=suspects, announcer=announcer)
         runners = _build_runners(settings, root, state, parts)
         state.find_operations = partial(_find_operations, runners)

@@ -4,20 +4,47 @@ from collections.abc import Callable, Mapping
 
 from pawtag.config import Settings
 from pawtag.domain.ports import Output
+from pawtag.domain.records import Json, PhotoRef
 from pawtag.metrics import Metrics
 from pawtag.outputs.webhook import Webhook
 from pawtag.pipeline.announcer import Announcer
 from pawtag.state.database import StateDatabase
 from pawtag.state.outbox import Outbox
+from pawtag.state.output_intents import OutputIntents
 
-# By the name under which a record keeps what the output wrote. A builder returns None where the settings ask for none.
-OUTPUTS: dict[str, Callable[[Settings], Output | None]] = {}
+OutputBuilder = Callable[[Settings, StateDatabase], Output]
 
 
-def build_outputs(settings: Settings) -> Mapping[str, Output]:
+def _build_xmp(settings: Settings, database: StateDatabase) -> Output:
+    from pawtag.outputs.xmp.output import XmpOutput  # lxml only where it is used
+
+    intents = OutputIntents(database, "xmp")
+    return XmpOutput(settings.sidecar.xmp_root, intents, settings.limits.max_file_bytes)
+
+
+# By the name under which a record keeps what the output wrote: whether the settings ask for it, and what builds it.
+OUTPUTS: dict[str, tuple[Callable[[Settings], bool], OutputBuilder]] = {
+    "xmp": (lambda settings: settings.sidecar.xmp, _build_xmp)
+}
+
+
+def build_outputs(settings: Settings, database: StateDatabase) -> Mapping[str, Output]:
     """The outputs that the settings ask for."""
-    built = {name: build(settings) for name, build in OUTPUTS.items()}
-    return {name: output for name, output in built.items() if output is not None}
+    return {name: build(settings, database) for name, (is_set, build) in OUTPUTS.items() if is_set(settings)}
+
+
+class OutputRemoval:
+    """Takes back what outputs wrote, whatever the settings say now."""
+
+    def __init__(self, settings: Settings, database: StateDatabase) -> None:
+        """Nothing is read yet."""
+        self._settings, self._database = settings, database
+
+    async def remove(self, photo: PhotoRef, written: Mapping[str, Json]) -> None:
+        """`written`: what the photo's record keeps of them. Raises GoneError, TemporaryError."""
+        for name, (_, build) in OUTPUTS.items():
+            if name in written:
+                await build(self._settings, self._database).remove(photo, written[name])
 
 
 def build_announcer(settings: Settings, database: StateDatabase) -> Announcer | None:

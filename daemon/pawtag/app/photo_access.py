@@ -37,6 +37,9 @@ OBJECT_SKIP_REASONS = {
 }
 
 
+OUTPUT_MISSING = "sidecar.xmp was switched on, or changed, since its record was written."
+
+
 class PhotoAccess:
     """Opens the photos that a person names, as the daemon with these settings would."""
 
@@ -98,6 +101,8 @@ class PhotoAccess:
                 seen = await photo.look()
                 corrections = reconciler.read_corrections(seen, photo.version)
                 found = explain_record(reconciler.build_policy(), seen, photo.version, corrections)
+                if found.state in ("current", "failed") and not reconciler.has_current_outputs(seen, photo.version):
+                    found = replace(found, state="stale", reason=OUTPUT_MISSING)
         except GoneError as error:
             return Explanation(place, "skipped" if error.reason != "gone" else "unknown", str(error))
         return replace(found, uri=place)

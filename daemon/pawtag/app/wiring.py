@@ -100,8 +100,9 @@ def _build_scan_key(settings: Settings, tagger: Tagger, database: StateDatabase)
     birth.position = birth.position or secrets.token_hex(8)
     with suppress(TemporaryError):
         birth.save()
-    mirror = settings.sidecar.dir or ""
-    return f"{tagger.identity.fingerprint} {tagger.identity.model.wanted} {mirror} {birth.position}"
+    identity, sidecar = tagger.identity, settings.sidecar
+    xmp = repr(sidecar.xmp_root) if sidecar.xmp else ""
+    return f"{identity.fingerprint} {identity.model.wanted} {sidecar.dir or ''} {birth.position} {xmp}"
 
 
 def build_sidecars(settings: Settings, root: Path, mirror_place: Place | None = None) -> Sidecars:

@@ -46,7 +46,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
         parts = PipelineParts(
             tagger,
             database,
-            outputs=build_outputs(settings),
+            outputs=build_outputs(settings, database),
             suspects=suspects,
             announcer=build_announcer(settings, database),
         )

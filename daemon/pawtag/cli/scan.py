@@ -57,7 +57,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
             tagger,
             database,
             observers,
-            build_outputs(settings),
+            build_outputs(settings, database),
             suspects=suspects,
             announcer=build_announcer(settings, database),
         )
@@ -88,7 +88,7 @@ def _prune(root: Path, settings: Settings, *, dry_run: bool) -> None:
             raise PawtagError(f"The folder {root} holds no photo: is it mounted? Nothing was removed.")
     except OSError as error:
         raise PawtagError(f"The folder {error.filename} cannot be read: {error.strerror}.") from error
-    remove_files(orphans, sidecars, dry_run=dry_run, with_user_content=False)
+    remove_files(orphans, sidecars, settings, dry_run=dry_run, with_user_content=False)
 
 
 async def _preview(root: Path, settings: Settings, parts: PipelineParts, *, verify: bool) -> None:

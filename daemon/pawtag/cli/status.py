@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import asdict
 
 from pawtag import log
+from pawtag.app.outputs import build_outputs
 from pawtag.app.photo_access import PhotoAccess
 from pawtag.cli.daemon_status import ask_daemon, format_status
 from pawtag.config import Settings
@@ -49,7 +50,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
 
 async def _explain_all(arguments: argparse.Namespace, settings: Settings, database: StateDatabase) -> list[Explanation]:
     loaded = load_model(settings, load_labels(settings.labels.file))
-    reconciler = Reconciler(Tagger(loaded, settings.limits))
+    reconciler = Reconciler(Tagger(loaded, settings.limits), build_outputs(settings, database))
     with ThreadPoolExecutor(1) as threads:
         access = PhotoAccess(settings, threads, arguments.s3_tuning)
         return [await access.explain(place, reconciler, database) for place in arguments.places]

@@ -147,6 +147,10 @@ class SidecarSettings(Section):
 
     dir: OptionalPath = None
     """A mirror tree for the sidecars, for photo folders that cannot be written."""
+    xmp: bool = False
+    """Whether tags are also keywords in XMP sidecars next to the photos, for Immich, digiKam, darktable, PhotoPrism."""
+    xmp_root: str = "pets"
+    """The keyword above all of them where keywords have levels: "pets", "animals/pets", or "" for none."""
 
 
 class StateSettings(Section):

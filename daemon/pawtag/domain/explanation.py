@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pawtag.domain.freshness import FreshnessPolicy
-from pawtag.domain.records import Corrections, PhotoRef, Stamp, TaggerIdentity, Written
+from pawtag.domain.records import Corrections, Json, PhotoRef, Stamp, TaggerIdentity, Written
 
 PhotoState = Literal["current", "failed", "new", "stale", "settling", "skipped", "unknown"]
 
@@ -43,7 +43,17 @@ def explain_record(
     if stamp.failure:
         message = stamp.failure.message or "Its tags say so."
         return Explanation(ref.uri, "failed", message, stamp.tagged_at, stamp.failure.code)
-    return Explanation(ref.uri, "current", "Its record is current.", stamp.tagged_at)
+    return Explanation(ref.uri, "current", f"Its record is current.{_describe_outputs(seen)}", stamp.tagged_at)
+
+
+def _describe_outputs(seen: Written) -> str:
+    """What outputs could not write."""
+    problems = (f" {name}: {found['problem']}." for name, found in seen.outputs.items() if _has_problem(found))
+    return "".join(problems)
+
+
+def _has_problem(written: Json) -> bool:
+    return isinstance(written, dict) and bool(written.get("problem"))
 
 
 def _find_staleness(

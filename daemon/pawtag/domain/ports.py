@@ -89,8 +89,17 @@ class PhotoSource(Protocol):
 class Output(Protocol):
     """Another place for what a record says (XMP), written before the record. `record.outputs` keeps what it returns."""
 
+    def covers(self, photo: PhotoRef) -> bool:
+        """Whether it has a place for this photo."""
+
+    def is_current(self, photo: PhotoRef, before: Json) -> bool:
+        """Whether what `write` has returned for the photo, None for nothing, is of the output as it is set now."""
+
     async def write(self, photo: PhotoRef, record: TagRecord, before: Json) -> Json:
-        """Write it; `before`: what the last write returned, None for none. Raises TemporaryError."""
+        """Write it; `before`: what the last write returned, None for none. Raises ChangedError, TemporaryError."""
+
+    async def settle(self, photo: PhotoRef) -> None:
+        """The record that holds what `write` has returned is written. Raises TemporaryError."""
 
     async def remove(self, photo: PhotoRef, before: Json) -> None:
         """Take back what `write` wrote. Raises TemporaryError."""

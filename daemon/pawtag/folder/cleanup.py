@@ -2,13 +2,14 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pawtag.config import FolderSettings
-from pawtag.domain.document import SUFFIXES, truncate_name
+from pawtag.domain.document import SUFFIXES, StoredDocument, truncate_name
+from pawtag.domain.records import Json
 from pawtag.files import is_temporary_name, read_max_name_bytes
 from pawtag.folder.sidecars import Sidecars, read_document
 from pawtag.folder.walk import is_folder, is_photo_name
@@ -20,11 +21,16 @@ SHORTENED_NAME = re.compile(r"~[0-9a-f]{12}(\.pawtag)?\.json$")  # of a photo wi
 
 @dataclass(frozen=True, slots=True)
 class WrittenFile:
-    """A file of pawtag. `is_orphan`: its photo is gone; `has_user_content`: a correction, or another program's keys."""
+    """A file of pawtag. `is_orphan`: its photo is gone; `has_user_content`: a correction, or another program's keys.
+
+    `photo`: the path of a record's photo, there or not; `outputs`: what other outputs wrote for it.
+    """
 
     path: Path
     is_orphan: bool
     has_user_content: bool = False
+    photo: str = ""
+    outputs: Mapping[str, Json] = field(default_factory=dict)
 
 
 def find_written_files(sidecars: Sidecars, settings: FolderSettings) -> Iterator[WrittenFile]:
@@ -39,10 +45,11 @@ def find_written_files(sidecars: Sidecars, settings: FolderSettings) -> Iterator
             entries = list(found)
         folders += [Path(entry.path) for entry in entries if is_folder(entry)]
         max_bytes = read_max_name_bytes(str(folder))
-        names = _sidecar_names(sidecars.photo_folder(folder), max_bytes)
+        photos = sidecars.photo_folder(folder)
+        names = _sidecar_names(photos, max_bytes)
         for entry in entries:
             if file := _classify(Path(entry.path), names, settings, max_bytes):
-                yield file
+                yield replace(file, photo=str(photos / file.photo)) if file.photo else file
 
 
 def remove_file(file: WrittenFile, sidecars: Sidecars) -> bool:
@@ -80,7 +87,18 @@ def _classify(path: Path, names: frozenset[str], settings: FolderSettings, max_b
     is_sidecar = _is_for_a_photo(path.name, settings) or SHORTENED_NAME.search(path.name)
     if not is_sidecar and path.name not in recorded:
         return None  # a record that somebody saved under another name
-    return WrittenFile(path, path.name not in names, found.has_user_content or found.problem is not None)
+    has_user_content = found.has_user_content or found.problem is not None
+    photo = _find_photo_name(path.name, found)
+    return WrittenFile(path, path.name not in names, has_user_content, photo, found.written.outputs)
+
+
+def _find_photo_name(name: str, found: StoredDocument) -> str:
+    """The name of the photo whose record has that name."""
+    if SHORTENED_NAME.search(name):
+        return found.photo_name or ""
+    if kept := KEPT_NAME.fullmatch(name):
+        return kept[1]
+    return next(name.removesuffix(suffix) for suffix in reversed(SUFFIXES) if name.endswith(suffix))
 
 
 def _is_for_a_photo(name: str, settings: FolderSettings) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pawtag.config import FolderSettings
 from pawtag.files import is_ignored_name, is_temporary_name
-from pawtag.folder.walk import RECORD_SUFFIX, is_photo_name, matches_exclude
+from pawtag.folder.walk import SIDECAR_SUFFIXES, is_photo_name, matches_exclude
 
 
 def find_skip_reason(path: Path, root: Path, settings: FolderSettings) -> str | None:
@@ -37,7 +37,7 @@ def _find_place_reason(path: Path, root: Path, settings: FolderSettings) -> str 
 
 
 def _find_name_reason(name: str, settings: FolderSettings) -> str | None:
-    if is_temporary_name(name) or name.endswith(RECORD_SUFFIX):
+    if is_temporary_name(name) or name.endswith(SIDECAR_SUFFIXES):
         return "It is no photo by its name: records and temporary files never are."
     if name.startswith("."):
         return "It is hidden by its name."

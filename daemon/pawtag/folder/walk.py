@@ -16,7 +16,7 @@ from pawtag.domain.errors import GoneError, PermanentError, TemporaryError, Unfi
 from pawtag.domain.records import Payload, PhotoRef
 from pawtag.files import is_ignored_name, is_temporary_name, matches_any, remove_left_over
 
-RECORD_SUFFIX = ".json"  # no photo, whatever the patterns
+SIDECAR_SUFFIXES = (".json", ".xmp")  # no photos, whatever the patterns
 OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 NOT_A_PHOTO, NOT_A_FILE = "not-a-photo", "not-a-file"
 GONE_ERRORS = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE, errno.ENXIO)
@@ -84,7 +84,7 @@ class Walk:
     def _is_photo(self, entry: "os.DirEntry[str]", folders: list[str]) -> bool:
         """Whether the entry has a photo's name; adds a folder to `folders`."""
         name = entry.name
-        if name.endswith(RECORD_SUFFIX) and not entry.is_dir(follow_symlinks=False):
+        if name.endswith(SIDECAR_SUFFIXES) and not entry.is_dir(follow_symlinks=False):
             return False
         if is_temporary_name(name):
             if self.removes_temporary:
@@ -107,12 +107,12 @@ class Walk:
 
 def is_photo_name(name: str, patterns: tuple[str, ...]) -> bool:
     """Whether a file of that name counts as a photo."""
-    return not name.startswith(".") and not name.endswith(RECORD_SUFFIX) and matches_any(name, patterns)
+    return not name.startswith(".") and not name.endswith(SIDECAR_SUFFIXES) and matches_any(name, patterns)
 
 
 def is_other_file(name: str) -> bool:
     """Whether a file without a photo's name counts as skipped. Hidden files and sidecars do not."""
-    return not name.startswith(".") and not name.endswith(".json")
+    return not name.startswith(".") and not name.endswith(SIDECAR_SUFFIXES)
 
 
 def matches_exclude(path: str, patterns: tuple[str, ...]) -> bool:

@@ -43,6 +43,17 @@ def drop_metadata(data: bytes) -> bytes:
     return _name_brand(data) if data[4:8] == b"ftyp" else data
 
 
+def find_chunk(data: bytes, kind: bytes, prefix: bytes) -> bytes | None:
+    """What follows `prefix` in the first chunk of a PNG that is of that kind and begins with it; None without one."""
+    position = len(PNG_SIGNATURE)
+    while position + 12 <= len(data):
+        end = position + 12 + int.from_bytes(data[position : position + 4], "big")
+        if data[position + 4 : position + 8] == kind and data.startswith(prefix, position + 8):
+            return data[position + 8 + len(prefix) : end - 4]
+        position = end
+    return None
+
+
 def _keep_chunks(data: bytes) -> Iterator[bytes | memoryview]:
     view, position, inflated, seen = memoryview(data), len(PNG_SIGNATURE), 0, set()
     colour_type = data[25] if len(data) > 25 else 0  # noqa: PLR2004 - in IHDR, which is the first chunk

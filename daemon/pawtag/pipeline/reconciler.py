@@ -30,6 +30,7 @@ from pawtag.inference.tagger import Tagger
 from pawtag.pipeline.announcer import Announcer
 from pawtag.pipeline.correction_reader import CorrectionReader
 from pawtag.pipeline.memory_limiter import MemoryLimiter
+from pawtag.pipeline.record_writer import RecordWriter
 from pawtag.pipeline.recording import build_failed_record, build_record
 from pawtag.pipeline.suspects import Suspects
 from pawtag.pipeline.unwritten import UnwrittenRecords
@@ -54,16 +55,16 @@ class Reconciler:
     announcer: Announcer | None = None
     started_at: Callable[[], str] = field(default_factory=lambda: since_now(time.monotonic()))
     """Since when the process runs, by the clock as it is now: it may have been wrong at the start."""
-    write_fault: str | None = None
-    """Why the last write failed; None once one succeeds."""
     _unwritten: UnwrittenRecords = field(default_factory=UnwrittenRecords)
     _memory: MemoryLimiter = field(default_factory=lambda: MemoryLimiter(MAX_BYTES_IN_FLIGHT))
     _warned_of_peer: bool = False
     _corrections: CorrectionReader = field(init=False)
+    _writer: RecordWriter = field(init=False)
 
     def __post_init__(self) -> None:
         """Connect the labels of the model that serves."""
         self._corrections = CorrectionReader(lambda: self.tagger.labels)
+        self._writer = RecordWriter(self.outputs, self.announcer)
 
     def build_policy(self) -> FreshnessPolicy:
         """The policy of the model that serves now."""
@@ -75,7 +76,12 @@ class Reconciler:
     def judge(self, seen: Written, ref: PhotoRef) -> Verdict:
         """What the photo needs, for a scan that looks at many. May be called from any thread."""
         policy = replace(self.build_policy(), trusts_mtime=True)
-        return policy.judge(seen.stamp, ref, self.read_corrections(seen, ref))
+        verdict = policy.judge(seen.stamp, ref, self.read_corrections(seen, ref))
+        return self._judge_outputs(verdict, seen, ref)
+
+    def has_current_outputs(self, seen: Written, ref: PhotoRef) -> bool:
+        """Whether all outputs are written for the photo as they are set now."""
+        return self._writer.has_current_outputs(seen, ref)
 
     def read_corrections(self, seen: Written, ref: PhotoRef) -> Corrections | None:
         """The corrections that hold for the photo. What is wrong with them is logged once."""
@@ -149,7 +155,7 @@ class Reconciler:
             seen = await photo.look()
         corrections = self.read_corrections(seen, photo.version)
         policy = self.build_policy()
-        verdict = policy.judge(seen.stamp, photo.version, corrections)
+        verdict = self._judge_outputs(policy.judge(seen.stamp, photo.version, corrections), seen, photo.version)
         if verdict is not Verdict.NEEDED:
             self._warn_of_peer(policy, seen.stamp, photo.version)
             return _skip(photo.version, seen.stamp, "another-daemon" if verdict is Verdict.FOREIGN else "current")
@@ -160,7 +166,7 @@ class Reconciler:
         elif corrections and seen.stamp and seen.stamp.sha256 not in (None, found.photo.sha256):
             log.info("the content of %s has changed; its correction stays", photo.version.uri)
         record = apply_corrections(found, corrections, policy.labels)
-        if _is_written(seen.stamp, record, photo.version):
+        if _is_written(seen.stamp, record, photo.version) and self.has_current_outputs(seen, photo.version):
             return _skip(photo.version, seen.stamp)
         if not self._is_of_serving_model(record):
             raise ChangedError("The model was replaced at the same moment.")
@@ -169,37 +175,16 @@ class Reconciler:
         return outcome(photo.version, record, time.monotonic() - started_s)
 
     async def _write(self, photo: OpenPhoto, record: TagRecord, seen: Written) -> TagRecord:
-        """Write outputs, then the record, which commits; returns the record as it is written."""
+        corrected_before = self.read_corrections(seen, photo.version) if self.announcer else None
         with self.tagger.metrics.time_stage("write"):
-            try:
-                written = {
-                    name: await output.write(photo.version, record, seen.outputs.get(name))
-                    for name, output in self.outputs.items()
-                }
-                record = record.model_copy(update={"outputs": {**seen.outputs, **written}})
-                await self._write_announced(photo, record, seen)
-            except (ChangedError, GoneError):
-                raise
-            except Exception as error:
-                self.write_fault = str(error)
-                raise
-        self.write_fault = None
+            record = await self._writer.write(photo, record, seen, corrected_before)
         self._unwritten.forget(photo.version.uri)
         return record
 
-    async def _write_announced(self, photo: OpenPhoto, record: TagRecord, seen: Written) -> None:
-        announced = None
-        if self.announcer:
-            before = self.read_corrections(seen, photo.version)
-            announced = await self.announcer.prepare(photo.version, record, seen, before)
-        try:
-            await photo.write(record, seen)
-        except (ChangedError, GoneError):
-            if self.announcer and announced:
-                await self.announcer.discard(announced)
-            raise
-        if self.announcer and announced:
-            await self.announcer.release(announced)
+    def _judge_outputs(self, verdict: Verdict, seen: Written, ref: PhotoRef) -> Verdict:
+        """A record that is current is written again where an output was switched on, or set in another way, since."""
+        is_ours = verdict in (Verdict.CURRENT, Verdict.FAILED)
+        return verdict if not is_ours or self.has_current_outputs(seen, ref) else Verdict.NEEDED
 
     async def _find_record(
         self, photo: OpenPhoto, seen: Written, policy: FreshnessPolicy, corrections: Corrections | None
@@ -208,7 +193,7 @@ class Reconciler:
         fingerprint = policy.identity.fingerprint
         if kept := self._unwritten.get(photo.version, fingerprint):
             return kept
-        self._unwritten.require_room(photo.version.uri, self.write_fault)
+        self._unwritten.require_room(photo.version.uri, self._writer.fault)
         stamp = seen.stamp if seen.stamp and policy.follows(seen.stamp, corrections) else None
         record = await self._make_record(photo, stamp, policy)
         self._unwritten.keep(photo.version, record)

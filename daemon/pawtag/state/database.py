@@ -15,8 +15,7 @@ from pawtag.state.owner import Owner
 log = logging.getLogger(__name__)
 
 FILE_NAME = "state.db"
-SCHEMA_VERSION = 2
-OLDER_VERSIONS = (0, 1)  # without what SCHEMA_2 has
+SCHEMA_VERSION = 3
 # In the order of the columns: which photo, whose, why, when.
 SCHEMA = """
 CREATE TABLE in_flight (uri TEXT, owner TEXT, since TEXT, PRIMARY KEY (uri, owner)) WITHOUT ROWID;
@@ -38,8 +37,11 @@ CREATE TABLE outbox (
 );
 CREATE INDEX outbox_by_due ON outbox (owner, released, due_at);
 """
+SCHEMA_3 = """
+CREATE TABLE IF NOT EXISTS output_intents (uri TEXT, output TEXT, written TEXT, PRIMARY KEY (uri, output)) WITHOUT ROWID;
+"""
 # Damage in them is looked for at the start; `results` may be large, and is only a view.
-SMALL_TABLES = ("in_flight", "owed", "dead_letters", "resume_points", "outbox")
+SMALL_TABLES = ("in_flight", "owed", "dead_letters", "resume_points", "outbox", "output_intents")
 BUSY_RETRY_S = 0.05
 IN_MEMORY = ":memory:"
 
@@ -136,13 +138,15 @@ def _create_schema(connection: Connection) -> None:
     """Create the tables of a new file. Raises sqlite3.DatabaseError for a damaged file, and for another version."""
     with connection.transaction() as database:
         (version,) = database.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            _execute_all(database, SCHEMA)
-        if version in OLDER_VERSIONS:  # results are only a view, and begin again
-            _execute_all(database, f"DROP TABLE IF EXISTS results;\n{SCHEMA_2}")
-            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        elif version != SCHEMA_VERSION:
+        if version > SCHEMA_VERSION:
             raise sqlite3.DatabaseError(f"it has version {version}, and this pawtag knows {SCHEMA_VERSION}")
+        if version < 1:
+            _execute_all(database, SCHEMA)
+        if version < 2:  # noqa: PLR2004 - results are only a view, and begin again
+            _execute_all(database, f"DROP TABLE IF EXISTS results;\n{SCHEMA_2}")
+        if version < SCHEMA_VERSION:
+            _execute_all(database, SCHEMA_3)
+            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         for table in SMALL_TABLES:
             (found,) = database.execute(f"PRAGMA quick_check('{table}')").fetchone()
             if found != "ok":

@@ -265,6 +265,16 @@ async def test_an_output_is_written_before_the_record_which_keeps_what_it_return
     source.store.corrections["a.png"] = {"species": ["red"]}
     await run_to_end(source.photos, source.store, outputs={"xmp": output})
     assert output.before == [None, {"keywords": ["green"]}]
+    assert output.settled == ["a.png", "a.png"]
+
+
+async def test_an_output_that_is_switched_on_is_written_for_photos_whose_record_is_current():
+    """From the record; the model is not run again."""
+    _, store = await run_to_end({"a.png": plain()})
+    engine, output = ColourEngine(), MemoryOutput()
+    await run_to_end({"a.png": plain()}, store, outputs={"xmp": output}, model=engine)
+    assert (output.written, engine.batches) == ({"a.png": ["red"]}, [])
+    assert store.records["a.png"].outputs == {"xmp": {"keywords": ["red"]}}
 
 
 async def test_an_output_that_fails_keeps_the_record_waiting():

@@ -61,7 +61,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     with closing(StateDatabase(settings.state.dir)) as database:
         tagger, observers = Tagger(loaded, settings.limits), build_scan_observers(settings, report)
         announcer = build_announcer(settings, database)
-        parts = PipelineParts(tagger, database, observers, build_outputs(settings), announcer=announcer)
+        parts = PipelineParts(tagger, database, observers, build_outputs(settings, database), announcer=announcer)
         resume_point = wiring.build_resume_point(database, "scan", *job)
         announce_resume(resume_point, restart=arguments.restart)
         runner = asyncio.run(_scan(wiring, parts, listing, resume_point, arguments.storage_class))

@@ -1,0 +1,59 @@
+"""The keywords inside a photo: its XMP packet, and the keywords of IPTC."""
+
+import io
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image as pillow
+from PIL import IptcImagePlugin
+from PIL.ImageFile import ImageFile
+
+from pawtag.images.decode import FORMATS
+from pawtag.images.metadata import PNG_SIGNATURE, find_chunk
+
+IPTC_KEYWORDS = (2, 25)  # IIM 4.2, data set 2:25
+PNG_XMP = b"XML:com.adobe.xmp"  # XMP Specification, Part 3, 1.1.5
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedKeywords:
+    """The XMP packet as it is, and IPTC's keywords."""
+
+    xmp: bytes | None = None
+    iptc: tuple[str, ...] = ()
+
+
+def read_embedded_keywords(data: bytes) -> EmbeddedKeywords:
+    """What a photo that `decode` accepts holds; nothing where its metadata is damaged."""
+    try:
+        with pillow.open(io.BytesIO(data), formats=FORMATS) as opened:
+            xmp = _find_png_packet(data) if data.startswith(PNG_SIGNATURE) else opened.info.get("xmp")
+            return EmbeddedKeywords(xmp or None, _read_iptc(opened))
+    except Exception:  # decoders raise at least eight unrelated types; the picture itself was read before
+        return EmbeddedKeywords()
+
+
+def _find_png_packet(data: bytes) -> bytes | None:
+    """Pillow finds only one that stands before the pixels; exiftool writes it after them."""
+    content = find_chunk(data, b"iTXt", PNG_XMP + b"\0")
+    if content is None or content[:1] != b"\0":  # compressed: the specification forbids it
+        return None
+    return content[2:].split(b"\0", 2)[-1]
+
+
+def _read_iptc(opened: ImageFile) -> tuple[str, ...]:
+    found: dict[tuple[int, int], Any] = {}
+    with suppress(SyntaxError):  # Pillow's word for a block that is damaged
+        found = IptcImagePlugin.getiptcinfo(opened) or {}
+    keywords = found.get(IPTC_KEYWORDS, [])
+    words = (_decode_text(word) for word in ([keywords] if isinstance(keywords, bytes) else keywords))
+    return tuple(dict.fromkeys(word for word in words if word))
+
+
+def _decode_text(content: bytes) -> str:
+    """IIM names the character set in a data set that few programs write; what is no UTF-8 is Latin-1."""
+    try:
+        return content.decode().strip("\0 ")
+    except UnicodeDecodeError:
+        return content.decode("latin-1").strip("\0 ")

@@ -1,0 +1,297 @@
+"""XMP sidecars end to end: a folder, its records, what photo apps have written before."""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+import pytest
+
+from pawtag.app.outputs import build_outputs
+from pawtag.cli import clean as clean_command
+from pawtag.config import Settings
+from pawtag.domain.errors import PawtagError, TemporaryError
+from pawtag.domain.records import PhotoRef
+from pawtag.outputs.xmp import output as xmp_output
+from pawtag.outputs.xmp.output import XmpOutput
+from pawtag.state.database import StateDatabase
+from pawtag.state.output_intents import OutputIntents
+from support.doubles import colour_tagger
+from support.folder import old, sidecar, tagged, until, watching_with
+from support.pictures import BLUE, GREEN, plain
+from support.pipeline import open_parts
+from support.records import record_for
+from support.xmp import ALL, DARKTABLE, DIGIKAM, IMMICH, canonical, read_words
+
+SETTINGS = Settings(sidecar={"xmp": True})
+EMBEDDED = ALL["lightroom"].replace("Trips|2026", "Places|Berlin").encode()
+
+
+@asynccontextmanager
+async def tagging(root, fingerprint="colours", sidecar_settings=None):
+    """The folder's part of a daemon with XMP."""
+    settings = Settings(sidecar={"xmp": True, **(sidecar_settings or {})})
+    state = root.parent / "state"
+    with closing(StateDatabase(state)) as database:
+        outputs = build_outputs(settings, database)
+        async with (
+            open_parts(colour_tagger(fingerprint=fingerprint), state, outputs) as parts,
+            watching_with(parts, root) as work,
+        ):
+            yield work
+
+
+@pytest.fixture
+def root(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    return folder
+
+
+def clean(root) -> int:
+    """The command, in a thread; its exit code."""
+    arguments = argparse.Namespace(place=str(root), dry_run=False, corrected=False)
+    try:
+        return clean_command.execute(arguments, Settings(state={"dir": root.parent / "state"}))
+    except PawtagError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+async def run_rounds(root, photo) -> None:
+    """Tagged, corrected by a person, tagged by another model, cleaned."""
+    async with tagging(root) as work:
+        await tagged(photo)
+        await work.worker.operations.correct(str(photo), {"species": ["green"]}, replaces=True)
+        xmp = next(root.glob("*.xmp"))
+        assert "pets/green" in read_words(xmp.read_bytes())["digiKam:TagsList"]
+        assert "pets/red" not in read_words(xmp.read_bytes())["digiKam:TagsList"]
+        await work.worker.operations.correct(str(photo), None, replaces=True)
+    record = json.loads((root / f"{photo.name}.json").read_text())
+    record["tagged_at"] = "2020-01-01T00:00:00Z"  # of a daemon before this one
+    (root / f"{photo.name}.json").write_text(json.dumps(record))
+    async with tagging(root, "another"):
+        await until(lambda: (sidecar(photo) or {}).get("fingerprint") == "another")
+    assert await asyncio.to_thread(clean, root) == 0
+
+
+async def test_a_photo_with_keywords_of_its_own_comes_through_three_rounds(root):
+    """The sidecar that pawtag made has them too, and is gone at the end; the photo has not changed."""
+    data = plain(kind="JPEG", xmp=EMBEDDED)
+    photo = old(root / "a.jpg", data)
+    async with tagging(root):
+        await tagged(photo)
+    assert read_words((root / "a.jpg.xmp").read_bytes())["digiKam:TagsList"] == ["Places/Berlin", "pets/red"]
+    await run_rounds(root, photo)
+    assert [path.name for path in root.iterdir()] == ["a.jpg"]
+    assert photo.read_bytes() == data
+
+
+@pytest.mark.parametrize("app", ALL)
+@pytest.mark.parametrize("name", ["a.jpg.xmp", "a.xmp"])
+async def test_the_sidecar_of_an_app_comes_through_three_rounds(root, app, name):
+    """Under both names that apps use; with exactly its own keywords left."""
+    photo = old(root / "a.jpg", plain(kind="JPEG"))
+    (root / name).write_text(ALL[app])
+    await run_rounds(root, photo)
+    assert sorted(path.name for path in root.iterdir()) == ["a.jpg", name]
+    assert canonical((root / name).read_bytes()) == canonical(ALL[app])
+
+
+async def test_a_sidecar_that_a_raw_file_shares_is_left_alone(root):
+    """a.xmp is the raw file's; the photo gets a.jpg.xmp."""
+    photo = old(root / "a.jpg", plain(kind="JPEG"))
+    (root / "a.CR2").write_bytes(b"raw")
+    (root / "a.xmp").write_text(DARKTABLE)
+    async with tagging(root):
+        await tagged(photo)
+    assert (root / "a.xmp").read_text() == DARKTABLE
+    assert read_words((root / "a.jpg.xmp").read_bytes())["dc:subject"] == ["red"]
+
+
+async def test_a_photo_without_a_tag_gets_no_xmp(root):
+    """No pet, and a photo that cannot be read."""
+    old(root / "none.png", plain(BLUE))
+    old(root / "bad.png", b"no photo")
+    async with tagging(root):
+        await until(lambda: sidecar(root / "none.png") and sidecar(root / "bad.png"))
+    assert not list(root.glob("*.xmp"))
+    assert sidecar(root / "bad.png")["outputs"]["xmp"]["root"] == "pets"
+
+
+async def test_xmp_that_is_switched_on_later_is_written_for_every_photo(root):
+    """From the records; and again where the root is another."""
+    photo = old(root / "a.jpg", plain(kind="JPEG"))
+    async with open_parts(colour_tagger(), root.parent / "state") as parts, watching_with(parts, root):
+        await tagged(photo)
+    assert not list(root.glob("*.xmp"))
+    async with tagging(root):
+        await until((root / "a.jpg.xmp").exists)
+    async with tagging(root, sidecar_settings={"xmp_root": "animals/pets"}):
+        path = root / "a.jpg.xmp"
+        await until(lambda: read_words(path.read_bytes())["digiKam:TagsList"] == ["animals/pets/red"])
+
+
+async def test_an_xmp_sidecar_that_cannot_be_read_is_named_and_left(root, caplog):
+    """The photo has its record all the same; once the file is mended, its keywords follow."""
+    photo = old(root / "a.jpg", plain(kind="JPEG"))
+    (root / "a.jpg.xmp").write_text("<broken")
+    async with tagging(root) as work:
+        await tagged(photo)
+        assert (root / "a.jpg.xmp").read_text() == "<broken"
+        assert "a.jpg.xmp is left unchanged: it is no XML" in caplog.text
+        (root / "a.jpg.xmp").write_text(DARKTABLE)
+        work.source.rescan()
+        await until(lambda: "red" in read_words((root / "a.jpg.xmp").read_bytes())["dc:subject"])
+    assert "problem" not in sidecar(photo)["outputs"]["xmp"]
+
+
+async def test_a_link_is_not_followed(root):
+    """What it points to stays as it is, and so does the link."""
+    photo = old(root / "a.jpg", plain(kind="JPEG"))
+    (root.parent / "elsewhere.xmp").write_text(DARKTABLE)
+    (root / "a.jpg.xmp").symlink_to(root.parent / "elsewhere.xmp")
+    async with tagging(root):
+        await tagged(photo)
+    assert (root / "a.jpg.xmp").is_symlink()
+    assert (root.parent / "elsewhere.xmp").read_text() == DARKTABLE
+
+
+@asynccontextmanager
+async def open_output(tmp_path):
+    with closing(StateDatabase(tmp_path / "state")) as database:
+        yield XmpOutput("pets", OutputIntents(database, "xmp"), 10_000_000)
+
+
+def ref_of(path) -> PhotoRef:
+    status = path.stat()
+    return PhotoRef(str(path), status.st_size, status.st_mtime_ns)
+
+
+async def test_a_process_that_ends_before_the_record_leaves_no_keyword_that_nobody_knows(root):
+    """What it was about to write is in the state."""
+    photo = old(root / "a.jpg", plain(kind="JPEG"))
+    (root / "a.jpg.xmp").write_text(DIGIKAM)
+    ref = ref_of(photo)
+    async with open_output(root.parent) as output:
+        await output.write(ref, record_for(ref), None)  # and the process ends
+    async with open_output(root.parent) as output:
+        kept = await output.write(ref, record_for(ref, tags=()), None)
+        assert canonical((root / "a.jpg.xmp").read_bytes()) == canonical(DIGIKAM)
+        await output.settle(ref)
+        assert kept == {"file": "a.jpg.xmp", "root": "pets"}
+        assert output.intents.list() == {}
+
+
+async def test_a_change_by_another_program_at_the_same_moment_is_not_overwritten(root, monkeypatch):
+    """It is looked at again just before the rename; the next attempt has both."""
+    photo = old(root / "a.jpg", plain(kind="JPEG"))
+    (root / "a.jpg.xmp").write_text(DIGIKAM)
+    encode, left = xmp_output.Packet.encode, [1]
+
+    def change_meanwhile(packet):
+        if left and left.pop():
+            (root / "a.jpg.xmp").write_text(IMMICH)
+        return encode(packet)
+
+    monkeypatch.setattr(xmp_output.Packet, "encode", change_meanwhile)
+    async with tagging(root):
+        await tagged(photo)
+    after = read_words((root / "a.jpg.xmp").read_bytes())
+    assert after["digiKam:TagsList"] == ["Family/Anna", "holiday", "pets/red"]
+
+
+async def test_the_permissions_of_a_sidecar_stay(root):
+    """A group may write it."""
+    photo = old(root / "a.jpg", plain(kind="JPEG"))
+    (root / "a.jpg.xmp").write_text(DIGIKAM)
+    (root / "a.jpg.xmp").chmod(0o664)
+    async with tagging(root):
+        await tagged(photo)
+    assert "pets/red" in (root / "a.jpg.xmp").read_text()
+    assert (root / "a.jpg.xmp").stat().st_mode & 0o777 == 0o664
+
+
+async def test_keywords_move_to_the_file_that_apps_read_now(root):
+    """An app has made a.jpg.xmp where a.xmp was alone."""
+    photo = old(root / "a.jpg", plain(kind="JPEG"))
+    (root / "a.xmp").write_text(DARKTABLE)
+    async with tagging(root) as work:
+        await tagged(photo)
+        assert "red" in read_words((root / "a.xmp").read_bytes())["dc:subject"]
+        (root / "a.jpg.xmp").write_text(IMMICH)
+        await work.worker.operations.correct(str(photo), {"species": ["green"]}, replaces=True)
+    assert canonical((root / "a.xmp").read_bytes()) == canonical(DARKTABLE)
+    assert "pets/green" in read_words((root / "a.jpg.xmp").read_bytes())["digiKam:TagsList"]
+
+
+async def test_a_file_that_somebody_wrote_into_stays_after_clean(root):
+    """Without our keywords."""
+    photo = old(root / "a.jpg", plain(kind="JPEG"))
+    async with tagging(root):
+        await tagged(photo)
+    path = root / "a.jpg.xmp"
+    path.write_text(
+        path.read_text().replace("</rdf:Description>", "<xmp:Rating xmlns:xmp='x'>4</xmp:Rating></rdf:Description>")
+    )
+    assert await asyncio.to_thread(clean, root) == 0
+    assert read_words(path.read_bytes()) == {}
+    assert "Rating" in path.read_text()
+
+
+async def test_clean_keeps_the_record_of_keywords_that_it_cannot_remove(root, capsys):
+    """It says which file, and fails; nothing is printed of it otherwise."""
+    photo = old(root / "a.jpg", plain(kind="JPEG"))
+    async with tagging(root):
+        await tagged(photo)
+    (root / "a.jpg.xmp").write_text("<broken")
+    assert await asyncio.to_thread(clean, root) == 1
+    assert "a.jpg.xmp is left unchanged: it is no XML" in capsys.readouterr().err
+    assert (root / "a.jpg.json").exists()
+
+
+async def test_a_folder_that_cannot_be_written_is_named_with_the_cure(root, monkeypatch):
+    """The photo is retried, as for its sidecar."""
+    photo = old(root / "a.jpg", plain(kind="JPEG"))
+
+    def refuse(*_args, **_options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pawtag.outputs.xmp.sidecar_file.write_atomically", refuse)
+    async with open_output(root.parent) as output:
+        with pytest.raises(TemporaryError, match=r"set sidecar\.xmp = false"):
+            await output.write(ref_of(photo), record_for(ref_of(photo)), None)
+
+
+@pytest.mark.parametrize("name", ["café ü.jpg", b"bytes-\xff.jpg", "a" * 249 + ".jpg"])
+async def test_any_name_gets_its_xmp_or_a_reason(root, name):
+    """Bytes that are no UTF-8; a name to which a suffix would be too long."""
+    path = root / (os.fsdecode(name) if isinstance(name, bytes) else name)
+    photo = old(path, plain(kind="JPEG"))
+    async with open_output(root.parent) as output:
+        kept = await output.write(ref_of(photo), record_for(ref_of(photo)), None)
+        assert json.loads(json.dumps(kept)) == kept
+        if len(path.name) > 200:
+            assert kept["problem"] == "its name would be too long"
+            return
+        assert Path(f"{path}.xmp").exists()
+        await output.remove(ref_of(photo), kept)
+        assert not Path(f"{path}.xmp").exists()
+
+
+async def test_a_pattern_that_fits_everything_takes_no_xmp_for_a_photo(root):
+    """Its name says what it is."""
+    photo = old(root / "a.jpg", plain(GREEN, kind="JPEG"))
+    (root / "a.jpg.xmp").write_text(DIGIKAM)
+    with closing(StateDatabase(root.parent / "state")) as database:
+        outputs = build_outputs(SETTINGS, database)
+        async with (
+            open_parts(colour_tagger(), root.parent / "state", outputs) as parts,
+            watching_with(parts, root, patterns=("*",)),
+        ):
+            await tagged(photo, "green")
+            await asyncio.sleep(0.3)
+    assert not (root / "a.jpg.xmp.json").exists()
