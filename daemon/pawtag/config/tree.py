@@ -48,6 +48,8 @@ class LabelSettings(Section):
     """From which score on the best label is a tag; by default what was measured for the model."""
     presence_threshold: Score | None = None
     """From which probability on a photo shows a pet at all (1 less the score of "none"); by default the model's, else 0.5."""
+    views: Literal["whole", "parts"] = "whole"
+    """What the model looks at: the "whole" photo, or its quarters too ("parts"): several animals, at five times the cost."""
     min_score: Score = 0.01
     """POST /tag lists labels from this score on."""
 

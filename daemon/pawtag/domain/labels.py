@@ -77,7 +77,8 @@ class Thresholds:
     """From which score on a label is a tag; `temperature` divides the model's own logits.
 
     `presence`: below it, nothing of the group is there. `labels` holds the thresholds of single labels, where the
-    model's measurement asked for another.
+    model's measurement asked for another. `parts`: from which score on a part of the picture adds a tag; None: parts are
+    not looked at.
     """
 
     tag: float = 0.5
@@ -85,6 +86,7 @@ class Thresholds:
     temperature: float = 1.0
     presence: float = 0.5
     labels: Mapping[str, float] = field(default_factory=dict)
+    parts: float | None = None
 
     def for_label(self, label: str) -> float:
         """The threshold of one label."""

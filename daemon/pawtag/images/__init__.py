@@ -2,7 +2,7 @@
 
 from pawtag.images.decode import ImageLimits, Reserve, check_header, decode
 from pawtag.images.memory import DecodeCost, DecodeLimiter, return_freed_blocks
-from pawtag.images.pixels import preprocess
+from pawtag.images.pixels import cut_parts, preprocess
 from pawtag.images.thumbnail import LONGER_SIDE_PX, encode_thumbnail
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "ImageLimits",
     "Reserve",
     "check_header",
+    "cut_parts",
     "decode",
     "encode_thumbnail",
     "preprocess",

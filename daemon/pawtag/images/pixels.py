@@ -1,6 +1,7 @@
 """A picture to a model's input, as the model's own processor does it."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image as pillow
@@ -8,7 +9,16 @@ from PIL import Image as pillow
 from pawtag.domain.pictures import Image, Patches, Pixels, PixelSpec
 
 MAX_ASPECT_RATIO = 4
+PART_SHARE = 0.55  # of each side: neighbours overlap, so that an animal on the line is whole in one
 SCALE_STEP, MAX_SCALE = 1e-5, 100.0
+
+
+def cut_parts(image: Image) -> list[Image]:
+    """The four quarters, which overlap."""
+    height, width = image.rgb.shape[:2]
+    rows, columns = (max(1, round(side * PART_SHARE)) for side in (height, width))
+    starts = [(top, left) for top in (0, height - rows) for left in (0, width - columns)]
+    return [replace(image, rgb=image.rgb[top : top + rows, left : left + columns]) for top, left in starts]
 
 
 def preprocess(image: Image, spec: PixelSpec) -> Pixels:

@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 
 # Raise it when the pixels of the model's input change: old records become stale.
 PREPROCESSING_VERSION = 2
+# On composites and single photos of pets, scripts/views.py: lower ones give more false tags than they find animals.
+PARTS_THRESHOLD = 0.98
 
 
 def load_model(settings: Settings, labels: Labels, on_step: OnStep = ignore_step) -> LoadedModel:
@@ -55,7 +57,8 @@ def _build_identity(checkpoint: Checkpoint, digest: str, labels: Labels, thresho
 
     `digest`: that of weights, tokenizer and preprocessing.
     """
-    fingerprint = digest_json([digest, labels.fingerprint, asdict(thresholds), PREPROCESSING_VERSION])
+    decisive = {name: value for name, value in asdict(thresholds).items() if value is not None}
+    fingerprint = digest_json([digest, labels.fingerprint, decisive, PREPROCESSING_VERSION])
     return TaggerIdentity(checkpoint.model, labels.fingerprint, fingerprint)
 
 
@@ -84,7 +87,8 @@ def _find_thresholds(settings: Settings, checkpoint: Checkpoint) -> tuple[Thresh
         if model.threshold is not None:
             log.warning("model.threshold has no effect, for labels.tag_threshold is set")
     presence = found.presence if labels.presence_threshold is None else labels.presence_threshold
-    return replace(found, presence=presence), is_measured
+    parts = PARTS_THRESHOLD if labels.views == "parts" else None
+    return replace(found, presence=presence, parts=parts), is_measured
 
 
 def _override_tag(thresholds: Thresholds, tag: float | None) -> Thresholds:

@@ -1,7 +1,9 @@
 """From an embedding to scores, and from scores to tags. Pure."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -51,23 +53,61 @@ def list_prompts(labels: Labels) -> list[str]:
     return [prompt for _, words in labels.prompt_sets() for word_prompts in words for prompt in word_prompts]
 
 
-def score_labels(embedding: Floats, vocabulary: Vocabulary, engine: Engine, thresholds: Thresholds) -> ScoredLabels:
-    """Scores and tags of every group that applies, in the order of the groups."""
+def score_labels(
+    embedding: Floats, vocabulary: Vocabulary, engine: Engine, thresholds: Thresholds, parts: Sequence[Floats] = ()
+) -> ScoredLabels:
+    """Scores and tags of every group that applies, in the order of the groups.
+
+    `embedding` (D,) is that of the whole photo; in groups with several tags, `parts` of it add theirs. Raises
+    PermanentError where scores are no numbers.
+    """
     tags: list[Tag] = []
     scores: Scores = {}
     for name, group in vocabulary.labels.groups.items():
         parent_label = _find_parent_label(group, tags)
         if parent_label is None and group.parent_group:
             continue
-        logits = engine.scale * multiply(vocabulary.vectors[name, parent_label], embedding) + engine.bias
-        if not np.isfinite(logits).all():
-            raise PermanentError("bad-score", "The model's scores for this photo are not numbers.")
-        values = softmax_labels(logits, [len(words) for words in group.labels.values()], thresholds.temperature)
-        scores[name] = {
-            label: round(float(value), SCORE_DIGITS) for label, value in zip(group.labels, values, strict=True)
-        }
-        tags += choose_tags(name, group, scores[name], thresholds)
+        ask = partial(_score_group, vectors=vocabulary.vectors[name, parent_label], group=group, engine=engine)
+        scores[name] = ask(embedding, temperature=thresholds.temperature)
+        chosen = choose_tags(name, group, scores[name], thresholds)
+        if parts and group.multi_label:
+            of_parts = [ask(part, temperature=thresholds.temperature) for part in parts]
+            found = _find_in_parts(of_parts, group, thresholds)
+            scores[name] = _merge_scores(scores[name], found)
+            known = {tag.label for tag in chosen}
+            chosen += [
+                Tag(label=label, group=name, score=score) for label, score in found.items() if label not in known
+            ]
+            chosen.sort(key=lambda tag: -tag.score)
+        tags += chosen
     return ScoredLabels(tuple(tags), scores, judge_pet(tags, scores, thresholds))
+
+
+def _score_group(
+    embedding: Floats, *, vectors: Floats, group: Group, engine: Engine, temperature: float
+) -> dict[str, float]:
+    logits = engine.scale * multiply(vectors, embedding) + engine.bias
+    if not np.isfinite(logits).all():
+        raise PermanentError("bad-score", "The model's scores for this photo are not numbers.")
+    values = softmax_labels(logits, [len(words) for words in group.labels.values()], temperature)
+    return {label: round(float(value), SCORE_DIGITS) for label, value in zip(group.labels, values, strict=True)}
+
+
+def _find_in_parts(of_parts: Sequence[dict[str, float]], group: Group, thresholds: Thresholds) -> dict[str, float]:
+    """The labels that a part shows beyond doubt, with their scores there."""
+    best = {label: max(scores[label] for scores in of_parts) for label in group.labels if label != NONE}
+    least = thresholds.parts or 0.0
+    return {
+        label: score for label, score in best.items() if score >= max(least, find_threshold(group, label, thresholds))
+    }
+
+
+def _merge_scores(whole: dict[str, float], found: dict[str, float]) -> dict[str, float]:
+    """Each label's best score. Where a part shows a pet, `none` is no likelier than that leaves it."""
+    merged = {label: max(score, found.get(label, 0.0)) for label, score in whole.items()}
+    if found and NONE in merged:
+        merged[NONE] = round(min(merged[NONE], 1 - max(found.values())), SCORE_DIGITS)
+    return merged
 
 
 def multiply(vectors: Floats, embedding: Floats) -> Floats:

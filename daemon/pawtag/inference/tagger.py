@@ -21,6 +21,7 @@ from pawtag.images import (
     DecodeLimiter,
     ImageLimits,
     Reserve,
+    cut_parts,
     decode,
     encode_thumbnail,
     preprocess,
@@ -141,11 +142,13 @@ class Tagger:
     ) -> Tagging:
         loop, threads = asyncio.get_running_loop(), self._interactive_threads if interactive else self._normal_threads
         decode_photo = partial(self._preprocess, serving.model, data, photo, interactive)
-        known, pixels = await self._watch_decode(loop.run_in_executor(threads, decode_photo))
-        embedding = await serving.embed(pixels, interactive=interactive)
-        return await loop.run_in_executor(self._score_thread, _score, serving.model, embedding, known)
+        known, views = await self._watch_decode(loop.run_in_executor(threads, decode_photo))
+        embeddings = await asyncio.gather(*(serving.embed(pixels, interactive=interactive) for pixels in views))
+        return await loop.run_in_executor(self._score_thread, _score, serving.model, embeddings, known)
 
-    async def _watch_decode(self, decoding: asyncio.Future[tuple[PhotoInfo, Pixels]]) -> tuple[PhotoInfo, Pixels]:
+    async def _watch_decode(
+        self, decoding: asyncio.Future[tuple[PhotoInfo, list[Pixels]]]
+    ) -> tuple[PhotoInfo, list[Pixels]]:
         """The decoded picture. While one takes far too long its thread may hang, and readiness fails."""
         try:
             done, _ = await asyncio.wait({decoding}, timeout=MAX_DECODE_S)
@@ -190,13 +193,15 @@ class Tagger:
 
     def _preprocess(
         self, model: LoadedModel, data: bytes, photo: PhotoInfo | None, interactive: bool
-    ) -> tuple[PhotoInfo, Pixels]:
+    ) -> tuple[PhotoInfo, list[Pixels]]:
+        """What is known of the photo, and the views that the model gets: the whole first."""
         spec = model.engine.spec
         with self.metrics.time_stage("decode"), self._reserve_memory(first=interactive) as reserve:
             image = decode(data, self._image_limits, spec.shorter_side, reserve)
-            pixels = preprocess(image, spec)
+            parts = [] if model.thresholds.parts is None else cut_parts(image)
+            views = [preprocess(view, spec) for view in (image, *parts)]
         known = {"width": image.width, "height": image.height, "format": image.format, "taken_at": image.taken_at}
-        return (photo or describe_bytes(data)).model_copy(update=known), pixels
+        return (photo or describe_bytes(data)).model_copy(update=known), views
 
 
 async def _close_when_idle(old: ServingModel) -> None:
@@ -206,8 +211,9 @@ async def _close_when_idle(old: ServingModel) -> None:
         await old.close()
 
 
-def _score(model: LoadedModel, embedding: Floats, photo: PhotoInfo) -> Tagging:
-    scored = score_labels(embedding, model.vocabulary, model.engine, model.thresholds)
+def _score(model: LoadedModel, embeddings: list[Floats], photo: PhotoInfo) -> Tagging:
+    whole, *parts = embeddings
+    scored = score_labels(whole, model.vocabulary, model.engine, model.thresholds, parts)
     return Tagging(scored.status, scored.tags, scored.scores, photo, model.identity)
 
 

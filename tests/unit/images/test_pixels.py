@@ -5,7 +5,7 @@ import pytest
 from PIL import Image as Pillow
 
 from pawtag.domain.pictures import Image, PixelSpec
-from pawtag.images import preprocess
+from pawtag.images import cut_parts, preprocess
 from pawtag.inference.preprocessing import normalise
 from support.pictures import decode_picture, plain
 
@@ -36,3 +36,19 @@ def test_pixels_equal_those_of_the_transformers_processor(size):
     theirs = processor(picture, return_tensors="np")["pixel_values"][0]
     ours = normalise(preprocess(Image(np.asarray(picture), *size, "PNG"), SPEC), SPEC)
     assert np.abs(ours - theirs).max() < 1e-4
+
+
+def test_the_parts_of_a_picture_are_its_quarters_and_overlap():
+    """Each corner is in one of them, and the middle in all; the facts of the photo stay."""
+    rgb = np.arange(100 * 60 * 3, dtype=np.uint32).reshape(60, 100, 3).astype(np.uint8)
+    image = Image(rgb, 1000, 600, "JPEG")
+    parts = cut_parts(image)
+    assert [part.rgb.shape for part in parts] == [(33, 55, 3)] * 4
+    assert (parts[0].rgb == rgb[:33, :55]).all()
+    assert (parts[3].rgb == rgb[27:, 45:]).all()
+    assert {(part.width, part.height) for part in parts} == {(1000, 600)}
+
+
+def test_a_picture_of_one_pixel_has_parts():
+    """Each of one pixel."""
+    assert [part.rgb.shape for part in cut_parts(Image(np.zeros((1, 1, 3), np.uint8), 1, 1, "PNG"))] == [(1, 1, 3)] * 4

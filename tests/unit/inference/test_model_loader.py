@@ -8,7 +8,7 @@ import pytest
 from pawtag.config import Settings
 from pawtag.domain.errors import ModelError
 from pawtag.inference.checkpoint import EMBEDDED_FOLDER
-from pawtag.inference.model_loader import load_model
+from pawtag.inference.model_loader import PARTS_THRESHOLD, load_model
 
 
 def test_without_a_fallback_an_absent_model_is_an_error(monkeypatch, tmp_path, labels):
@@ -47,6 +47,16 @@ def test_a_threshold_without_effect_is_named(cache, labels, caplog):
     settings = Settings(model={"id": "embedded", "cache_dir": cache, "threshold": 0.7}, labels={"tag_threshold": 0.6})
     load_model(settings, labels)
     assert "model.threshold has no effect" in caplog.text
+
+
+def test_parts_are_looked_at_where_the_settings_ask_for_them(cache, labels):
+    """Then every photo is tagged again; without them fingerprints stay as they were."""
+    whole, parts = (
+        load_model(Settings(model={"id": "embedded", "cache_dir": cache}, labels={"views": views}), labels)
+        for views in ("whole", "parts")
+    )
+    assert (whole.thresholds.parts, parts.thresholds.parts) == (None, PARTS_THRESHOLD)
+    assert whole.identity.fingerprint != parts.identity.fingerprint
 
 
 def test_the_fingerprint_does_not_depend_on_how_a_folder_is_spelled(cache, labels, tmp_path, monkeypatch):

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from pawtag.domain.labels import Group, Thresholds
-from pawtag.inference.scoring import choose_tags, judge_pet, softmax_labels
+from pawtag.inference.scoring import choose_tags, embed_words, judge_pet, list_prompts, score_labels, softmax_labels
+from support.doubles import COLOURS, ColourEngine
+
+SEVERAL = COLOURS.model_copy(
+    update={"groups": {"species": COLOURS.groups["species"].model_copy(update={"multi_label": True})}}
+)
+VOCABULARY = embed_words(SEVERAL, ColourEngine().embed_text(list_prompts(SEVERAL)))
 
 
 def test_scores_follow_the_formula_and_add_up_to_one():
@@ -68,3 +74,54 @@ def test_the_presence_threshold_decides_what_counts_as_a_pet():
     strict = Thresholds(presence=0.8)
     assert choose_tags("species", group, scores, strict) == []
     assert judge_pet([], {"species": scores}, strict) == "no-pet"
+
+
+def embedding(red: float, green: float, blue: float) -> np.ndarray:
+    vector = np.array([red, green, blue], np.float32)
+    return vector / np.linalg.norm(vector)
+
+
+def score_with_parts(whole, views, **thresholds):
+    return score_labels(whole, VOCABULARY, ColourEngine(), Thresholds(**thresholds), views)
+
+
+def test_a_part_adds_the_tag_of_an_animal_that_the_whole_does_not_show():
+    """With its own score; the first tag stays, in the order of the scores."""
+    found = score_with_parts(embedding(1, 0.9, 0.1), [embedding(0.1, 1, 0), embedding(1, 0.9, 0)], parts=0.98)
+    assert [tag.label for tag in found.tags] == ["green", "red"]
+    assert all(found.scores["species"][tag.label] == tag.score for tag in found.tags)
+    assert found.status == "tagged"
+
+
+def test_a_part_that_is_not_sure_adds_nothing():
+    """Nor does a part of a photo whose parts are not looked at."""
+    doubtful = embedding(0.9, 1, 0)
+    assert [tag.label for tag in score_with_parts(embedding(1, 0, 0), [doubtful], parts=0.98).tags] == ["red"]
+    assert [tag.label for tag in score_with_parts(embedding(1, 0, 0), [], parts=None).tags] == ["red"]
+
+
+def test_an_animal_in_a_part_alone_makes_the_photo_one_of_a_pet():
+    """The whole shows none; its doubtful label does not become a tag."""
+    found = score_with_parts(embedding(0.95, 0.1, 1), [embedding(0, 1, 0)], parts=0.98)
+    assert [tag.label for tag in found.tags] == ["green"]
+    assert found.status == "tagged"
+    assert found.scores["species"]["none"] <= 0.02
+
+
+def test_a_labels_own_threshold_holds_for_parts_too():
+    """A label that is seen in everything needs more."""
+    part = embedding(0.1, 1, 0.75)
+    assert len(score_with_parts(embedding(1, 0, 0), [part], parts=0.9).tags) == 2
+    assert [
+        tag.label for tag in score_with_parts(embedding(1, 0, 0), [part], parts=0.9, labels={"green": 0.999}).tags
+    ] == ["red"]
+
+
+def test_groups_with_one_tag_are_asked_about_the_whole_alone():
+    """A second coat would be no coat."""
+    single = COLOURS.model_copy(
+        update={"groups": {"species": COLOURS.groups["species"].model_copy(update={"multi_label": False})}}
+    )
+    vocabulary = embed_words(single, ColourEngine().embed_text(list_prompts(single)))
+    found = score_labels(embedding(1, 0, 0), vocabulary, ColourEngine(), Thresholds(parts=0.9), [embedding(0, 1, 0)])
+    assert [tag.label for tag in found.tags] == ["red"]

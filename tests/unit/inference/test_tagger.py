@@ -5,11 +5,15 @@ import threading
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from pawtag.config import LimitSettings
 from pawtag.domain.errors import PermanentError
+from pawtag.domain.labels import Thresholds
 from pawtag.images import decode
-from support.doubles import ColourEngine, colour_tagger
-from support.pictures import plain
+from pawtag.inference.tagger import Tagger
+from support.doubles import COLOURS, ColourEngine, colour_model, colour_tagger
+from support.pictures import GREEN, RED, encode_picture, plain
 
 
 class BrokenEngine(ColourEngine):
@@ -66,3 +70,21 @@ async def test_I09_a_decoder_that_hangs_fails_readiness(monkeypatch):
         ends.set()
         assert (await tagging).status == "tagged"
         assert tagger.failure is None
+
+
+async def test_two_animals_side_by_side_are_both_tagged_where_parts_are_looked_at():
+    """The model gets the whole and its quarters; else the whole alone."""
+    picture = Image.new("RGB", (200, 100), RED)
+    picture.paste(GREEN, (100, 0, 200, 100))
+    several = COLOURS.model_copy(
+        update={"groups": {"species": COLOURS.groups["species"].model_copy(update={"multi_label": True})}}
+    )
+    found = {}
+    for parts in (None, 0.98):
+        engine = ColourEngine()
+        model = colour_model(engine, labels=several, thresholds=Thresholds(secondary=0.6, parts=parts))
+        async with Tagger(model, LimitSettings()).run() as tagger:
+            found[parts] = sorted(tag.label for tag in (await tagger.tag(encode_picture(picture))).tags)
+        assert sum(engine.batches) == (1 if parts is None else 5)
+    assert len(found[None]) < 2
+    assert found[0.98] == ["green", "red"]
