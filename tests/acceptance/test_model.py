@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -237,6 +238,29 @@ def test_evaluate_measures_and_writes_the_thresholds(tmp_path, chelsea):
     shown = json.loads(command("model", "show", "--json", home=tmp_path).stdout)
     assert f"threshold = {shown['threshold']}\ntemperature = {shown['temperature']}" in text
     assert shown["calibrated"] is True
+
+
+def test_evaluate_reads_what_people_corrected(tmp_path, chelsea):
+    """Which labels were wrong how often, and the threshold that would have been right; written if asked."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/pawtag.toml").write_text('[model]\nid = "embedded"\n')
+    (tmp_path / "photos").mkdir()
+    for number in range(22):
+        shutil.copy(chelsea, tmp_path / f"photos/{number}.png")
+    assert command("scan", "photos", home=tmp_path).returncode == 0
+    names = [f"photos/{number}.png" for number in range(21)]
+    assert command("correct", *names, "--species", "none", home=tmp_path).returncode == 0
+    found = command("model", "evaluate", "--corrections", "--write", home=tmp_path)
+    assert found.returncode == 0, found.stderr
+    text = found.stdout.decode()
+    assert "22 records of this model" in text
+    assert "21 photos with a corrected species" in text
+    assert re.search(r"cat +22 +21 +0\n", text)
+    assert "threshold now, 0.5: 1 of 22 photos right" in text
+    written = (tmp_path / "config/pawtag.toml").read_text()
+    assert f"threshold = {json.loads(command('model', 'show', '--json', home=tmp_path).stdout)['threshold']}" in written
+    both = command("model", "evaluate", "--corrections", "--labelled", "x.csv", home=tmp_path)
+    assert both.returncode == 2
 
 
 def test_check_without_photos_verifies_the_model(tmp_path):

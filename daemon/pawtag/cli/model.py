@@ -7,18 +7,14 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from pawtag import config, log
+from pawtag import log
+from pawtag.cli.evaluate import add_evaluation_arguments, evaluate
 from pawtag.config import Settings
 from pawtag.config.labels_file import load_labels
 from pawtag.domain.errors import ConfigError, PawtagError
-from pawtag.domain.labels import Thresholds
-from pawtag.folder.walk import read_photo
-from pawtag.images import ImageLimits, decode, preprocess
-from pawtag.inference import evaluation
 from pawtag.inference.checkpoint import find_checkpoint, find_wanted_revision, is_offline
 from pawtag.inference.loaded_model import LoadedModel
 from pawtag.inference.model_loader import load_model
-from pawtag.log import escape_unprintable
 
 if TYPE_CHECKING:
     from pawtag.inference.hub.pull import Pull
@@ -39,16 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=MODEL_ACTIONS, help=actions)
     parser.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="optimize: a folder of 700 photos or more")
     parser.add_argument("--json", action="store_true", help="show: print JSON")
-    parser.add_argument(
-        "--labelled",
-        type=Path,
-        metavar="CSV",
-        help="evaluate: photos, with the columns file, species, coat (docs/models.md)",
-    )
-    parser.add_argument("--show-errors", action="store_true", help="evaluate: name each photo with a wrong tag")
-    parser.add_argument(
-        "--write", action="store_true", help="evaluate: write the calibrated threshold and temperature to the settings"
-    )
+    add_evaluation_arguments(parser)
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -67,19 +54,22 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     elif arguments.action == "check":
         print(f"The model {loaded.checkpoint.model.id} is complete and passes its self test.")
     else:
-        _evaluate(arguments, settings, loaded)
+        evaluate(arguments, settings, loaded)
     return 0
 
 
 def _check_usage(arguments: argparse.Namespace) -> None:
-    if arguments.action == "evaluate" and arguments.labelled is None:
-        raise ConfigError("'pawtag model evaluate' needs labelled photos: --labelled CSV.")
+    is_given = (arguments.labelled is not None, arguments.corrections is not None)
+    if arguments.action == "evaluate" and sum(is_given) != 1:
+        raise ConfigError(
+            "'pawtag model evaluate' needs labelled photos, --labelled CSV, or photos that people corrected, --corrections."
+        )
     if (arguments.action == "optimize") != (arguments.folder is not None):
         raise ConfigError(
             "'pawtag model optimize' needs a folder of photos: pawtag model optimize DIR; no other action does."
         )
-    if arguments.action != "evaluate" and (arguments.labelled or arguments.write or arguments.show_errors):
-        raise ConfigError("--labelled, --show-errors and --write belong to 'pawtag model evaluate'.")
+    if arguments.action != "evaluate" and (any(is_given) or arguments.write or arguments.show_errors):
+        raise ConfigError("--labelled, --corrections, --show-errors and --write belong to 'pawtag model evaluate'.")
 
 
 def _pull(settings: Settings) -> int:
@@ -124,52 +114,6 @@ def _show(loaded: LoadedModel, *, as_json: bool) -> None:
     }
     lines = (f"{name}: {_format_value(value)}" for name, value in facts.items())
     print(json.dumps(facts, indent=2) if as_json else "\n".join(lines))
-
-
-def _evaluate(arguments: argparse.Namespace, settings: Settings, loaded: LoadedModel) -> None:
-    """Print how the model does on the photos, and which threshold and temperature suit it; write them if asked."""
-    photos = _embed_photos(arguments.labelled, settings, loaded)
-    vocabulary, current = loaded.vocabulary, loaded.thresholds
-    _print_summary(f"{len(photos)} photos, {loaded.checkpoint.model.id}", photos, loaded, current)
-    if arguments.show_errors:
-        _print_errors(evaluation.predict(photos, vocabulary, loaded.engine, current))
-    calibrated = evaluation.calibrate(photos, vocabulary, loaded.engine, current)
-    _print_summary("\ncalibrated on these photos:", photos, loaded, calibrated)
-    if arguments.write:
-        _write(arguments, loaded, calibrated)
-
-
-def _embed_photos(labelled: Path, settings: Settings, loaded: LoadedModel) -> list[evaluation.EmbeddedPhoto]:
-    expected = evaluation.read_labelled_photos(labelled, loaded.vocabulary)
-    limits = ImageLimits(settings.limits.max_file_bytes, settings.limits.max_pixels)
-    photos = []
-    for photo in tqdm(expected, unit=" photos", disable=None, dynamic_ncols=True):
-        data = read_photo(str((labelled.parent / photo.file).resolve()), limits.max_bytes).data
-        pixels = preprocess(decode(data, limits, loaded.engine.spec.shorter_side), loaded.engine.spec)
-        photos.append(evaluation.EmbeddedPhoto(photo, loaded.engine.embed([pixels])[0]))
-    return photos
-
-
-def _print_summary(
-    title: str, photos: list[evaluation.EmbeddedPhoto], loaded: LoadedModel, thresholds: Thresholds
-) -> None:
-    print(f"{title} threshold {thresholds.tag:g}, temperature {thresholds.temperature:g}")
-    predictions = evaluation.predict(photos, loaded.vocabulary, loaded.engine, thresholds)
-    print("\n".join(f"  {name}: {value}" for name, value in evaluation.summarise_predictions(predictions).items()))
-
-
-def _print_errors(predictions: list[evaluation.Prediction]) -> None:
-    for prediction in predictions:
-        if not prediction.is_right:
-            got = "/".join(prediction.tags) or "no tag"
-            print(f"  {escape_unprintable(prediction.expected.file)}: {prediction.expected.species}, got {got}")
-
-
-def _write(arguments: argparse.Namespace, loaded: LoadedModel, calibrated: Thresholds) -> None:
-    if loaded.checkpoint.model.fallback:
-        raise ConfigError("These are the fallback's numbers, not the wanted model's: run 'pawtag model pull' first.")
-    values = {"threshold": calibrated.tag, "temperature": calibrated.temperature}
-    print(f"written to {config.write_model_settings(getattr(arguments, 'config', None), values)}")
 
 
 def _format_value(value: object) -> str:

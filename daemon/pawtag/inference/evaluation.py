@@ -1,20 +1,20 @@
 """Evaluation of a model on labelled photos, and calibration: which threshold and temperature suit it."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from pawtag.domain.errors import ConfigError
-from pawtag.domain.labels import NONE, Thresholds
+from pawtag.domain.labels import NONE, Labels, Thresholds
 from pawtag.domain.pictures import Floats
 from pawtag.domain.ports import Engine
 from pawtag.domain.records import PET_GROUP
 from pawtag.inference.scoring import ScoredLabels, Vocabulary, compute_presence, multiply, score_labels
 
-COAT_GROUP = "coat"
+FILE_COLUMN, COAT_GROUP = "file", "coat"
 CALIBRATION_BINS = 5
 MIN_PHOTOS = 20
 CANDIDATE_TEMPERATURES = tuple(float(value) for value in np.geomspace(0.25, 8, 41))
@@ -24,24 +24,46 @@ MIN_PROBABILITY = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class LabelledPhoto:
-    """What a person says of one photo. `species` is `none` without a pet; `coat` may be empty."""
+    """What a person says of one photo, by group: `none` where nothing of a group is there. Unknown ones are left out."""
 
     file: str
-    species: str
-    coat: str = ""
+    labels: Mapping[str, str]
+
+    @property
+    def species(self) -> str:
+        """`none` without a pet; empty where the table has no species."""
+        return self.labels.get(PET_GROUP, "")
+
+    @property
+    def coat(self) -> str:
+        """Empty where it is not known."""
+        return self.labels.get(COAT_GROUP, "")
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledTable:
+    """The photos of a table, the groups that it has columns for, and columns that are no group."""
+
+    photos: list[LabelledPhoto]
+    groups: tuple[str, ...]
+    other_columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedPhoto:
-    """A labelled photo with its embedding, a unit vector (D,)."""
+    """A labelled photo with its embedding, a unit vector (D,), and those of its parts, if they are looked at."""
 
     expected: LabelledPhoto
     embedding: Floats
+    parts: tuple[Floats, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What the model predicts for a labelled photo. `coat`: the logits of the coats for the true species."""
+    """What the model predicts for a labelled photo. `coat`: the logits of the coats for the true species.
+
+    The properties are about species.
+    """
 
     expected: LabelledPhoto
     scored: ScoredLabels
@@ -68,20 +90,35 @@ class Prediction:
         return _best_label({label: score for label, score in self.scored.scores[PET_GROUP].items() if label != NONE})
 
 
-def read_labelled_photos(path: Path, vocabulary: Vocabulary) -> list[LabelledPhoto]:
-    """The rows of a CSV with the columns file, species and optionally coat. Raises ConfigError."""
+def read_labelled_photos(path: Path, labels: Labels) -> LabelledTable:
+    """The rows of a CSV with the column file, and one for each group that a person has labelled. Raises ConfigError.
+
+    An empty cell leaves a group out; `species` has none.
+    """
     try:
         rows = list(csv.DictReader(path.read_text("utf-8-sig").splitlines()))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"The labelled photos {path} cannot be read: {error}.") from error
-    if not rows or not {"file", PET_GROUP} <= set(rows[0]):
-        raise ConfigError(f"The labelled photos {path} need a first line with the columns file and {PET_GROUP}.")
-    known = vocabulary.labels.groups.get(PET_GROUP)
-    allowed = {NONE, *(known.labels if known else ())}
-    for number, row in enumerate(rows, 2):
-        if row[PET_GROUP] not in allowed:
-            raise ConfigError(f"{path}, line {number}: {row[PET_GROUP]!r} is none of {', '.join(sorted(allowed))}.")
-    return [LabelledPhoto(row["file"], row[PET_GROUP], row.get(COAT_GROUP) or "") for row in rows]
+    columns = [column for column in (rows[0] if rows else ()) if column]
+    groups = tuple(name for name in labels.groups if name in columns)
+    if FILE_COLUMN not in columns or not groups:
+        known = ", ".join(labels.groups)
+        raise ConfigError(f"{path} needs a first line with the columns file and species, or another group ({known}).")
+    photos = [
+        LabelledPhoto(row[FILE_COLUMN], _read_labels(row, groups, labels, f"{path}, line {number}"))
+        for number, row in enumerate(rows, 2)
+    ]
+    others = tuple(column for column in columns if column not in (FILE_COLUMN, *groups))
+    return LabelledTable(photos, groups, others)
+
+
+def _read_labels(row: Mapping[str, str | None], groups: Sequence[str], labels: Labels, place: str) -> dict[str, str]:
+    given = {group: row.get(group) or "" for group in groups}
+    for group, label in given.items():
+        allowed = sorted({NONE, *labels.groups[group].labels})
+        if label not in allowed and (label or group == PET_GROUP):
+            raise ConfigError(f"{place}: {label!r} is none of {', '.join(allowed)}.")
+    return {group: label for group, label in given.items() if label}
 
 
 def predict(
@@ -91,7 +128,7 @@ def predict(
     return [
         Prediction(
             photo.expected,
-            score_labels(photo.embedding, vocabulary, engine, thresholds),
+            score_labels(photo.embedding, vocabulary, engine, thresholds, photo.parts),
             _score_coat(photo, vocabulary, engine),
         )
         for photo in photos
@@ -109,6 +146,7 @@ def summarise_predictions(photos: Sequence[Prediction]) -> dict[str, str]:
             sum(photo.best_pet == photo.expected.species for photo in pets), len(pets)
         ),
         "pets tagged right": _format_share(sum(photo.is_right for photo in pets), len(pets)),
+        "pets left unsure": _format_share(sum(photo.scored.status == "unsure" for photo in pets), len(pets)),
         "no pet, called a pet": _format_share(sum(bool(photo.tags) for photo in others), len(others)),
         "coat, long against short": _format_share(
             sum(_predict_long_or_short(photo) == photo.expected.coat for photo in coated), len(coated)

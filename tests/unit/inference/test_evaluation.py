@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pawtag.domain.errors import ConfigError
-from pawtag.domain.labels import Thresholds
+from pawtag.domain.labels import Labels, Thresholds
 from pawtag.inference.evaluation import (
     MIN_PHOTOS,
     EmbeddedPhoto,
@@ -15,6 +15,7 @@ from pawtag.inference.evaluation import (
     read_labelled_photos,
     summarise_predictions,
 )
+from pawtag.inference.group_table import build_group_table, format_group_table
 from pawtag.inference.scoring import embed_words, list_prompts
 from support.doubles import COLOURS, ColourEngine
 
@@ -25,7 +26,8 @@ RED, GREEN, BLUE = np.eye(3, dtype=np.float32)
 
 def seen(species: str, embedding) -> EmbeddedPhoto:
     return EmbeddedPhoto(
-        LabelledPhoto(f"{species}.jpg", species), (embedding / np.linalg.norm(embedding)).astype(np.float32)
+        LabelledPhoto(f"{species}.jpg", {"species": species}),
+        (embedding / np.linalg.norm(embedding)).astype(np.float32),
     )
 
 
@@ -77,20 +79,55 @@ def test_too_few_photos_are_not_calibrated(photos):
 
 
 def test_labelled_photos_are_read_from_a_csv(tmp_path):
-    """Other columns are passed over; a coat may be left out."""
+    """Other columns are named; a group may be left out of a row."""
     (tmp_path / "labels.csv").write_text("\ufefffile,note,species\na.jpg,hm,red\nb.jpg,,none\n", "utf-8")
-    assert read_labelled_photos(tmp_path / "labels.csv", VOCABULARY) == [
-        LabelledPhoto("a.jpg", "red"),
-        LabelledPhoto("b.jpg", "none"),
+    table = read_labelled_photos(tmp_path / "labels.csv", COLOURS)
+    assert [(photo.file, photo.species) for photo in table.photos] == [("a.jpg", "red"), ("b.jpg", "none")]
+    assert (table.groups, table.other_columns) == (("species",), ("note",))
+
+
+def test_a_table_may_have_any_group(tmp_path):
+    """Without a species, too; an empty cell says nothing."""
+    place = {"templates": ["a photo of {}"], "groups": {"place": {"labels": {"indoors": ["room"], "out": ["field"]}}}}
+    (tmp_path / "labels.csv").write_text("file,place\na.jpg,indoors\nb.jpg,\n")
+    table = read_labelled_photos(tmp_path / "labels.csv", Labels.model_validate(place))
+    assert [photo.labels for photo in table.photos] == [{"place": "indoors"}, {}]
+
+
+def test_a_group_table_says_what_each_label_got():
+    """Right ones, other labels and no tag; a photo without a pet is right without a tag."""
+    photos = evaluated(
+        [
+            seen("red", RED),
+            seen("red", RED),
+            seen("red", GREEN),
+            seen("green", BLUE),
+            seen("none", BLUE),
+            seen("none", RED),
+        ]
+    )
+    rows = build_group_table(photos, "species")
+    assert [(row.label, row.photos, row.right, dict(row.instead)) for row in rows] == [
+        ("red", 3, 2, {"green": 1}),
+        ("green", 1, 0, {"no tag": 1}),
+        ("none", 2, 1, {"red": 1}),
     ]
+    text = format_group_table("species", rows)
+    assert "red           3      2 (67 %)  green 1" in text
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("file,species\na.jpg,unicorn\n", "line 2: 'unicorn'"), ("name\nx\n", "columns"), ("", "columns")],
+    [
+        ("file,species\na.jpg,unicorn\n", "line 2: 'unicorn'"),
+        ("file,species\na.jpg,\n", "line 2: ''"),
+        ("name\nx\n", "columns"),
+        ("file,plce\nx,y\n", "another group"),
+        ("", "columns"),
+    ],
 )
 def test_a_wrong_csv_is_named_with_its_line(tmp_path, text, said):
     """And what is allowed."""
     (tmp_path / "labels.csv").write_text(text)
     with pytest.raises(ConfigError, match=said):
-        read_labelled_photos(tmp_path / "labels.csv", VOCABULARY)
+        read_labelled_photos(tmp_path / "labels.csv", COLOURS)
