@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from pawtag.clock import utc_timestamp
 from pawtag.domain.errors import TemporaryError
 from pawtag.domain.outcomes import Outcome, PhotoFailed, PhotoSkipped, PhotoTagged
 from pawtag.domain.records import TagRecord
@@ -21,6 +22,8 @@ WRITE_INTERVAL_S = 1.0
 MAX_SETTLED = 10_000  # tagged, and without a pet
 MAX_UNSETTLED = 100_000  # failed and unsure: a library of broken photos must not fill the disk
 MAX_UNWRITTEN = 10_000
+MAX_UNWRITTEN_S = 60.0  # between the time in a record and its row, generously
+NS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,9 @@ class RecentResults:
         with suppress(TemporaryError):  # of a state that cannot be read nothing is shown
             last = int(database.quick.execute("SELECT coalesce(max(number), 0) FROM results")[0][0])
         self._numbers = itertools.count(max(time.time_ns(), last + 1))  # the clock may have been ahead
-        self._room = 0 if last else MAX_SETTLED
+        # What an earlier process did not write any more: a scan finds it, and the records of commands.
+        self._known_until = utc_timestamp(last / NS_PER_S - time.time() - MAX_UNWRITTEN_S) if last else ""
+        self._room = MAX_SETTLED
         self._found: dict[int, int] = {}  # by the URI's hash, that of the record that was found last
         self._unwritten: dict[str, RecentResult] = {}
         self._being_written: dict[str, RecentResult] = {}
@@ -79,11 +84,12 @@ class RecentResults:
             self.note_found(outcome.ref.uri, outcome.record)
 
     def wants(self, uri: str, record: TagRecord) -> bool:
-        """Whether a record that a scan finds is of interest: failed, unsure, or any while there are few; and not known.
+        """Whether a record that a scan finds is of interest: failed, unsure, or new; and not known.
 
         From any thread, and cheap: each rescan asks for each failed photo.
         """
-        is_kept = record.status in ("failed", "unsure") or self._room > 0
+        is_new = self._room > 0 and record.tagged_at > self._known_until
+        is_kept = is_new or record.status in ("failed", "unsure")
         return is_kept and self._found.get(hash(uri)) != _hash_record(record)
 
     def note_found(self, uri: str, record: TagRecord) -> None:

@@ -5,6 +5,7 @@ from contextlib import closing
 
 import pytest
 
+from pawtag.clock import utc_timestamp
 from pawtag.domain.errors import TemporaryError
 from pawtag.domain.outcomes import PhotoFailed, PhotoSkipped, PhotoTagged
 from pawtag.domain.records import Failure, PhotoRef, SourceInfo
@@ -141,7 +142,7 @@ async def test_results_that_cannot_be_written_are_kept(database, monkeypatch):
 
 
 async def test_records_of_an_earlier_start_are_found_and_noted_once(database):
-    """Failed and unsure ones always, others while the state is new; what has changed takes the place of the old."""
+    """Failed and unsure ones always, others where they are new to the state; what has changed takes the place of the old."""
     told = []
     found = RecentResults(database, told.append)
     record = outcome("/p/a", "unsure").record
@@ -155,6 +156,8 @@ async def test_records_of_an_earlier_start_are_found_and_noted_once(database):
     found.note_found("/p/a", changed)
     assert [result.record for result in told] == [record, changed]
     later = RecentResults(database)
+    unwritten = changed.model_copy(update={"status": "tagged", "tagged_at": utc_timestamp()})
+    assert later.wants("/p/c", unwritten), "the process before ended within the second"
     assert not later.wants("/p/b", outcome("/p/b", "tagged").record)
     assert later.wants("/p/b", outcome("/p/b", "failed").record)
 
