@@ -5,6 +5,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from pawtag.app.outputs import build_outputs
 from pawtag.cli import clean as clean_command
 from pawtag.config import Settings
 from pawtag.domain.errors import PawtagError, TemporaryError
-from pawtag.domain.records import PhotoRef
+from pawtag.domain.records import PhotoRef, Tag
 from pawtag.outputs.xmp import output as xmp_output
 from pawtag.outputs.xmp.output import XmpOutput
 from pawtag.state.database import StateDatabase
@@ -31,10 +32,10 @@ EMBEDDED = ALL["lightroom"].replace("Trips|2026", "Places|Berlin").encode()
 
 
 @asynccontextmanager
-async def tagging(root, fingerprint="colours", sidecar_settings=None):
+async def tagging(root, fingerprint="colours", sidecar_settings=None, state="state"):
     """The folder's part of a daemon with XMP."""
     settings = Settings(sidecar={"xmp": True, **(sidecar_settings or {})})
-    state = root.parent / "state"
+    state = root.parent / state
     with closing(StateDatabase(state)) as database:
         outputs = build_outputs(settings, database)
         async with (
@@ -51,9 +52,9 @@ def root(tmp_path):
     return folder
 
 
-def clean(root) -> int:
+def clean(root, *, corrected: bool = False) -> int:
     """The command, in a thread; its exit code."""
-    arguments = argparse.Namespace(place=str(root), dry_run=False, corrected=False)
+    arguments = argparse.Namespace(place=str(root), dry_run=False, corrected=corrected)
     try:
         return clean_command.execute(arguments, Settings(state={"dir": root.parent / "state"}))
     except PawtagError as error:
@@ -61,21 +62,34 @@ def clean(root) -> int:
         return 1
 
 
-async def run_rounds(root, photo) -> None:
-    """Tagged, corrected by a person, tagged by another model, cleaned."""
-    async with tagging(root) as work:
-        await tagged(photo)
+def age(photo) -> None:
+    """Make its record one of a daemon before this one, that the last scan knew."""
+    path = photo.parent / f"{photo.name}.json"
+    record = json.loads(path.read_text()) | {"tagged_at": "2020-01-01T00:00:00Z"}
+    path.write_text(json.dumps(record))
+    os.utime(path, (time.time() - 60,) * 2)
+
+
+async def run_round(root, photo, number: int) -> None:
+    """Tagged, corrected by a person, tagged by another model, cleaned: the correction is the person's, and stays."""
+    async with tagging(root, f"model-{number}") as work:
+        await until(lambda: (sidecar(photo) or {}).get("fingerprint") == f"model-{number}")
         await work.worker.operations.correct(str(photo), {"species": ["green"]}, replaces=True)
-        xmp = next(root.glob("*.xmp"))
-        assert "pets/green" in read_words(xmp.read_bytes())["digiKam:TagsList"]
-        assert "pets/red" not in read_words(xmp.read_bytes())["digiKam:TagsList"]
-        await work.worker.operations.correct(str(photo), None, replaces=True)
-    record = json.loads((root / f"{photo.name}.json").read_text())
-    record["tagged_at"] = "2020-01-01T00:00:00Z"  # of a daemon before this one
-    (root / f"{photo.name}.json").write_text(json.dumps(record))
-    async with tagging(root, "another"):
-        await until(lambda: (sidecar(photo) or {}).get("fingerprint") == "another")
+        words = read_words(next(root.glob("*.xmp")).read_bytes())["digiKam:TagsList"]
+        assert [word for word in words if word.startswith("pets/")] == ["pets/green"]
+    age(photo)
+    async with tagging(root, f"other-{number}"):
+        await until(lambda: (sidecar(photo) or {}).get("fingerprint") == f"other-{number}")
+    age(photo)
     assert await asyncio.to_thread(clean, root) == 0
+    assert sidecar(photo)["corrected"] == {"species": ["green"]}
+    assert sidecar(photo)["outputs"] == {}
+
+
+async def run_rounds(root, photo) -> None:
+    for number in range(3):
+        await run_round(root, photo, number)
+    assert await asyncio.to_thread(clean, root, corrected=True) == 0
 
 
 async def test_a_photo_with_keywords_of_its_own_comes_through_three_rounds(root):
@@ -119,7 +133,7 @@ async def test_a_photo_without_a_tag_gets_no_xmp(root):
     async with tagging(root):
         await until(lambda: sidecar(root / "none.png") and sidecar(root / "bad.png"))
     assert not list(root.glob("*.xmp"))
-    assert sidecar(root / "bad.png")["outputs"]["xmp"]["root"] == "pets"
+    assert sidecar(root / "bad.png")["outputs"] == {"xmp": {"file": "bad.png.xmp"}}
 
 
 async def test_xmp_that_is_switched_on_later_is_written_for_every_photo(root):
@@ -143,6 +157,9 @@ async def test_an_xmp_sidecar_that_cannot_be_read_is_named_and_left(root, caplog
         await tagged(photo)
         assert (root / "a.jpg.xmp").read_text() == "<broken"
         assert "a.jpg.xmp is left unchanged: it is no XML" in caplog.text
+        age(photo)
+        work.source.rescan()
+        await asyncio.sleep(0.3)
         (root / "a.jpg.xmp").write_text(DARKTABLE)
         work.source.rescan()
         await until(lambda: "red" in read_words((root / "a.jpg.xmp").read_bytes())["dc:subject"])
@@ -171,19 +188,152 @@ def ref_of(path) -> PhotoRef:
     return PhotoRef(str(path), status.st_size, status.st_mtime_ns)
 
 
-async def test_a_process_that_ends_before_the_record_leaves_no_keyword_that_nobody_knows(root):
-    """What it was about to write is in the state."""
+@pytest.mark.parametrize("is_written", [True, False])
+async def test_a_process_that_ends_before_the_record_leaves_no_keyword_that_nobody_knows(root, monkeypatch, is_written):
+    """Whether it ended before the file was written, or after: what it was about to write is in the state."""
     photo = old(root / "a.jpg", plain(kind="JPEG"))
     (root / "a.jpg.xmp").write_text(DIGIKAM)
     ref = ref_of(photo)
     async with open_output(root.parent) as output:
-        await output.write(ref, record_for(ref), None)  # and the process ends
+        with monkeypatch.context() as patch:
+            if not is_written:
+                patch.setattr(xmp_output.XmpChange, "write", lambda _: None)
+            await output.write(ref, record_for(ref), None)  # and the process ends
     async with open_output(root.parent) as output:
+        assert output.unsettled == {str(photo)}
+        assert not output.is_current(ref, record_for(ref), None)
         kept = await output.write(ref, record_for(ref, tags=()), None)
         assert canonical((root / "a.jpg.xmp").read_bytes()) == canonical(DIGIKAM)
         await output.settle(ref)
-        assert kept == {"file": "a.jpg.xmp", "root": "pets"}
-        assert output.intents.list() == {}
+        assert kept == {"file": "a.jpg.xmp"}
+    async with open_output(root.parent) as output:
+        assert output.unsettled == set()
+
+
+async def test_a_process_that_ends_after_the_record_leaves_the_word_that_a_person_types_then(root):
+    """The record says what was written; the state's note is old."""
+    photo = old(root / "a.jpg", plain(kind="JPEG"))
+    (root / "a.jpg.xmp").write_text(DIGIKAM)
+    ref = ref_of(photo)
+    async with open_output(root.parent) as output:
+        before = await output.write(ref, record_for(ref), None)
+        await output.settle(ref)
+        after = await output.write(ref, record_for(ref, tags=()), before)  # and the process ends
+    (root / "a.jpg.xmp").write_text(DIGIKAM.replace("<rdf:li>Ben<", "<rdf:li>cat<"))
+    async with open_output(root.parent) as output:
+        await output.write(ref, record_for(ref, tags=()), after)
+        assert read_words((root / "a.jpg.xmp").read_bytes())["dc:subject"] == ["cat"]
+
+
+async def test_clean_takes_back_what_no_record_says(root):
+    """A process ended between XMP and record; the photo may be gone, too."""
+    for name in ("a.jpg", "b.jpg"):
+        ref = ref_of(old(root / name, plain(kind="JPEG")))
+        async with open_output(root.parent) as output:
+            await output.write(ref, record_for(ref), None)
+    (root / "b.jpg").unlink()
+    assert await asyncio.to_thread(clean, root) == 0
+    assert [path.name for path in root.iterdir()] == ["a.jpg"]
+
+
+async def test_a_correction_that_was_interrupted_is_finished_by_the_next_start(root):
+    """Its record is current and was not read since; the file was changed."""
+    photo = old(root / "a.jpg", plain(kind="JPEG"))
+    async with tagging(root):
+        record = await tagged(photo)
+    os.utime(root / "a.jpg.json", (time.time() - 60,) * 2)
+    async with tagging(root):
+        await asyncio.sleep(0.2)  # the scan remembers the photo
+    async with open_output(root.parent) as output:
+        green = record_for(ref_of(photo), tags=(Tag(label="green", group="species", score=1.0),))
+        await output.write(ref_of(photo), green, record["outputs"]["xmp"])  # and the process ends
+    async with tagging(root):
+        await until(lambda: read_words((root / "a.jpg.xmp").read_bytes())["dc:subject"] == ["red"])
+
+
+async def test_keywords_follow_a_correction_that_was_made_without_xmp(root):
+    """By a command with other settings, or while it was off."""
+    photo = old(root / "a.jpg", plain(kind="JPEG"))
+    async with tagging(root):
+        await tagged(photo)
+    async with open_parts(colour_tagger(), root.parent / "state") as parts, watching_with(parts, root) as work:
+        await work.worker.operations.correct(str(photo), {"species": ["green"]}, replaces=True)
+    assert read_words((root / "a.jpg.xmp").read_bytes())["dc:subject"] == ["red"]
+    async with tagging(root):
+        await until(lambda: read_words((root / "a.jpg.xmp").read_bytes())["dc:subject"] == ["green"])
+
+
+async def test_two_daemons_do_not_forget_whose_keyword_it_is(root):
+    """Each with a state of its own: nothing of ours is left after clean."""
+    photos = [root / f"{number}.jpg" for number in range(20)]
+    for photo in photos:
+        (root / f"{photo.name}.xmp").write_text(DIGIKAM)
+    async with tagging(root), tagging(root, state="other"):
+        for photo in photos:
+            photo.write_bytes(plain(kind="JPEG"))
+        for photo in photos:
+            await tagged(photo)
+        await asyncio.sleep(0.5)
+    for state in ("state", "other"):
+        settings = Settings(state={"dir": root.parent / state})
+        arguments = argparse.Namespace(place=str(root), dry_run=False, corrected=True)
+        await asyncio.to_thread(clean_command.execute, arguments, settings)
+    for photo in photos:
+        assert canonical((root / f"{photo.name}.xmp").read_bytes()) == canonical(DIGIKAM), photo
+
+
+@pytest.mark.parametrize("kind", ["folder", "fifo", "secret"])
+async def test_what_cannot_be_edited_under_the_name_of_a_sidecar_is_named(root, kind):
+    """The photo has its record, and it is no endless retry; no descriptor is left open."""
+    photo, path = old(root / "a.jpg", plain(kind="JPEG")), root / "a.jpg.xmp"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.write_text(DIGIKAM)
+        path.chmod(0)
+    if kind == "secret" and os.access(path, os.R_OK):
+        pytest.skip("this user may read every file")
+    ref, before = ref_of(photo), len(os.listdir("/proc/self/fd"))
+    async with open_output(root.parent) as output:
+        for _ in range(5):
+            kept = await output.write(ref, record_for(ref), None)
+        assert kept["problem"] in ("it is no regular file", "it may not be read")
+        assert output.is_current(ref, record_for(ref), kept)
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
+async def test_the_sidecar_of_a_file_that_is_named_like_the_stem_is_its_own(root):
+    """IMG.heic.jpg, as converters write it, beside IMG.heic; a backup of exiftool shares nothing."""
+    photo = old(root / "IMG.heic.jpg", plain(kind="JPEG"))
+    (root / "IMG.heic").write_bytes(b"heic")
+    (root / "IMG.heic.xmp").write_text(IMMICH)
+    (root / "b.jpg").write_bytes(plain(kind="JPEG"))
+    (root / "b.jpg_original").write_bytes(b"backup")
+    (root / "b").mkdir()
+    (root / "b.xmp").write_text(IMMICH)
+    async with open_output(root.parent) as output:
+        assert (await output.write(ref_of(photo), record_for(ref_of(photo)), None))["file"] == "IMG.heic.jpg.xmp"
+        assert (await output.write(ref_of(root / "b.jpg"), record_for(ref_of(root / "b.jpg")), None))["file"] == "b.xmp"
+    assert (root / "IMG.heic.xmp").read_text() == IMMICH
+
+
+async def test_a_file_that_an_app_makes_at_the_same_moment_is_not_replaced(root, monkeypatch):
+    """It is found, and extended by the next attempt."""
+    photo = old(root / "a.jpg", plain(kind="JPEG"))
+    encode, left = xmp_output.Packet.encode, [1]
+
+    def make_meanwhile(packet):
+        if left and left.pop():
+            (root / "a.jpg.xmp").write_text(IMMICH)
+        return encode(packet)
+
+    monkeypatch.setattr(xmp_output.Packet, "encode", make_meanwhile)
+    async with tagging(root) as work:
+        await tagged(photo)
+        assert not work.worker._reconciler.outputs["xmp"].unsettled
+    assert read_words((root / "a.jpg.xmp").read_bytes())["digiKam:TagsList"] == ["Family/Anna", "holiday", "pets/red"]
 
 
 async def test_a_change_by_another_program_at_the_same_moment_is_not_overwritten(root, monkeypatch):

@@ -7,7 +7,8 @@ import subprocess
 import pytest
 
 from pawtag.images.embedded_keywords import read_embedded_keywords
-from pawtag.outputs.xmp.keywords import KeywordEdit, OwnKeywords, XmpMemory
+from pawtag.outputs.xmp.keywords import HIERARCHY, SUBJECT, KeywordEdit, OwnKeywords
+from pawtag.outputs.xmp.memory import XmpMemory
 from pawtag.outputs.xmp.packet import Packet
 from support.pictures import plain
 from support.xmp import ALL
@@ -33,7 +34,7 @@ def read_tags(path) -> dict:
 def tag(path, *wanted) -> XmpMemory:
     """Write the keywords as the output does."""
     packet = Packet(path.read_bytes()) if path.exists() else Packet.create()
-    memory = XmpMemory(file=path.name, root="pets", is_new=not path.exists())
+    memory = XmpMemory(file=path.name, is_new=not path.exists())
     after = KeywordEdit(packet, memory, wanted, OwnKeywords).apply()
     path.write_bytes(packet.encode())
     return after
@@ -86,9 +87,9 @@ def test_the_keywords_that_exiftool_writes_into_a_photo_are_found(tmp_path, kind
     iptc = [] if kind == "PNG" else ["-codedcharacterset=utf8", "-IPTC:Keywords=Möwe", "-IPTC:Keywords=sea"]
     run_exiftool("-overwrite_original", *xmp, *iptc, path)
     found = read_embedded_keywords(path.read_bytes())
-    own = OwnKeywords.read(Packet(found.xmp.strip()), flat=found.iptc)
-    assert own.paths == (("Places", "Rügen"),)
-    assert own.flat == (("Süden", "sea") if kind == "PNG" else ("Süden", "sea", "Möwe"))
+    own = OwnKeywords.read(Packet(found.xmp), flat=found.iptc)
+    assert own.words[HIERARCHY] == ("Places|Rügen",)
+    assert own.words[SUBJECT] == (("Süden", "sea") if kind == "PNG" else ("Süden", "sea", "Möwe"))
 
 
 def test_iptc_in_latin_1_is_read(tmp_path):

@@ -5,7 +5,8 @@ from xml.sax.saxutils import escape, quoteattr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pawtag.outputs.xmp.keywords import FIELDS, KeywordEdit, OwnKeywords, XmpMemory
+from pawtag.outputs.xmp.keywords import FIELDS, SUBJECT, KeywordEdit, OwnKeywords
+from pawtag.outputs.xmp.memory import XmpMemory
 from pawtag.outputs.xmp.packet import Packet
 from support.xmp import canonical, read_words
 
@@ -61,12 +62,12 @@ def documents(draw):
 )
 def test_any_rounds_of_tagging_leave_any_document_as_it_was(document, embedded, rounds):
     """And while our keywords are there, every keyword of the person's is there too."""
-    content, memory = document.encode(), XmpMemory(file="a.jpg.xmp", root="pets")
+    content, memory = document.encode(), XmpMemory(file="a.jpg.xmp")
     own = read_words(document)
     for labels in [*rounds, []]:
         packet = Packet(content)
         wanted = tuple(("pets", label) for label in labels)
-        edit = KeywordEdit(packet, memory, wanted, lambda: OwnKeywords(tuple(dict.fromkeys(embedded))))
+        edit = KeywordEdit(packet, memory, wanted, lambda: OwnKeywords({SUBJECT: tuple(dict.fromkeys(embedded))}))
         memory = XmpMemory.parse(edit.apply().model_dump(mode="json"))
         content = packet.encode()
         now = read_words(content)

@@ -201,7 +201,9 @@ class MemoryOutput:
     def covers(self, photo: PhotoRef) -> bool:
         return True
 
-    def is_current(self, photo: PhotoRef, before: object) -> bool:
+    unsettled: frozenset[str] = frozenset()
+
+    def is_current(self, photo: PhotoRef, record: TagRecord, before: object) -> bool:
         return before is not None
 
     async def settle(self, photo: PhotoRef) -> None:

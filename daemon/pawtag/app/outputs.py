@@ -1,6 +1,7 @@
 """The outputs: other places, besides the record, for what it says."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from pawtag.config import Settings
 from pawtag.domain.ports import Output
@@ -12,19 +13,20 @@ from pawtag.state.database import StateDatabase
 from pawtag.state.outbox import Outbox
 from pawtag.state.output_intents import OutputIntents
 
+XMP = "xmp"
 OutputBuilder = Callable[[Settings, StateDatabase], Output]
 
 
 def _build_xmp(settings: Settings, database: StateDatabase) -> Output:
     from pawtag.outputs.xmp.output import XmpOutput  # lxml only where it is used
 
-    intents = OutputIntents(database, "xmp")
+    intents = OutputIntents(database, XMP)
     return XmpOutput(settings.sidecar.xmp_root, intents, settings.limits.max_file_bytes)
 
 
 # By the name under which a record keeps what the output wrote: whether the settings ask for it, and what builds it.
 OUTPUTS: dict[str, tuple[Callable[[Settings], bool], OutputBuilder]] = {
-    "xmp": (lambda settings: settings.sidecar.xmp, _build_xmp)
+    XMP: (lambda settings: settings.sidecar.xmp, _build_xmp)
 }
 
 
@@ -37,14 +39,19 @@ class OutputRemoval:
     """Takes back what outputs wrote, whatever the settings say now."""
 
     def __init__(self, settings: Settings, database: StateDatabase) -> None:
-        """Nothing is read yet."""
-        self._settings, self._database = settings, database
+        """Blocks."""
+        self._outputs = {name: build(settings, database) for name, (_, build) in OUTPUTS.items()}
 
     async def remove(self, photo: PhotoRef, written: Mapping[str, Json]) -> None:
         """`written`: what the photo's record keeps of them. Raises GoneError, TemporaryError."""
-        for name, (_, build) in OUTPUTS.items():
-            if name in written:
-                await build(self._settings, self._database).remove(photo, written[name])
+        for name, output in self._outputs.items():
+            await output.remove(photo, written.get(name))
+
+    async def remove_unsettled(self, root: Path) -> None:
+        """What was written below `root` and no record says: a process ended between the two. Raises TemporaryError."""
+        for output in self._outputs.values():
+            for uri in [uri for uri in output.unsettled if Path(uri).is_relative_to(root)]:
+                await output.remove(PhotoRef(uri), None)
 
 
 def build_announcer(settings: Settings, database: StateDatabase) -> Announcer | None:

@@ -74,7 +74,11 @@ def build_folder_runner(
         return ScanMemory(settings.model.cache_dir / SCANS, _build_scan_key(settings, tagger, parts.database))
 
     build_scan = partial(
-        Scan, judge=judge, sidecar_folder=sidecars.sidecar_folder, open_memory=None if verify else open_memory
+        Scan,
+        judge=judge,
+        sidecar_folder=sidecars.sidecar_folder,
+        open_memory=None if verify else open_memory,
+        is_unsettled=lambda path: any(path in output.unsettled for output in parts.outputs.values()),
     )
     source = FolderSource(
         root,

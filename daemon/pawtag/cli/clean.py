@@ -14,7 +14,7 @@ from pawtag.cli.s3 import clean as clean_s3
 from pawtag.config import Settings
 from pawtag.domain.errors import ConfigError, PawtagError
 from pawtag.domain.records import PhotoRef
-from pawtag.folder.cleanup import WrittenFile, find_written_files, remove_file
+from pawtag.folder.cleanup import WrittenFile, find_written_files, forget_outputs, remove_file
 from pawtag.folder.sidecars import Sidecars
 from pawtag.state.database import StateDatabase
 
@@ -40,6 +40,8 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     found = find_written_files(sidecars, settings.folder)
     try:
         remove_files(found, sidecars, settings, dry_run=arguments.dry_run, with_user_content=arguments.corrected)
+        if not arguments.dry_run:
+            _remove_unsettled(sidecars, settings)
     except OSError as error:
         raise PawtagError(f"The folder {error.filename} cannot be read: {error.strerror}.") from error
     return 0
@@ -48,7 +50,10 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
 def remove_files(
     found: Iterable[WrittenFile], sidecars: Sidecars, settings: Settings, *, dry_run: bool, with_user_content: bool
 ) -> None:
-    """Remove the files, and what outputs wrote beside them; with `dry_run` name them. Print how many there are."""
+    """Remove the files, and what outputs wrote for their photos; with `dry_run` name the files. Print how many there are.
+
+    A file with what people wrote stays, unless `with_user_content`; what outputs wrote goes there, too.
+    """
     with closing(StateDatabase(settings.state.dir)) as database:
         removal = OutputRemoval(settings, database)
         asyncio.run(_remove_files(found, sidecars, removal, dry_run=dry_run, with_user_content=with_user_content))
@@ -59,15 +64,13 @@ async def _remove_files(
 ) -> None:
     removed = kept = failed = 0
     for written in found:
-        if written.has_user_content and not with_user_content:
-            kept += 1
-        elif dry_run:
-            removed += 1
-            print(log.escape_unprintable(str(written.path)))
-        elif await _remove_with_outputs(written, sidecars, removal):
-            removed += 1
-        else:
+        is_kept = written.has_user_content and not with_user_content
+        if not dry_run and not await _take_back(written, sidecars, removal, is_kept=is_kept):
             failed += 1
+            continue
+        kept, removed = kept + is_kept, removed + (not is_kept)
+        if dry_run and not is_kept:
+            print(log.escape_unprintable(str(written.path)))
     print(f"{removed} files {'would be' if dry_run else 'were'} removed")
     if kept:
         print(f"{kept} sidecars hold corrections of yours, or other programs' keys; they stay")
@@ -75,11 +78,17 @@ async def _remove_files(
         raise PawtagError(f"{failed} files could not be removed; check the permissions of their folders.")
 
 
-async def _remove_with_outputs(written: WrittenFile, sidecars: Sidecars, removal: OutputRemoval) -> bool:
-    """The record goes last: it knows what the outputs wrote."""
+def _remove_unsettled(sidecars: Sidecars, settings: Settings) -> None:
+    with closing(StateDatabase(settings.state.dir)) as database:
+        asyncio.run(OutputRemoval(settings, database).remove_unsettled(sidecars.root))
+
+
+async def _take_back(written: WrittenFile, sidecars: Sidecars, removal: OutputRemoval, *, is_kept: bool) -> bool:
+    """Whether it worked. The record goes last: it knows what the outputs wrote. One that is kept forgets that."""
     try:
-        await removal.remove(PhotoRef(written.photo), written.outputs)
+        if written.photo:
+            await removal.remove(PhotoRef(written.photo), written.outputs)
     except PawtagError as error:
         print(f"pawtag: {log.escape_unprintable(str(error))}", file=sys.stderr)
         return False
-    return remove_file(written, sidecars)
+    return forget_outputs(written) if is_kept else remove_file(written, sidecars)

@@ -126,10 +126,8 @@ async def _correct_all(
     tagger: Tagger,
     database: StateDatabase,
 ) -> int:
-    code, reconciler = (
-        0,
-        Reconciler(tagger, build_outputs(settings, database), announcer=build_announcer(settings, database)),
-    )
+    code = 0
+    reconciler = Reconciler(tagger, build_outputs(settings, database), announcer=build_announcer(settings, database))
     with ThreadPoolExecutor(1) as threads:
         access = PhotoAccess(settings, threads, arguments.s3_tuning)
         async with tagger.run():

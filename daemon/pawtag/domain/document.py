@@ -45,8 +45,7 @@ class StoredDocument:
     def written(self) -> Written:
         """The stamp, the corrections and the outputs that the document holds."""
         document = self.content or {}
-        outputs = document.get("outputs")
-        return Written(parse_stamp(document), document.get("corrected"), outputs if isinstance(outputs, dict) else {})
+        return Written(parse_stamp(document), document.get("corrected"), _read_outputs(document))
 
     @property
     def photo_name(self) -> str | None:
@@ -76,17 +75,24 @@ def parse_document(content: bytes) -> StoredDocument:
 def merge_record(record: TagRecord, old: dict[str, Any] | None, seen: Written) -> dict[str, Any]:
     """The record's document, with the keys of the old one that are not ours.
 
-    `seen`: what was found when the record was made. Raises ChangedError where the corrections are others now.
+    `seen`: what was found when the record was made. Raises ChangedError where corrections or outputs are others now.
     """
     old = old or {}
     if old.get("corrected") != seen.corrections:
         raise ChangedError("A person changed the corrections at the same moment.")
+    if _read_outputs(old) != dict(seen.outputs):
+        raise ChangedError("Another daemon wrote the record at the same moment.")
     document = record.to_document()
     if document["corrected"] is None and seen.keeps_corrections:
         document["corrected"] = seen.corrections  # a person can correct what was not understood
     elif document["corrected"] is None and seen.sets_aside:
         document[SET_ASIDE] = seen.corrections
     return document | {key: value for key, value in old.items() if key not in document}
+
+
+def _read_outputs(document: dict[str, Any]) -> dict[str, Any]:
+    outputs = document.get("outputs")
+    return outputs if isinstance(outputs, dict) else {}
 
 
 def encode_document(document: dict[str, Any]) -> bytes:

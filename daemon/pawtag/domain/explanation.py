@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pawtag.domain.freshness import FreshnessPolicy
-from pawtag.domain.records import Corrections, Json, PhotoRef, Stamp, TaggerIdentity, Written
+from pawtag.domain.records import Corrections, PhotoRef, Stamp, TaggerIdentity, Written
 
 PhotoState = Literal["current", "failed", "new", "stale", "settling", "skipped", "unknown"]
 
@@ -48,12 +48,7 @@ def explain_record(
 
 def _describe_outputs(seen: Written) -> str:
     """What outputs could not write."""
-    problems = (f" {name}: {found['problem']}." for name, found in seen.outputs.items() if _has_problem(found))
-    return "".join(problems)
-
-
-def _has_problem(written: Json) -> bool:
-    return isinstance(written, dict) and bool(written.get("problem"))
+    return "".join(f" The {name} sidecar is left unchanged: {why}." for name, why in seen.output_problems.items())
 
 
 def _find_staleness(

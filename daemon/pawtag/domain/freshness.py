@@ -13,6 +13,7 @@ class Verdict(Enum):
 
     NEEDED = "it needs a record"
     CURRENT = "its record is current"
+    INCOMPLETE = "its record is current, and an output could not be written"
     FAILED = "its record is current, and says why it cannot be tagged"
     FOREIGN = "another daemon's record is left unchanged, as long as this one runs"
 

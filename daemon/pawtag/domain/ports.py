@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -89,11 +90,18 @@ class PhotoSource(Protocol):
 class Output(Protocol):
     """Another place for what a record says (XMP), written before the record. `record.outputs` keeps what it returns."""
 
+    @property
+    def unsettled(self) -> AbstractSet[str]:
+        """The URIs of photos of which no record may say what was written."""
+
     def covers(self, photo: PhotoRef) -> bool:
         """Whether it has a place for this photo."""
 
-    def is_current(self, photo: PhotoRef, before: Json) -> bool:
-        """Whether what `write` has returned for the photo, None for nothing, is of the output as it is set now."""
+    def is_current(self, photo: PhotoRef, record: TagRecord, before: Json) -> bool:
+        """Whether the output says what the record says. `before`: what `write` has returned, None for nothing.
+
+        A mapping with the key `problem` says why it could not be written; then a scan asks each time.
+        """
 
     async def write(self, photo: PhotoRef, record: TagRecord, before: Json) -> Json:
         """Write it; `before`: what the last write returned, None for none. Raises ChangedError, TemporaryError."""

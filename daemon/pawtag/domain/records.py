@@ -225,6 +225,12 @@ class Written:
     problem: str | None = None
     skip_reason: str | None = None
 
+    @property
+    def output_problems(self) -> dict[str, str]:
+        """What outputs could not write, and why."""
+        found = {name: kept.get("problem") for name, kept in self.outputs.items() if isinstance(kept, dict)}
+        return {name: str(problem) for name, problem in found.items() if problem}
+
 
 def describe_source(ref: PhotoRef) -> SourceInfo:
     """What a record says of where the photo came from."""

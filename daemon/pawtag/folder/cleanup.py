@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pawtag.config import FolderSettings
-from pawtag.domain.document import SUFFIXES, StoredDocument, truncate_name
+from pawtag.domain.document import SUFFIXES, StoredDocument, encode_document, truncate_name
 from pawtag.domain.records import Json
-from pawtag.files import is_temporary_name, read_max_name_bytes
+from pawtag.files import is_temporary_name, read_max_name_bytes, write_atomically
 from pawtag.folder.sidecars import Sidecars, read_document
 from pawtag.folder.walk import is_folder, is_photo_name
 
@@ -50,6 +50,18 @@ def find_written_files(sidecars: Sidecars, settings: FolderSettings) -> Iterator
         for entry in entries:
             if file := _classify(Path(entry.path), names, settings, max_bytes):
                 yield replace(file, photo=str(photos / file.photo)) if file.photo else file
+
+
+def forget_outputs(file: WrittenFile) -> bool:
+    """Write the record without what outputs wrote. False if it cannot be written; a broken one stays as it is."""
+    found = read_document(file.path)
+    if not file.outputs or found is None or found.content is None:
+        return True
+    try:
+        write_atomically(file.path, encode_document({**found.content, "outputs": {}}))
+    except OSError:
+        return False
+    return True
 
 
 def remove_file(file: WrittenFile, sidecars: Sidecars) -> bool:

@@ -37,7 +37,7 @@ def _find_place_reason(path: Path, root: Path, settings: FolderSettings) -> str 
 
 
 def _find_name_reason(name: str, settings: FolderSettings) -> str | None:
-    if is_temporary_name(name) or name.endswith(SIDECAR_SUFFIXES):
+    if is_temporary_name(name) or name.lower().endswith(SIDECAR_SUFFIXES):
         return "It is no photo by its name: records and temporary files never are."
     if name.startswith("."):
         return "It is hidden by its name."

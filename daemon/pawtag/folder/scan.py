@@ -23,13 +23,15 @@ RACY_NS = 2_000_000_000
 class Scan:
     """A stream over the photos of `walk` that need a record, by `judge`, which reads the sidecar.
 
-    `sidecar_folder`: the folder of the sidecars for a folder of photos. Without `open_memory` every photo is judged.
+    `sidecar_folder`: the folder of the sidecars for a folder of photos. Without `open_memory` every photo is judged, and
+    with it those that are unsettled, whatever is remembered.
     """
 
     walk: Walk
     judge: Judge
     sidecar_folder: Callable[[str], str]
     open_memory: Callable[[], ScanMemory] | None = None
+    is_unsettled: Callable[[str], bool] = lambda _: False
 
     def __iter__(self) -> Iterator[FoundPhoto]:
         """Every photo that needs a record, folder by folder. Raises OSError if the root cannot be read."""
@@ -51,7 +53,8 @@ class Scan:
                 return  # what is known of this folder is not complete
             name = entry.name
             row = before.get(name)
-            if row is not None and row == _read_row(entry, sidecars + name + FIRST):
+            is_known = row is not None and row == _read_row(entry, sidecars + name + FIRST)
+            if is_known and row and not self.is_unsettled(entry.path):
                 known[name] = row
                 self.walk.skipped[CURRENT] += 1
                 continue

@@ -84,7 +84,7 @@ class Walk:
     def _is_photo(self, entry: "os.DirEntry[str]", folders: list[str]) -> bool:
         """Whether the entry has a photo's name; adds a folder to `folders`."""
         name = entry.name
-        if name.endswith(SIDECAR_SUFFIXES) and not entry.is_dir(follow_symlinks=False):
+        if name.lower().endswith(SIDECAR_SUFFIXES) and not entry.is_dir(follow_symlinks=False):
             return False
         if is_temporary_name(name):
             if self.removes_temporary:
@@ -107,12 +107,12 @@ class Walk:
 
 def is_photo_name(name: str, patterns: tuple[str, ...]) -> bool:
     """Whether a file of that name counts as a photo."""
-    return not name.startswith(".") and not name.endswith(SIDECAR_SUFFIXES) and matches_any(name, patterns)
+    return not name.startswith(".") and not name.lower().endswith(SIDECAR_SUFFIXES) and matches_any(name, patterns)
 
 
 def is_other_file(name: str) -> bool:
     """Whether a file without a photo's name counts as skipped. Hidden files and sidecars do not."""
-    return not name.startswith(".") and not name.endswith(SIDECAR_SUFFIXES)
+    return not name.startswith(".") and not name.lower().endswith(SIDECAR_SUFFIXES)
 
 
 def matches_exclude(path: str, patterns: tuple[str, ...]) -> bool:

@@ -13,6 +13,7 @@ from pawtag.images.decode import FORMATS
 from pawtag.images.metadata import PNG_SIGNATURE, find_chunk
 
 IPTC_KEYWORDS = (2, 25)  # IIM 4.2, data set 2:25
+PACKET_START, PACKET_END, PADDING = b"<x:xmpmeta", b"</x:xmpmeta>", b"\0 \t\r\n"
 PNG_XMP = b"XML:com.adobe.xmp"  # XMP Specification, Part 3, 1.1.5
 
 
@@ -25,13 +26,20 @@ class EmbeddedKeywords:
 
 
 def read_embedded_keywords(data: bytes) -> EmbeddedKeywords:
-    """What a photo that `decode` accepts holds; nothing where its metadata is damaged."""
-    try:
-        with pillow.open(io.BytesIO(data), formats=FORMATS) as opened:
-            xmp = _find_png_packet(data) if data.startswith(PNG_SIGNATURE) else opened.info.get("xmp")
-            return EmbeddedKeywords(xmp or None, _read_iptc(opened))
-    except Exception:  # decoders raise at least eight unrelated types; the picture itself was read before
-        return EmbeddedKeywords()
+    """What a photo holds; of one with damaged metadata what can be found."""
+    xmp: bytes | None = None
+    iptc: tuple[str, ...] = ()
+    with suppress(Exception), pillow.open(io.BytesIO(data), formats=FORMATS) as opened:  # decoders raise many types
+        xmp = _find_png_packet(data) if data.startswith(PNG_SIGNATURE) else opened.info.get("xmp")
+        iptc = _read_iptc(opened)
+    return EmbeddedKeywords((xmp or b"").strip(PADDING) or _scan_for_packet(data), iptc)
+
+
+def _scan_for_packet(data: bytes) -> bytes | None:
+    """What the specification provides packets for, where the format's own place is not found (Part 3, 4)."""
+    start = data.find(PACKET_START)
+    end = data.find(PACKET_END, start)
+    return data[start : end + len(PACKET_END)] if 0 <= start < end else None
 
 
 def _find_png_packet(data: bytes) -> bytes | None:

@@ -183,8 +183,11 @@ class Reconciler:
 
     def _judge_outputs(self, verdict: Verdict, seen: Written, ref: PhotoRef) -> Verdict:
         """A record that is current is written again where an output was switched on, or set in another way, since."""
-        is_ours = verdict in (Verdict.CURRENT, Verdict.FAILED)
-        return verdict if not is_ours or self.has_current_outputs(seen, ref) else Verdict.NEEDED
+        if verdict not in (Verdict.CURRENT, Verdict.FAILED) or not self.outputs:
+            return verdict
+        if not self.has_current_outputs(seen, ref):
+            return Verdict.NEEDED
+        return Verdict.INCOMPLETE if verdict is Verdict.CURRENT and seen.output_problems else verdict
 
     async def _find_record(
         self, photo: OpenPhoto, seen: Written, policy: FreshnessPolicy, corrections: Corrections | None

@@ -19,10 +19,10 @@ class RecordWriter:
 
     def has_current_outputs(self, seen: Written, ref: PhotoRef) -> bool:
         """Whether all outputs are written for the photo as they are set now."""
-        return all(
-            output.is_current(ref, seen.outputs.get(name))
-            for name, output in self.outputs.items()
-            if output.covers(ref)
+        record = seen.stamp.record if seen.stamp else None
+        covering = [(name, output) for name, output in self.outputs.items() if output.covers(ref)]
+        return record is None or all(
+            output.is_current(ref, record, seen.outputs.get(name)) for name, output in covering
         )
 
     async def write(
@@ -47,7 +47,12 @@ class RecordWriter:
             name: await output.write(photo.version, record, seen.outputs.get(name)) for name, output in outputs.items()
         }
         record = record.model_copy(update={"outputs": {**seen.outputs, **written}})
-        await self._write_announced(photo, record, seen, corrected_before)
+        try:
+            await self._write_announced(photo, record, seen, corrected_before)
+        except GoneError:
+            for name, output in outputs.items():
+                await output.remove(photo.version, written[name])
+            raise
         for output in outputs.values():
             await output.settle(photo.version)
         return record

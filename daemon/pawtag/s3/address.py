@@ -12,7 +12,7 @@ from pawtag.domain.records import OBJECT_SCHEME, PhotoRef
 from pawtag.files import is_ignored_name, matches_any
 
 SCHEME = OBJECT_SCHEME
-SIDECAR_SUFFIX = ".json"
+SIDECAR_SUFFIXES = (".json", ".xmp")
 OTHER_BUCKET, OTHER_PREFIX, NOT_A_PHOTO = "other-bucket", "other-prefix", "not-a-photo"
 
 
@@ -90,7 +90,7 @@ def is_photo_key(key: str, settings: S3Settings) -> bool:
 
 def _has_photo_name(key: str, settings: S3Settings) -> bool:
     name = key.rpartition("/")[2]
-    if not name or name.endswith(SIDECAR_SUFFIX):
+    if not name or name.lower().endswith(SIDECAR_SUFFIXES):
         return False
     if any(is_ignored_name(part) for part in key.removeprefix(settings.prefix).split("/")):
         return False

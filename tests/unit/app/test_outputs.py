@@ -22,7 +22,7 @@ async def test_what_an_output_wrote_is_taken_back_though_it_is_switched_off(tmp_
     """An output that this version does not know stays as it is."""
     photo, sidecar = tmp_path / "a.jpg", tmp_path / "a.jpg.xmp"
     with closing(StateDatabase(tmp_path)) as database:
-        written = {"xmp": {"file": "a.jpg.xmp", "root": "pets", "added": {"dc:subject": ["cat"]}}, "other": 1}
+        written = {"xmp": {"file": "a.jpg.xmp", "added": {"dc:subject": ["cat"]}}, "other": 1}
         sidecar.write_text(
             '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
             '<rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:subject><rdf:Bag><rdf:li>cat</rdf:li>'

@@ -3,7 +3,15 @@
 import pytest
 
 from pawtag.domain.records import Tag
-from pawtag.outputs.xmp.keywords import KeywordEdit, OwnKeywords, XmpMemory, list_keyword_paths
+from pawtag.outputs.xmp.keywords import (
+    HIERARCHY,
+    SUBJECT,
+    TAGS_LIST,
+    KeywordEdit,
+    OwnKeywords,
+    list_keyword_paths,
+)
+from pawtag.outputs.xmp.memory import XmpMemory
 from pawtag.outputs.xmp.packet import Packet
 from support.records import record_for
 from support.xmp import ALL, DARKTABLE, DIGIKAM, IMMICH, canonical, read_words
@@ -17,11 +25,11 @@ class Sidecar:
     def __init__(self, content: str | None = None, embedded: OwnKeywords | None = None) -> None:
         self.content = content.encode() if content else Packet.create().encode()
         self.embedded = embedded or OwnKeywords()
-        self.memory = XmpMemory(file="a.jpg.xmp", root="pets", is_new=content is None)
-        self.changes = 0
+        self.memory = XmpMemory(file="a.jpg.xmp", is_new=content is None)
+        self.changes, self.is_certain = 0, True
 
     def bring_to(self, *wanted) -> dict[str, list[str]]:
-        edit = KeywordEdit(Packet(self.content), self.memory, wanted, lambda: self.embedded)
+        edit = KeywordEdit(Packet(self.content), self.memory, wanted, lambda: self.embedded, self.is_certain)
         self.memory = XmpMemory.parse(edit.apply().model_dump(mode="json"))
         self.changes += edit.has_changed
         if edit.has_changed:
@@ -66,7 +74,7 @@ def test_a_hierarchical_field_that_is_new_takes_over_what_apps_read_before():
 
 def test_a_new_field_takes_over_the_keywords_in_the_photo():
     """A sidecar's field hides the photo's own in Immich, digiKam and PhotoPrism."""
-    embedded = OwnKeywords(("Berlin", "b/w"), (("Places", "Berlin"),))
+    embedded = OwnKeywords({SUBJECT: ("Berlin", "b/w"), HIERARCHY: ("Places|Berlin",)})
     assert Sidecar(embedded=embedded).bring_to(CAT) == {
         "dc:subject": ["Berlin", "b/w", "cat"],
         "lr:hierarchicalSubject": ["Places|Berlin", "b/w", "pets|cat"],
@@ -76,7 +84,7 @@ def test_a_new_field_takes_over_the_keywords_in_the_photo():
 
 def test_an_existing_list_is_extended_alone():
     """Immich's own list has what Immich shows; the photo's keywords are not added to it."""
-    after = Sidecar(IMMICH, OwnKeywords(("embedded",))).bring_to(CAT)
+    after = Sidecar(IMMICH, OwnKeywords({SUBJECT: ("embedded",)})).bring_to(CAT)
     assert after["digiKam:TagsList"] == ["Family/Anna", "holiday", "pets/cat"]
     assert after["dc:subject"] == ["embedded", "cat"]
 
@@ -117,18 +125,49 @@ def test_what_is_there_already_is_not_written():
     assert sidecar.changes == 1
 
 
-def test_a_write_that_was_not_finished_is_finished_by_the_next():
-    """Whether the process ended before or after it, our keywords are known as ours."""
-    before, after = Sidecar(DIGIKAM), Sidecar(DIGIKAM)
-    for sidecar, is_written in ((before, False), (after, True)):
+def test_where_nobody_can_tell_what_was_written_our_keywords_are_known_as_ours():
+    """A process ended, and another program has written the file since: either may be in it."""
+    for is_written in (True, False):
+        sidecar = Sidecar(DIGIKAM)
         sidecar.bring_to(CAT)
         old, memory = sidecar.content, sidecar.memory
         sidecar.bring_to(DOG)
         sidecar.content = sidecar.content if is_written else old
-        sidecar.memory = memory.begin(sidecar.memory)
+        sidecar.memory, sidecar.is_certain = memory.unite(sidecar.memory), False
         assert sidecar.bring_to(DOG)["dc:subject"] == ["Ben", "dog"]
         sidecar.bring_to()
         assert canonical(sidecar.content) == canonical(DIGIKAM)
+
+
+def test_a_field_that_pawtag_made_follows_the_photo():
+    """Keywords that a person writes into the photo later are not hidden."""
+    sidecar = Sidecar(embedded=OwnKeywords({SUBJECT: ("sea",)}))
+    sidecar.bring_to(CAT)
+    sidecar.embedded = OwnKeywords({SUBJECT: ("holiday",)})
+    assert sidecar.bring_to(DOG) == {
+        "dc:subject": ["holiday", "dog"],
+        "lr:hierarchicalSubject": ["holiday", "pets|dog"],
+        "digiKam:TagsList": ["holiday", "pets/dog"],
+    }
+
+
+def test_the_same_field_of_the_photo_is_carried_over_beside_the_sidecars_own():
+    """The photo has a list, the sidecar a hierarchy: apps read both before."""
+    sidecar = Sidecar(ALL["lightroom"], OwnKeywords({TAGS_LIST: ("Places/Berlin",), SUBJECT: ("Berlin",)}))
+    assert sidecar.bring_to(CAT)["digiKam:TagsList"] == ["Trips/2026", "Places/Berlin", "pets/cat"]
+
+
+def test_a_field_that_a_person_has_emptied_stays_empty():
+    """The photo's own keywords do not come back in another field."""
+    empty = (
+        DIGIKAM.replace("<rdf:li>Ben</rdf:li>", "")
+        .replace("digiKam:TagsList>", "other:x>")
+        .replace("xmlns:other", "xmlns:o")
+    )
+    empty = empty.replace("xmlns:digiKam=", 'xmlns:other="urn:o" xmlns:digiKam=')
+    after = Sidecar(empty, OwnKeywords({SUBJECT: ("embedded",)})).bring_to(CAT)
+    assert after["dc:subject"] == ["cat"]
+    assert after["digiKam:TagsList"] == ["People/Ben", "pets/cat"]
 
 
 def test_another_root_replaces_the_paths():
@@ -153,7 +192,7 @@ def test_labels_become_paths_below_the_root():
 
 def test_a_separator_in_a_label_is_no_level():
     """It becomes the other separator, as Immich writes it."""
-    after = Sidecar().bring_to(("pets", "tabby/white"), ("pets", "a|b"))
+    after = Sidecar().bring_to(("pets", "tabby/white"), ("pets", "a|b"), ("pets", "a/b"))
     assert after["digiKam:TagsList"] == ["pets/tabby|white", "pets/a|b"]
     assert after["lr:hierarchicalSubject"] == ["pets|tabby/white", "pets|a/b"]
 

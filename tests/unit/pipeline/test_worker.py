@@ -268,6 +268,16 @@ async def test_an_output_is_written_before_the_record_which_keeps_what_it_return
     assert output.settled == ["a.png", "a.png"]
 
 
+async def test_what_an_output_wrote_for_a_photo_that_went_meanwhile_is_taken_back():
+    """No record will say it."""
+    output, source = MemoryOutput(), MemorySource({"a.png": plain()})
+    source.store.faults = [GoneError("a.png is gone.")]
+    async with run_worker(source, outputs={"xmp": output}):
+        await until(lambda: source.finished)
+    assert output.before == [None]
+    assert output.written == {}
+
+
 async def test_an_output_that_is_switched_on_is_written_for_photos_whose_record_is_current():
     """From the record; the model is not run again."""
     _, store = await run_to_end({"a.png": plain()})

@@ -2,15 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from pawtag.domain.records import Json, TagRecord
+from pawtag.domain.records import TagRecord
+from pawtag.outputs.xmp.memory import Words, XmpMemory
 from pawtag.outputs.xmp.packet import Field, Packet
 
 KeywordPath = tuple[str, ...]
-Words = tuple[str, ...]
+Item = TypeVar("Item")
 ROOT_SEPARATOR = "/"
 
 # IPTC photo metadata, ISO 16684-2; Lightroom's and digiKam's own namespaces as exiv2 registers them.
@@ -21,101 +20,90 @@ FIELDS = (SUBJECT, HIERARCHY, TAGS_LIST)
 SEPARATORS = {HIERARCHY: "|", TAGS_LIST: "/"}
 
 
-class XmpMemory(BaseModel):
-    """What a record keeps of an XMP sidecar: the file's name, and by field what pawtag added and what it carried over.
-
-    `carried`: keywords of the photo's own in a field that pawtag made. `begun`: the write may not have been finished.
-    """
-
-    model_config = ConfigDict(frozen=True)
-    file: str
-    root: str
-    is_new: bool = False
-    added: dict[str, Words] = {}
-    carried: dict[str, Words] = {}
-    begun: bool = False
-    problem: str | None = None
-    """Why the file cannot be edited, and which version of it that is said of."""
-    version: str | None = None
-
-    @classmethod
-    def parse(cls, written: Json) -> Self | None:
-        """What a record holds; None for nothing, and for what somebody has broken."""
-        try:
-            return cls.model_validate(written)
-        except ValidationError:
-            return None
-
-    def begin(self, after: Self) -> Self:
-        """What is remembered while the change to `after` is being written: either may be what the file holds."""
-        added = {name: _unite(self.added.get(name), after.added.get(name)) for name in {*self.added, *after.added}}
-        return after.model_copy(update={"added": added, "carried": {**self.carried, **after.carried}, "begun": True})
-
-
 @dataclass(frozen=True, slots=True)
 class OwnKeywords:
-    """A person's own keywords, of a photo or a sidecar: flat ones, and paths."""
+    """A person's keywords by field, as a photo or a sidecar has them; a field that is not there is left out."""
 
-    flat: Words = ()
-    paths: tuple[KeywordPath, ...] = ()
+    words: Mapping[Field, Words] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, packet: Packet, added: Mapping[str, Words] | None = None, flat: Words = ()) -> Self:
-        """Those of a document, without those that pawtag `added`; `flat`: further ones. Raises PacketError."""
-        words = {item: _without(packet.read(item) or (), (added or {}).get(str(item), ())) for item in FIELDS}
-        paths = (_split(word, separator) for item, separator in SEPARATORS.items() for word in words[item])
-        return cls(tuple(dict.fromkeys((*words[SUBJECT], *flat))), tuple(dict.fromkeys(paths)))
+    def read(cls, packet: Packet, flat: Words = ()) -> Self:
+        """Those of a document; `flat`: IPTC's, which count as its flat ones. Raises PacketError."""
+        found = {item: words for item in FIELDS if (words := packet.read(item)) is not None}
+        if flat:
+            found[SUBJECT] = _unite(found.get(SUBJECT, ()), flat)
+        return cls(found)
+
+    def carry_into(self, item: Field) -> Words:
+        """What a new field must have: apps read it in place of all others.
+
+        A flat keyword that is a level of a path is there already.
+        """
+        if item is SUBJECT:
+            return self.words.get(SUBJECT, ())
+        paths = _unite(
+            *(tuple(_split(word, SEPARATORS[each]) for word in self.words.get(each, ())) for each in SEPARATORS)
+        )
+        levels = {level for path in paths for level in path}
+        flat = tuple((word,) for word in self.words.get(SUBJECT, ()) if word not in levels)
+        return tuple(format_keyword(item, path) for path in (*paths, *flat))
 
 
 @dataclass(slots=True)
 class KeywordEdit:
-    """Brings the keywords of a document to `wanted`. `embedded`: those in the photo, which a new field would hide."""
+    """Brings the keywords of a document to `wanted`. `embedded`: those in the photo, which a new field would hide.
+
+    `trusts_absence`: one of ours that is absent was removed by a person, and stays out.
+    """
 
     packet: Packet
     memory: XmpMemory
     wanted: tuple[KeywordPath, ...]
     embedded: Callable[[], OwnKeywords]
+    trusts_absence: bool = True
     added: dict[str, Words] = field(default_factory=dict)
     carried: dict[str, Words] = field(default_factory=dict)
     has_changed: bool = False
 
     def apply(self) -> XmpMemory:
         """Edit the document; returns what is remembered of it. Raises PacketError."""
-        own = OwnKeywords.read(self.packet, self.memory.added)
+        own = OwnKeywords.read(self.packet).words
+        own = {item: _without(words, self.memory.added.get(str(item), ())) for item, words in own.items()}
         for item in FIELDS:
             self._edit(item, own)
-        return self.memory.model_copy(
-            update={"added": self.added, "carried": self.carried, "begun": False, "problem": None, "version": None}
-        )
+        paths = format_paths(self.wanted)
+        update = {"wanted": paths, "added": self.added, "carried": self.carried, "problem": None, "version": None}
+        return self.memory.model_copy(update=update)
 
-    def _edit(self, item: Field, own: OwnKeywords) -> None:
-        name, wanted = str(item), tuple(format_keyword(item, path) for path in self.wanted)
-        before, found = self.memory.added.get(name, ()), self.packet.read(item)
-        for word in before:
-            if word not in wanted and word in (found or ()):
-                self.packet.remove(item, word)
-                self.has_changed = True
+    def _edit(self, item: Field, own: Mapping[Field, Words]) -> None:
+        name, wanted = str(item), _unite(tuple(format_keyword(item, path) for path in self.wanted))
+        before, carried = self.memory.added.get(name, ()), self.memory.carried.get(name)
+        found = self.packet.read(item)
         kept = tuple(word for word in before if word in wanted)
-        if not self.memory.begun:
-            wanted = _without(wanted, kept)  # a person who removes one of them in an app does not want it
-        missing = tuple(word for word in wanted if word not in (found or ()))
-        carried = self.memory.carried.get(name)
-        if found is None and missing:
-            carried = self._carry_over(item, own)
+        self._remove(item, _without(before, wanted))
+        missing = _without(wanted, (*(found or ()), *(kept if self.trusts_absence else ())))
+        if missing and found is None:
+            carried = self._carry(item, own)
             missing = _without(missing, carried)
-        if missing:
-            self.packet.add(item, missing if found is not None else (*(carried or ()), *missing))
-            self.has_changed = True
-        self._remember(item, tuple(dict.fromkeys((*kept, *missing))), carried)
+            self._add(item, (*carried, *missing) if missing else ())
+        elif wanted and found is not None and carried is not None:
+            carried = self._refresh(item, own, carried)
+            self._add(item, missing)
+        else:
+            self._add(item, missing)
+        self._remember(item, _unite(kept, missing), carried)
 
-    def _carry_over(self, item: Field, own: OwnKeywords) -> Words:
-        """The photo's own keywords, which the new field must have too: apps read it in place of what they read before."""
-        embedded = self.embedded()
-        flat, paths = own.flat or embedded.flat, own.paths or embedded.paths
-        if item is SUBJECT:
-            return flat
-        parts = {part for path in paths for part in path}
-        return tuple(format_keyword(item, path) for path in (*paths, *((word,) for word in flat if word not in parts)))
+    def _carry(self, item: Field, own: Mapping[Field, Words]) -> Words:
+        """The photo's keywords for a field that pawtag makes. Fields that it has made say nothing of their own."""
+        given = {each: words for each, words in own.items() if str(each) not in self.memory.carried}
+        return OwnKeywords({**self.embedded().words, **given}).carry_into(item)
+
+    def _refresh(self, item: Field, own: Mapping[Field, Words], carried: Words) -> Words:
+        """Follow keywords that have changed in the photo since."""
+        now = self._carry(item, own)
+        self._remove(item, _without(carried, now))
+        self._add(item, _without(now, (*carried, *(self.packet.read(item) or ()))))
+        return now
 
     def _remember(self, item: Field, added: Words, carried: Words | None) -> None:
         """A field that pawtag made goes with the last of its keywords, unless somebody has written into it."""
@@ -128,6 +116,18 @@ class KeywordEdit:
             self.added[str(item)] = added
         if carried is not None and found is not None:
             self.carried[str(item)] = carried
+
+    def _add(self, item: Field, words: Words) -> None:
+        if words:
+            self.packet.add(item, words)
+            self.has_changed = True
+
+    def _remove(self, item: Field, words: Words) -> None:
+        present = self.packet.read(item) or ()
+        for word in words:
+            if word in present:
+                self.packet.remove(item, word)
+                self.has_changed = True
 
 
 def list_keyword_paths(record: TagRecord, root: str) -> tuple[KeywordPath, ...]:
@@ -152,8 +152,14 @@ def _split(word: str, separator: str) -> KeywordPath:
     return tuple(level.strip() for level in word.split(separator) if level.strip()) or (word,)
 
 
-def _unite(words: Words | None, others: Words | None) -> Words:
-    return tuple(dict.fromkeys((*(words or ()), *(others or ()))))
+def format_paths(paths: Iterable[KeywordPath]) -> Words:
+    """What a record remembers of the keywords that it asks for."""
+    return _unite(tuple(format_keyword(TAGS_LIST, path) for path in paths))
+
+
+def _unite(*parts: tuple[Item, ...]) -> tuple[Item, ...]:
+    """Each of them once, in their order."""
+    return tuple(dict.fromkeys(item for part in parts for item in part))
 
 
 def _without(words: Iterable[str], removed: Iterable[str]) -> Words:

@@ -2,16 +2,27 @@
 
 import asyncio
 import logging
+import os
+import threading
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cache, partial
 
 from pawtag.domain.errors import ChangedError, TemporaryError
 from pawtag.domain.records import OBJECT_SCHEME, Json, PhotoRef, TagRecord
 from pawtag.images.embedded_keywords import read_embedded_keywords
-from pawtag.outputs.xmp.keywords import KeywordEdit, KeywordPath, OwnKeywords, XmpMemory, list_keyword_paths
+from pawtag.outputs.xmp.keywords import KeywordEdit, KeywordPath, OwnKeywords, format_paths, list_keyword_paths
+from pawtag.outputs.xmp.memory import XmpIntent, XmpMemory, digest_content
 from pawtag.outputs.xmp.packet import Packet, PacketError
-from pawtag.outputs.xmp.sidecar_file import XmpSidecarFile, find_name, join_name, read_version, translate_errors
+from pawtag.outputs.xmp.sidecar_file import (
+    OPEN_FLAGS,
+    XmpSidecarFile,
+    find_name,
+    join_name,
+    read_version,
+    translate_errors,
+)
 from pawtag.state.output_intents import OutputIntents
 
 log = logging.getLogger(__name__)
@@ -24,6 +35,7 @@ class XmpChange:
     """What is to be written: without `content` and `removes` nothing. `after`: what is remembered of it."""
 
     file: XmpSidecarFile
+    before: XmpMemory | None
     after: XmpMemory
     content: bytes | None = None
     removes: bool = False
@@ -32,6 +44,12 @@ class XmpChange:
     def is_needed(self) -> bool:
         """Whether the file changes."""
         return self.content is not None or self.removes
+
+    @property
+    def intent(self) -> XmpIntent:
+        """What is kept until the record says it."""
+        digest = digest_content(self.content)
+        return XmpIntent(before=self.before, after=self.after, version=self.file.version, digest=digest)
 
     def write(self) -> None:
         """Write it. Raises ChangedError, PacketError, OSError."""
@@ -42,33 +60,68 @@ class XmpChange:
 
 
 @dataclass(frozen=True, slots=True)
+class PhotoState:
+    """What is known of a photo's sidecar before an edit: what the record remembers, and a change that is not settled."""
+
+    recorded: XmpMemory | None
+    intent: XmpIntent | None = None
+
+    @property
+    def file(self) -> str | None:
+        """The name of the file that was written last; None where there is none yet."""
+        return self.intent.after.file if self.intent else self.recorded.file if self.recorded else None
+
+    def remember(self, file: XmpSidecarFile, name: str) -> tuple[XmpMemory, bool]:
+        """What the file holds of ours, and whether that is certain."""
+        fresh = XmpMemory(file=name)
+        if self.intent is None:
+            return self.recorded or fresh, True
+        found = self.intent.resolve(self.recorded, file)
+        return (found, True) if found else ((self.recorded or fresh).unite(self.intent.after), False)
+
+
+@dataclass(frozen=True, slots=True)
 class XmpOutput:
-    """See ports.Output. `root`: the keyword above all others; `intents`: what is being written."""
+    """See ports.Output. `root`: the keyword above all others; `intents`: changes that no record says yet."""
 
     root: str
     intents: OutputIntents
     max_photo_bytes: int
+    _reading: threading.Lock = field(default_factory=threading.Lock)
+    """One photo at a time is read for its keywords: it may be large."""
+
+    @property
+    def unsettled(self) -> AbstractSet[str]:
+        """See ports.Output."""
+        return self.intents.open
 
     def covers(self, photo: PhotoRef) -> bool:
         """Files have XMP sidecars; objects have none."""
         return not photo.uri.startswith(OBJECT_SCHEME)
 
-    def is_current(self, photo: PhotoRef, before: Json) -> bool:
-        """Whether it was written with this root; where the file could not be edited, whether that is the same still."""
+    def is_current(self, photo: PhotoRef, record: TagRecord, before: Json) -> bool:
+        """Whether the sidecar has the record's tags; where it could not be edited, whether it is the same still."""
         memory = XmpMemory.parse(before)
-        if memory is None or memory.root != self.root:
+        if memory is None or photo.uri in self.intents.open:
             return False
-        return memory.problem is None or read_version(join_name(photo.uri, memory.file)) == memory.version
+        if memory.problem:
+            return read_version(join_name(photo.uri, memory.file)) == memory.version
+        return memory.wanted == format_paths(list_keyword_paths(record, self.root))
 
     async def write(self, photo: PhotoRef, record: TagRecord, before: Json) -> Json:
         """Bring the keywords to the record's tags. A file that cannot be edited is named in the log, and left."""
-        begun = await self.intents.get(photo.uri)
-        memory = XmpMemory.parse(begun) or XmpMemory.parse(before)
-        after = await self._apply(photo, memory, list_keyword_paths(record, self.root))
+        state = await self._read_state(photo, before)
+        with translate_errors(photo.uri):
+            name = await asyncio.to_thread(find_name, photo.uri)
+        if state.file not in (None, name):  # apps read another file now
+            former = await self._edit(photo, str(state.file), state, ())
+            state = PhotoState(former if former.problem else None)
+            name = former.file if former.problem else name
+        after = await self._edit(photo, name, state, list_keyword_paths(record, self.root))
         if after.problem:
             path = join_name(photo.uri, after.file)
             log.warning("the XMP sidecar %s is left unchanged: %s", path, after.problem, extra={"uri": photo.uri})
-        return after.model_dump(mode="json", exclude_defaults=True)
+        return after.to_json()
 
     async def settle(self, photo: PhotoRef) -> None:
         """The record that holds what `write` has returned is written."""
@@ -79,60 +132,63 @@ class XmpOutput:
 
         Raises TemporaryError, also for a file that cannot be edited.
         """
-        memory = XmpMemory.parse(await self.intents.get(photo.uri)) or XmpMemory.parse(before)
-        if memory is None or not (memory.added or memory.carried):
+        state = await self._read_state(photo, before)
+        known = [memory for memory in (state.recorded, state.intent and state.intent.after) if memory]
+        if not any(memory.added or memory.carried for memory in known):
+            await self.intents.drop(photo.uri)
             return
         for _ in range(MAX_ATTEMPTS):
             with suppress(ChangedError):
-                after = await self._edit(photo, memory, ())
+                after = await self._edit(photo, str(state.file), state, ())
                 if after.problem:
-                    raise TemporaryError(f"{join_name(photo.uri, memory.file)} is left unchanged: {after.problem}.")
+                    raise TemporaryError(f"{join_name(photo.uri, after.file)} is left unchanged: {after.problem}.")
                 await self.intents.drop(photo.uri)
                 return
-        raise TemporaryError(f"Another program writes {join_name(photo.uri, memory.file)} all the time.")
+        raise TemporaryError(f"Another program writes {join_name(photo.uri, str(state.file))} all the time.")
 
-    async def _apply(self, photo: PhotoRef, before: XmpMemory | None, wanted: tuple[KeywordPath, ...]) -> XmpMemory:
+    async def _read_state(self, photo: PhotoRef, before: Json) -> PhotoState:
+        kept = await self.intents.get(photo.uri) if photo.uri in self.intents.open else None
+        return PhotoState(XmpMemory.parse(before), XmpIntent.parse(kept))
+
+    async def _edit(self, photo: PhotoRef, name: str, state: PhotoState, wanted: tuple[KeywordPath, ...]) -> XmpMemory:
+        path = join_name(photo.uri, name)
         with translate_errors(photo.uri):
-            name = await asyncio.to_thread(find_name, photo.uri)
-        if before and before.file != name:  # apps read another file now
-            await self._edit(photo, before, ())
-            before = None
-        return await self._edit(photo, before or XmpMemory(file=name, root=self.root), wanted)
-
-    async def _edit(self, photo: PhotoRef, before: XmpMemory, wanted: tuple[KeywordPath, ...]) -> XmpMemory:
-        path = join_name(photo.uri, before.file)
-        try:
-            with translate_errors(photo.uri):
-                change = await asyncio.to_thread(self._plan, photo, path, before, wanted)
+            version = await asyncio.to_thread(read_version, path)
+            try:
+                change = await asyncio.to_thread(self._plan, photo, path, name, state, wanted)
                 if change.is_needed:
-                    await self.intents.put(photo.uri, before.begin(change.after).model_dump(mode="json"))
+                    await self.intents.put(photo.uri, change.intent.model_dump(mode="json"))
                     await asyncio.to_thread(change.write)
-        except PacketError as error:
-            problem = {"root": self.root, "problem": str(error), "version": read_version(path)}
-            return before.model_copy(update=problem)
+            except PacketError as error:
+                memory = state.recorded or XmpMemory(file=name)
+                return memory.model_copy(update={"problem": str(error), "version": version})
         return change.after
 
-    def _plan(self, photo: PhotoRef, path: str, before: XmpMemory, wanted: tuple[KeywordPath, ...]) -> XmpChange:
-        file, fresh = XmpSidecarFile.read(path), XmpMemory(file=before.file, root=self.root)
+    def _plan(
+        self, photo: PhotoRef, path: str, name: str, state: PhotoState, wanted: tuple[KeywordPath, ...]
+    ) -> XmpChange:
+        file, fresh = XmpSidecarFile.read(path), XmpMemory(file=name)
+        memory, is_certain = state.remember(file, name)
         if file.content is None and not wanted:
-            return XmpChange(file, fresh)
-        packet = Packet.create() if file.content is None else Packet(file.content)
-        memory = before if file.content is not None else fresh.model_copy(update={"is_new": True})
-        edit = KeywordEdit(packet, memory, wanted, partial(self._read_embedded, photo))
-        after = edit.apply().model_copy(update={"root": self.root})
+            return XmpChange(file, state.recorded, fresh)
+        if file.content is None:
+            memory = fresh.model_copy(update={"is_new": True})
+        packet = Packet(file.content) if file.content is not None else Packet.create()
+        edit = KeywordEdit(packet, memory, wanted, cache(partial(self._read_embedded, photo)), is_certain)
+        after = edit.apply()
         if after.is_new and packet.is_empty:
-            return XmpChange(file, fresh, removes=True)
-        return XmpChange(file, after, packet.encode() if edit.has_changed else None)
+            return XmpChange(file, state.recorded, fresh, removes=file.content is not None)
+        return XmpChange(file, state.recorded, after, packet.encode() if edit.has_changed else None)
 
     def _read_embedded(self, photo: PhotoRef) -> OwnKeywords:
         """The keywords in the photo; none where its metadata is damaged. Raises OSError."""
-        with open(photo.uri, "rb") as file:  # noqa: PTH123 - a name may be any bytes
+        with self._reading, open(photo.uri, "rb", opener=_open_photo) as file:
             found = read_embedded_keywords(file.read(self.max_photo_bytes))
-        try:
-            return (
-                OwnKeywords.read(Packet(found.xmp.strip(b"\0 \r\n\t")), flat=found.iptc)
-                if found.xmp
-                else OwnKeywords(found.iptc)
-            )
-        except PacketError:
-            return OwnKeywords(found.iptc)
+        with suppress(PacketError):
+            if found.xmp:
+                return OwnKeywords.read(Packet(found.xmp), flat=found.iptc)
+        return OwnKeywords.read(Packet.create(), flat=found.iptc)
+
+
+def _open_photo(path: str, _: int) -> int:
+    return os.open(path, OPEN_FLAGS)

@@ -14,7 +14,7 @@ RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 RDF_ROOT, DESCRIPTION, ABOUT, ITEM, VALUE = (
     f"{{{RDF}}}{name}" for name in ("RDF", "Description", "about", "li", "value")
 )
-PARSE_TYPE = f"{{{RDF}}}parseType"
+MAX_WORDS = 10_000
 ARRAYS = frozenset(f"{{{RDF}}}{name}" for name in ("Bag", "Seq", "Alt"))
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 DECLARATION = re.compile(rb"^(?:\xff\xfe|\xfe\xff|\xef\xbb\xbf)?\0?<\0?\?\0?x\0?m\0?l\0?[ \t\r\n]")
@@ -76,8 +76,8 @@ class Packet:
 
     @property
     def is_empty(self) -> bool:
-        """Whether it says nothing: one description without a property, and no comment."""
-        return len(self._rdf) == 1 and not len(self._rdf[0]) and set(self._rdf[0].attrib) <= {ABOUT}
+        """Whether it says nothing: descriptions without a property, and no comment among them."""
+        return all(child.tag == DESCRIPTION and not len(child) and set(child.attrib) <= {ABOUT} for child in self._rdf)
 
     def encode(self) -> bytes:
         """The document in its own encoding."""
@@ -98,6 +98,8 @@ class Packet:
         if not attributes and not properties:
             return None
         words = [*attributes, *(word for found in properties for word in _read_property(found, field))]
+        if len(words) > MAX_WORDS:
+            raise PacketError(f"{field} has {len(words)} keywords; the limit is {MAX_WORDS}")
         return tuple(word for word in (word.strip() for word in words) if word)
 
     def add(self, field: Field, words: Sequence[str]) -> None:
@@ -113,7 +115,7 @@ class Packet:
                 if _read_item(item) == word:
                     _detach(item)
                     return
-            if not len(found) and (found.text or "").strip() == word:
+            if _find_array(found, field) is None and (found.text or "").strip() == word:
                 found.text = None
                 return
         for owner in self._owners():
@@ -135,11 +137,8 @@ class Packet:
 
     def _make_array(self, field: Field) -> etree._Element:
         for found in self._properties(field):
-            if (array := _find_array(found, field)) is not None:
-                return array
-            if found.get(PARSE_TYPE) is not None:
-                raise PacketError(f"{field} has a form that pawtag does not know")
-            return _nest_text(found, field)
+            array = _find_array(found, field)
+            return _nest_text(found, field) if array is None else array
         owner = next(self._owners(), None)
         if owner is None:
             owner = etree.Element(DESCRIPTION, {ABOUT: ""})
@@ -152,8 +151,8 @@ class Packet:
 
 
 def _read_property(found: etree._Element, field: Field) -> Iterable[str]:
-    items = _list_items(found, field)
-    return [_read_item(item) for item in items] if len(found) else [found.text or ""]
+    is_text = _find_array(found, field) is None
+    return [found.text or ""] if is_text else [_read_item(item) for item in _list_items(found, field)]
 
 
 def _list_items(found: etree._Element, field: Field) -> list[etree._Element]:
@@ -164,11 +163,13 @@ def _list_items(found: etree._Element, field: Field) -> list[etree._Element]:
 def _find_array(found: etree._Element, field: Field) -> etree._Element | None:
     """The array of a property; None where it is a text. Raises PacketError for another form."""
     children = list(found.iterchildren(etree.Element))
-    if not children:
-        return None
-    if len(children) > 1 or children[0].tag not in ARRAYS or found.get(PARSE_TYPE) is not None:
+    is_array = len(children) == 1 and children[0].tag in ARRAYS
+    is_plain = not any(name.startswith(f"{{{RDF}}}") for name in found.attrib)
+    if not is_plain or not (is_array or len(found) == 0):
         raise PacketError(f"{field} has a form that pawtag does not know")
-    return children[0]
+    if is_array and any(item.tag != ITEM for item in children[0].iterchildren(etree.Element)):
+        raise PacketError(f"{field} has an array that pawtag does not know")
+    return children[0] if is_array else None
 
 
 def _read_item(item: etree._Element) -> str:
@@ -195,8 +196,8 @@ def _append_item(array: etree._Element, word: str) -> None:
 
 def _append(parent: etree._Element, child: etree._Element) -> None:
     """Append, indented as its siblings are, or one space deeper than the parent."""
-    if len(parent):
-        last = parent[-1]
+    last = next(parent.iterchildren(reversed=True), None)
+    if last is not None:
         child.tail, last.tail = last.tail, parent.text if not (parent.text or "").strip() else last.tail
     else:
         margin = _find_margin(parent)

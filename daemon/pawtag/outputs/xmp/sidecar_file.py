@@ -15,8 +15,16 @@ from pawtag.outputs.xmp.packet import PacketError
 
 SUFFIX = ".xmp"
 MAX_BYTES = 16 * 1024 * 1024
-# Of one photo these may share the stem: notes of apps, and thumbnails of cameras.
-NO_MEDIA_SUFFIXES = frozenset({SUFFIX, ".json", ".txt", ".aae", ".thm", ".pp3", ".dop", ".cos", ".on1"})
+# Of one photo these may share the stem: notes of apps, thumbnails of cameras, copies.
+NO_MEDIA_SUFFIXES = frozenset({"", SUFFIX, ".json", ".txt", ".aae", ".thm", ".pp3", ".dop", ".cos", ".on1", ".bak"})
+BACKUP_ENDING = "_original"  # of exiftool
+REFUSED_ERRORS = {
+    errno.ENAMETOOLONG: "its name would be too long",
+    errno.ELOOP: "it is a link",
+    errno.ENXIO: "it is no regular file",
+    errno.EACCES: "it may not be read",
+    errno.EPERM: "it may not be read",
+}
 OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
@@ -32,25 +40,25 @@ class XmpSidecarFile:
     def read(cls, path: str) -> Self:
         """The file at `path`. Raises PacketError for what is no file that can be edited, OSError."""
         try:
-            descriptor = os.open(path, OPEN_FLAGS)
+            with open(path, "rb", buffering=0, opener=_open_regular) as file:
+                status = os.fstat(file.fileno())
+                if status.st_size > MAX_BYTES:
+                    raise PacketError(f"it has {status.st_size} bytes; the limit is {MAX_BYTES}")
+                return cls(path, file.readall(), _format_version(status))
         except FileNotFoundError:
             return cls(path)
         except OSError as error:
-            if error.errno == errno.ENAMETOOLONG:
-                raise PacketError("its name would be too long") from error
-            if error.errno in (errno.ELOOP, errno.ENXIO):
-                raise PacketError("it is a link or no regular file") from error
+            if error.errno in REFUSED_ERRORS:
+                raise PacketError(REFUSED_ERRORS[error.errno]) from error
             raise
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise PacketError("it is no regular file")
-            if status.st_size > MAX_BYTES:
-                raise PacketError(f"it has {status.st_size} bytes; the limit is {MAX_BYTES}")
-            return cls(path, file.read(), _format_version(status))
 
     def replace(self, content: bytes) -> None:
-        """Write it; its permissions stay. Raises ChangedError where another program has written it since, OSError."""
+        """Write it; its permissions stay. Raises ChangedError where another program has written it since, OSError.
+
+        Its owner and its group stay as far as the system lets this process set them.
+        """
+        if len(content) > MAX_BYTES:
+            raise PacketError(f"it would have {len(content)} bytes; the limit is {MAX_BYTES}")
         try:
             write_atomically(
                 self.path, content, replace=self.content is not None, before_rename=self._require_unchanged
@@ -72,8 +80,9 @@ class XmpSidecarFile:
             raise ChangedError(f"Another program changed {self.path} at the same moment.")
         if descriptor is not None:
             os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
-            with suppress(OSError):
-                os.fchown(descriptor, status.st_uid, status.st_gid)
+            for owner in (-1, status.st_uid):
+                with suppress(OSError):
+                    os.fchown(descriptor, owner, status.st_gid)
 
 
 def find_name(photo: str) -> str:
@@ -108,27 +117,43 @@ def read_version(path: str) -> str | None:
 
 @contextmanager
 def translate_errors(photo: str) -> Iterator[None]:
-    """Turn OSError into GoneError where the photo is gone, else into TemporaryError with the cure."""
+    """Turn OSError into TemporaryError with the cure, or into GoneError where the photo is gone."""
     folder = photo.rpartition(os.sep)[0]
     try:
         yield
     except OSError as error:
-        if not os.path.lexists(photo):
-            raise GoneError(f"{photo} is gone.") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             reason = f"XMP sidecars in {folder} cannot be written ({error.strerror})"
             raise TemporaryError(f"{reason}; grant pawtag's user access, or set sidecar.xmp = false.", 30) from error
+        if not os.path.lexists(photo):
+            raise GoneError(f"{photo} is gone.") from error
         raise TemporaryError(f"XMP sidecars in {folder} cannot be written: {error.strerror}.", 10) from error
 
 
 def _format_version(status: os.stat_result) -> str:
-    return f"{status.st_size}-{status.st_mtime_ns}"
+    return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}"
+
+
+def _open_regular(path: str, _: int) -> int:
+    """A descriptor of a regular file. Raises PacketError for another one, OSError."""
+    descriptor = os.open(path, OPEN_FLAGS)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise PacketError("it is no regular file")
+    return descriptor
 
 
 def _shares_stem(photo: str) -> bool:
-    """Whether another photo, a raw file or a video has the photo's name up to the suffix."""
+    """Whether another photo, a raw file or a video has the photo's name up to the suffix, or is named so as a whole."""
     folder, _, name = photo.rpartition(os.sep)
     stem = os.path.splitext(name)[0].casefold()  # noqa: PTH122 - a name may be any bytes
     with os.scandir(folder or os.sep) as entries:
-        others = (os.path.splitext(entry.name) for entry in entries if entry.name != name)  # noqa: PTH122
-        return any(other.casefold() == stem and suffix.lower() not in NO_MEDIA_SUFFIXES for other, suffix in others)
+        others = [entry.name for entry in entries if entry.name != name and entry.is_file(follow_symlinks=False)]
+    return any(_owns_stem(other.casefold(), stem) for other in others)
+
+
+def _owns_stem(name: str, stem: str) -> bool:
+    if name == stem:  # photo.heic beside photo.heic.jpg: photo.heic.xmp is its own
+        return True
+    own, suffix = os.path.splitext(name)  # noqa: PTH122 - a name may be any bytes
+    return own == stem and suffix not in NO_MEDIA_SUFFIXES and not suffix.endswith(BACKUP_ENDING)
