@@ -204,10 +204,13 @@ async def test_a_process_that_ends_before_the_record_leaves_no_keyword_that_nobo
         assert not output.is_current(ref, record_for(ref), None)
         kept = await output.write(ref, record_for(ref, tags=()), None)
         assert canonical((root / "a.jpg.xmp").read_bytes()) == canonical(DIGIKAM)
-        await output.settle(ref)
+        output.settle(ref)
         assert kept == {"file": "a.jpg.xmp"}
-    async with open_output(root.parent) as output:
         assert output.unsettled == set()
+        other = ref_of(old(root / "b.jpg", plain(kind="JPEG")))
+        await output.write(other, record_for(other), None)
+    async with open_output(root.parent) as output:
+        assert output.unsettled == {other.uri}
 
 
 async def test_a_process_that_ends_after_the_record_leaves_the_word_that_a_person_types_then(root):
@@ -217,7 +220,7 @@ async def test_a_process_that_ends_after_the_record_leaves_the_word_that_a_perso
     ref = ref_of(photo)
     async with open_output(root.parent) as output:
         before = await output.write(ref, record_for(ref), None)
-        await output.settle(ref)
+        output.settle(ref)
         after = await output.write(ref, record_for(ref, tags=()), before)  # and the process ends
     (root / "a.jpg.xmp").write_text(DIGIKAM.replace("<rdf:li>Ben<", "<rdf:li>cat<"))
     async with open_output(root.parent) as output:

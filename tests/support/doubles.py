@@ -206,7 +206,7 @@ class MemoryOutput:
     def is_current(self, photo: PhotoRef, record: TagRecord, before: object) -> bool:
         return before is not None
 
-    async def settle(self, photo: PhotoRef) -> None:
+    def settle(self, photo: PhotoRef) -> None:
         self.settled.append(photo.uri)
 
     async def write(self, photo: PhotoRef, record: TagRecord, before: object) -> object:

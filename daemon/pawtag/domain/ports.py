@@ -106,8 +106,8 @@ class Output(Protocol):
     async def write(self, photo: PhotoRef, record: TagRecord, before: Json) -> Json:
         """Write it; `before`: what the last write returned, None for none. Raises ChangedError, TemporaryError."""
 
-    async def settle(self, photo: PhotoRef) -> None:
-        """The record that holds what `write` has returned is written. Raises TemporaryError."""
+    def settle(self, photo: PhotoRef) -> None:
+        """The record that holds what `write` has returned is written."""
 
     async def remove(self, photo: PhotoRef, before: Json) -> None:
         """Take back what `write` wrote. Raises TemporaryError."""

@@ -13,7 +13,7 @@ QUALITY = 80
 def encode_thumbnail(image: Image) -> bytes:
     """A JPEG whose longer side is at most 320 pixels."""
     picture = pillow.fromarray(image.rgb)
-    picture.thumbnail((LONGER_SIDE_PX, LONGER_SIDE_PX))
+    picture.thumbnail((LONGER_SIDE_PX, LONGER_SIDE_PX), pillow.Resampling.BILINEAR, reducing_gap=1.0)
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=QUALITY)
     return file.getvalue()

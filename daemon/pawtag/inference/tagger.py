@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager, nullcontext
 from functools import partial
+from typing import Protocol
 
 from pawtag.config import LimitSettings
 from pawtag.domain.errors import PermanentError
@@ -43,6 +44,16 @@ MAX_BAD_SCORES = 3
 MAX_DECODE_S = 300.0
 
 
+class ThumbnailKeeper(Protocol):
+    """Who may want thumbnails of the photos that are tagged. Called from the threads that decode."""
+
+    def wants(self) -> bool:
+        """Whether to make one now."""
+
+    def keep(self, sha256: str, content: bytes) -> None:
+        """Here it is, a JPEG; `sha256`: of the photo's bytes, in hex."""
+
+
 class Tagger:
     """Tags with one model, which another may replace at any time. Lives on one event loop."""
 
@@ -54,6 +65,7 @@ class Tagger:
         self._memory = DecodeLimiter(limits.memory_bytes)
         self._gate = InteractiveGate()
         self._serving = ServingModel(model, limits, self._gate, self.metrics)
+        self.thumbnails: ThumbnailKeeper | None = None
         self._bad_scores = self._stalled = 0
         self._draining: set[asyncio.Task[None]] = set()
         self.own_fingerprints: frozenset[str] = frozenset({model.identity.fingerprint})
@@ -200,6 +212,9 @@ class Tagger:
             image = decode(data, self._image_limits, spec.shorter_side, reserve)
             parts = [] if model.thresholds.parts is None else cut_parts(image)
             views = [preprocess(view, spec) for view in (image, *parts)]
+            thumbnail = encode_thumbnail(image) if photo and self.thumbnails and self.thumbnails.wants() else None
+        if photo and photo.sha256 and self.thumbnails and thumbnail:
+            self.thumbnails.keep(photo.sha256, thumbnail)
         known = {"width": image.width, "height": image.height, "format": image.format, "taken_at": image.taken_at}
         return (photo or describe_bytes(data)).model_copy(update=known), views
 

@@ -35,6 +35,11 @@ class LiveFeed(Generic[Item]):
                 queue.put_nowait(Missed())
             queue.put_nowait(item)
 
+    @property
+    def is_read(self) -> bool:
+        """Whether there is a reader."""
+        return bool(self._readers)
+
     def close(self) -> None:
         """End all readers, and those to come."""
         self._is_closed = True

@@ -54,7 +54,7 @@ class RecordWriter:
                 await output.remove(photo.version, written[name])
             raise
         for output in outputs.values():
-            await output.settle(photo.version)
+            output.settle(photo.version)
         return record
 
     async def _write_announced(

@@ -74,7 +74,7 @@ class ServerState:
     """The operations of the source that a URI belongs to."""
     is_missing: Callable[[str], bool] = lambda _uri: True
     """Whether a photo is gone, and not only away with its folder; blocks."""
-    thumbnails: ThumbnailCache = field(default_factory=ThumbnailCache)
+    thumbnails: ThumbnailCache = field(init=False)
     tagger: Tagger | None = None
     lack: str | None = None
     """What the daemon lacks without a writable state.dir."""
@@ -94,7 +94,8 @@ class ServerState:
     bytes_in_flight: int = 0
 
     def __post_init__(self) -> None:
-        """Connect the metrics."""
+        """Connect the metrics, and the thumbnails to the readers of the live feed."""
+        self.thumbnails = ThumbnailCache(lambda: self.live_feed.is_read)
         self.metrics.watch(
             in_flight=lambda: self.in_flight + sum(source.in_flight for source in self.sources),
             ready=lambda: self.describe_readiness()["ready"],
@@ -107,6 +108,7 @@ class ServerState:
     def activate(self, tagger: Tagger, *sources: TrackedSource) -> None:
         """Serve from now on."""
         self.tagger, self.sources = tagger, sources
+        tagger.thumbnails = self.thumbnails
         self.note_model()
 
     def note_model(self) -> None:

@@ -1,32 +1,48 @@
 """Thumbnails that were made lately."""
 
 import asyncio
+import threading
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 
 MAX_AT_ONCE = 2
 MAX_BYTES = 32 * 1024 * 1024
+MIN_INTERVAL_S = 0.06  # a faster backlog makes none: nobody has time to see them
 
 
 class ThumbnailCache:
-    """Bytes by photo and version; the least recently used ones go. Lives on the event loop."""
+    """Bytes by the photo's SHA-256; the least recently used ones go. Any thread may call it.
 
-    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+    `is_watched`: whether somebody looks at the photos as they come.
+    """
+
+    def __init__(self, is_watched: Callable[[], bool] = lambda: False, max_bytes: int = MAX_BYTES) -> None:
         """Empty."""
-        self._max_bytes, self._size_bytes = max_bytes, 0
+        self._is_watched, self._max_bytes, self._size_bytes = is_watched, max_bytes, 0
         self.slots = asyncio.Semaphore(MAX_AT_ONCE)
-        """How many may be made at a time."""
-        self._kept: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        """How many may be made at a time for requests."""
+        self._kept: OrderedDict[str, bytes] = OrderedDict()
+        self._lock = threading.Lock()
+        self._asked_at_s = 0.0
 
-    def get(self, photo_id: str, version: str) -> bytes | None:
+    def wants(self) -> bool:
+        """Whether a thumbnail of the photo that is decoded now is of use. To make it then costs no second decoding."""
+        before_s, self._asked_at_s = self._asked_at_s, time.monotonic()
+        return self._is_watched() and self._asked_at_s - before_s >= MIN_INTERVAL_S
+
+    def get(self, sha256: str) -> bytes | None:
         """The thumbnail; None if it is not kept."""
-        found = self._kept.get((photo_id, version))
-        if found is not None:
-            self._kept.move_to_end((photo_id, version))
-        return found
+        with self._lock:
+            found = self._kept.get(sha256)
+            if found is not None:
+                self._kept.move_to_end(sha256)
+            return found
 
-    def keep(self, photo_id: str, version: str, content: bytes) -> None:
+    def keep(self, sha256: str, content: bytes) -> None:
         """Keep it, and drop others for it."""
-        self._size_bytes += len(content) - len(self._kept.pop((photo_id, version), b""))
-        self._kept[photo_id, version] = content
-        while self._size_bytes > self._max_bytes:
-            self._size_bytes -= len(self._kept.popitem(last=False)[1])
+        with self._lock:
+            self._size_bytes += len(content) - len(self._kept.pop(sha256, b""))
+            self._kept[sha256] = content
+            while self._size_bytes > self._max_bytes:
+                self._size_bytes -= len(self._kept.popitem(last=False)[1])

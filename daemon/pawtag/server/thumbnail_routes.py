@@ -29,13 +29,15 @@ async def show_thumbnail(request: web.Request) -> web.Response:
 
 async def _find_thumbnail(state: ServerState, result: RecentResult, record: TagRecord) -> bytes:
     """A few at a time: each holds a whole photo."""
-    version = record.photo.sha256 or ""
+    sha256 = record.photo.sha256 or ""
+    if found := state.thumbnails.get(sha256):
+        return found
     async with state.thumbnails.slots:
-        if found := state.thumbnails.get(result.photo_id, version):
+        if found := state.thumbnails.get(sha256):
             return found
         data = await operate(state, result, lambda operations: operations.read(result.uri))
         if state.tagger is None:
             raise Problem(503, f"Not ready: {state.unready_reason}.", Retry_After=str(RETRY_AFTER_S))
         content = await state.tagger.make_thumbnail(data)
-        state.thumbnails.keep(result.photo_id, version, content)
+        state.thumbnails.keep(sha256, content)
         return content

@@ -1,6 +1,7 @@
 """What an output is about to write: it survives a process that ends before the record says so."""
 
 import json
+import sqlite3
 from contextlib import suppress
 
 from pawtag.domain.errors import TemporaryError
@@ -9,12 +10,16 @@ from pawtag.state.database import StateDatabase, decode_uri, encode_uri
 
 
 class OutputIntents:
-    """The intents of one output, by photo. `open`: the photos that have one."""
+    """The intents of one output, by photo. `open`: the photos that have one.
+
+    One that is settled goes from the state with the next that is put: an old one says nothing that the record does not.
+    """
 
     def __init__(self, database: StateDatabase, output: str) -> None:
         """Blocks. Those of a state that cannot be read are not known."""
         self._database, self._output = database, output
         self.open: set[str] = set()
+        self._settled: list[str] = []
         with suppress(TemporaryError):
             rows = database.quick.execute("SELECT uri FROM output_intents WHERE output = ?", output)
             self.open = {decode_uri(uri) for (uri,) in rows}
@@ -28,15 +33,29 @@ class OutputIntents:
         return json.loads(rows[0][0]) if rows else None
 
     async def put(self, uri: str, written: Json) -> None:
-        """Keep it until `drop`. Raises TemporaryError."""
-        statement = "INSERT OR REPLACE INTO output_intents VALUES (?, ?, ?)"
+        """Keep it until it is settled. Raises TemporaryError."""
         self.open.add(uri)
-        await self._database.quick.commit_rows(statement, [(encode_uri(uri), self._output, json.dumps(written))])
+        settled, self._settled = self._settled, []
+        row = (encode_uri(uri), self._output, json.dumps(written))
+        await self._database.quick.commit(lambda database: _replace(database, self._output, settled, row))
+
+    def settle(self, uri: str) -> None:
+        """The record says it now."""
+        if uri in self.open:
+            self.open.discard(uri)
+            self._settled.append(uri)
 
     async def drop(self, uri: str) -> None:
-        """The record says it now. Raises TemporaryError."""
-        if uri not in self.open:
-            return
-        statement = "DELETE FROM output_intents WHERE uri = ? AND output = ?"
-        await self._database.quick.commit_rows(statement, [(encode_uri(uri), self._output)])
-        self.open.discard(uri)
+        """Nothing is left of it. Raises TemporaryError."""
+        if uri in self.open:
+            await self._database.quick.commit(lambda database: _replace(database, self._output, [uri], None))
+            self.open.discard(uri)
+
+
+def _replace(
+    database: sqlite3.Connection, output: str, settled: list[str], row: tuple[str | bytes, str, str] | None
+) -> None:
+    rows = [(encode_uri(uri), output) for uri in settled]
+    database.executemany("DELETE FROM output_intents WHERE uri = ? AND output = ?", rows).close()
+    if row:
+        database.execute("INSERT OR REPLACE INTO output_intents VALUES (?, ?, ?)", row).close()

@@ -10,10 +10,12 @@ from PIL import Image
 from pawtag.config import LimitSettings
 from pawtag.domain.errors import PermanentError
 from pawtag.domain.labels import Thresholds
+from pawtag.domain.records import describe_bytes
 from pawtag.images import decode
 from pawtag.inference.tagger import Tagger
+from pawtag.server.thumbnail_cache import MIN_INTERVAL_S, ThumbnailCache
 from support.doubles import COLOURS, ColourEngine, colour_model, colour_tagger
-from support.pictures import GREEN, RED, encode_picture, plain
+from support.pictures import GREEN, RED, decode_picture, encode_picture, plain
 
 
 class BrokenEngine(ColourEngine):
@@ -88,3 +90,27 @@ async def test_two_animals_side_by_side_are_both_tagged_where_parts_are_looked_a
         assert sum(engine.batches) == (1 if parts is None else 5)
     assert len(found[None]) < 2
     assert found[0.98] == ["green", "red"]
+
+
+async def test_a_thumbnail_that_is_wanted_is_made_of_the_picture_that_is_decoded_anyway():
+    """Of photos with a place alone; where nobody wants one, none is made."""
+    watched = [False]
+    thumbnails = ThumbnailCache(lambda: watched[0])
+    data = plain(size=(640, 400), kind="JPEG")
+    known = describe_bytes(data, "a.jpg")
+    async with colour_tagger().run() as tagger:
+        tagger.thumbnails = thumbnails
+        await tagger.tag(data, photo=known)
+        assert thumbnails.get(known.sha256) is None
+        watched[0] = True
+        await asyncio.sleep(MIN_INTERVAL_S)
+        await tagger.tag(data)
+        assert thumbnails.get(known.sha256) is None
+        await tagger.tag(data, photo=known)
+    assert decode_picture(thumbnails.get(known.sha256)).rgb.shape == (200, 320, 3)
+
+
+def test_thumbnails_of_a_fast_backlog_are_not_wanted():
+    """Nobody has time to see them."""
+    thumbnails = ThumbnailCache(lambda: True)
+    assert [thumbnails.wants() for _ in range(5)] == [True, False, False, False, False]

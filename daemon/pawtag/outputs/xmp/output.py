@@ -3,11 +3,12 @@
 import asyncio
 import logging
 import os
-import threading
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
+from typing import TypeVar
 
 from pawtag.domain.errors import ChangedError, TemporaryError
 from pawtag.domain.records import OBJECT_SCHEME, Json, PhotoRef, TagRecord
@@ -21,6 +22,7 @@ from pawtag.outputs.xmp.sidecar_file import (
     find_name,
     join_name,
     read_version,
+    require_size,
     translate_errors,
 )
 from pawtag.state.output_intents import OutputIntents
@@ -28,6 +30,8 @@ from pawtag.state.output_intents import OutputIntents
 log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 3
+MAX_AT_ONCE = 2
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ class XmpChange:
         return XmpIntent(before=self.before, after=self.after, version=self.file.version, digest=digest)
 
     def write(self) -> None:
-        """Write it. Raises ChangedError, PacketError, OSError."""
+        """Write it. Raises ChangedError, OSError."""
         if self.removes:
             self.file.remove()
         elif self.content is not None:
@@ -87,8 +91,8 @@ class XmpOutput:
     root: str
     intents: OutputIntents
     max_photo_bytes: int
-    _reading: threading.Lock = field(default_factory=threading.Lock)
-    """One photo at a time is read for its keywords: it may be large."""
+    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_AT_ONCE))
+    """More threads at a time would wait for each other; and a photo that is read for its keywords may be large."""
 
     @property
     def unsettled(self) -> AbstractSet[str]:
@@ -110,22 +114,24 @@ class XmpOutput:
 
     async def write(self, photo: PhotoRef, record: TagRecord, before: Json) -> Json:
         """Bring the keywords to the record's tags. A file that cannot be edited is named in the log, and left."""
-        state = await self._read_state(photo, before)
-        with translate_errors(photo.uri):
-            name = await asyncio.to_thread(find_name, photo.uri)
-        if state.file not in (None, name):  # apps read another file now
-            former = await self._edit(photo, str(state.file), state, ())
-            state = PhotoState(former if former.problem else None)
-            name = former.file if former.problem else name
-        after = await self._edit(photo, name, state, list_keyword_paths(record, self.root))
-        if after.problem:
-            path = join_name(photo.uri, after.file)
-            log.warning("the XMP sidecar %s is left unchanged: %s", path, after.problem, extra={"uri": photo.uri})
-        return after.to_json()
+        state, wanted = await self._read_state(photo, before), list_keyword_paths(record, self.root)
+        change = await self._run(photo, self._plan, photo, None, state, wanted)
+        if state.file not in (None, change.after.file):  # apps read another file now
+            former = await self._run(photo, self._plan, photo, state.file, state, ())
+            await self._commit(photo, former)
+            is_moved = former.after.problem is None
+            change = await self._run(photo, self._plan, photo, None, PhotoState(None), wanted) if is_moved else former
+        await self._commit(photo, change)
+        if change.after.problem:
+            path = join_name(photo.uri, change.after.file)
+            log.warning(
+                "the XMP sidecar %s is left unchanged: %s", path, change.after.problem, extra={"uri": photo.uri}
+            )
+        return change.after.to_json()
 
-    async def settle(self, photo: PhotoRef) -> None:
+    def settle(self, photo: PhotoRef) -> None:
         """The record that holds what `write` has returned is written."""
-        await self.intents.drop(photo.uri)
+        self.intents.settle(photo.uri)
 
     async def remove(self, photo: PhotoRef, before: Json) -> None:
         """Remove the keywords that pawtag added, and a file that pawtag made, unless somebody has written into it.
@@ -139,9 +145,10 @@ class XmpOutput:
             return
         for _ in range(MAX_ATTEMPTS):
             with suppress(ChangedError):
-                after = await self._edit(photo, str(state.file), state, ())
-                if after.problem:
-                    raise TemporaryError(f"{join_name(photo.uri, after.file)} is left unchanged: {after.problem}.")
+                change = await self._run(photo, self._plan, photo, state.file, state, ())
+                if reason := change.after.problem:
+                    raise TemporaryError(f"{join_name(photo.uri, change.after.file)} is left unchanged: {reason}.")
+                await self._commit(photo, change)
                 await self.intents.drop(photo.uri)
                 return
         raise TemporaryError(f"Another program writes {join_name(photo.uri, str(state.file))} all the time.")
@@ -150,39 +157,50 @@ class XmpOutput:
         kept = await self.intents.get(photo.uri) if photo.uri in self.intents.open else None
         return PhotoState(XmpMemory.parse(before), XmpIntent.parse(kept))
 
-    async def _edit(self, photo: PhotoRef, name: str, state: PhotoState, wanted: tuple[KeywordPath, ...]) -> XmpMemory:
-        path = join_name(photo.uri, name)
-        with translate_errors(photo.uri):
-            version = await asyncio.to_thread(read_version, path)
-            try:
-                change = await asyncio.to_thread(self._plan, photo, path, name, state, wanted)
-                if change.is_needed:
-                    await self.intents.put(photo.uri, change.intent.model_dump(mode="json"))
-                    await asyncio.to_thread(change.write)
-            except PacketError as error:
-                memory = state.recorded or XmpMemory(file=name)
-                return memory.model_copy(update={"problem": str(error), "version": version})
-        return change.after
+    async def _commit(self, photo: PhotoRef, change: XmpChange) -> None:
+        if change.is_needed:
+            await self.intents.put(photo.uri, change.intent.model_dump(mode="json"))
+            await self._run(photo, change.write)
 
-    def _plan(
-        self, photo: PhotoRef, path: str, name: str, state: PhotoState, wanted: tuple[KeywordPath, ...]
+    async def _run(self, photo: PhotoRef, work: Callable[..., Result], *given: object) -> Result:
+        with translate_errors(photo.uri):
+            async with self._slots:
+                return await asyncio.to_thread(work, *given)
+
+    def _plan(self, photo: PhotoRef, name: str | None, state: PhotoState, wanted: tuple[KeywordPath, ...]) -> XmpChange:
+        """The change of the sidecar of that name, by default of the one that apps read. Raises OSError."""
+        name = name or find_name(photo.uri)
+        file = XmpSidecarFile(join_name(photo.uri, name))
+        try:
+            file = file.read()
+            return self._plan_edit(photo, file, name, state, wanted)
+        except PacketError as error:
+            memory = state.recorded or XmpMemory(file=name)
+            version = file.version or read_version(file.path)
+            after = memory.model_copy(update={"file": name, "problem": str(error), "version": version})
+            return XmpChange(file, state.recorded, after)
+
+    def _plan_edit(
+        self, photo: PhotoRef, file: XmpSidecarFile, name: str, state: PhotoState, wanted: tuple[KeywordPath, ...]
     ) -> XmpChange:
-        file, fresh = XmpSidecarFile.read(path), XmpMemory(file=name)
-        memory, is_certain = state.remember(file, name)
+        fresh = XmpMemory(file=name)
         if file.content is None and not wanted:
             return XmpChange(file, state.recorded, fresh)
+        memory, is_certain = state.remember(file, name)
         if file.content is None:
             memory = fresh.model_copy(update={"is_new": True})
         packet = Packet(file.content) if file.content is not None else Packet.create()
         edit = KeywordEdit(packet, memory, wanted, cache(partial(self._read_embedded, photo)), is_certain)
-        after = edit.apply()
+        after = edit.apply().model_copy(update={"file": name})
         if after.is_new and packet.is_empty:
             return XmpChange(file, state.recorded, fresh, removes=file.content is not None)
-        return XmpChange(file, state.recorded, after, packet.encode() if edit.has_changed else None)
+        content = packet.encode() if edit.has_changed else None
+        require_size(content)
+        return XmpChange(file, state.recorded, after, content)
 
     def _read_embedded(self, photo: PhotoRef) -> OwnKeywords:
         """The keywords in the photo; none where its metadata is damaged. Raises OSError."""
-        with self._reading, open(photo.uri, "rb", opener=_open_photo) as file:
+        with open(photo.uri, "rb", opener=_open_photo) as file:
             found = read_embedded_keywords(file.read(self.max_photo_bytes))
         with suppress(PacketError):
             if found.xmp:

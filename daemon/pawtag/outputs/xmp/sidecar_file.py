@@ -5,7 +5,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from pawtag.domain.errors import ChangedError, GoneError, TemporaryError
@@ -30,23 +30,22 @@ OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOC
 
 @dataclass(frozen=True, slots=True)
 class XmpSidecarFile:
-    """A file as it was read; `content` and `version` are None where there is none yet."""
+    """A file as it was read; `content` and `version` are None where it was not, or is not there."""
 
     path: str
     content: bytes | None = None
     version: str | None = None
 
-    @classmethod
-    def read(cls, path: str) -> Self:
-        """The file at `path`. Raises PacketError for what is no file that can be edited, OSError."""
+    def read(self) -> Self:
+        """With its content. Raises PacketError for what is no file that can be edited, OSError."""
         try:
-            with open(path, "rb", buffering=0, opener=_open_regular) as file:
+            with open(self.path, "rb", buffering=0, opener=_open_regular) as file:
                 status = os.fstat(file.fileno())
                 if status.st_size > MAX_BYTES:
                     raise PacketError(f"it has {status.st_size} bytes; the limit is {MAX_BYTES}")
-                return cls(path, file.readall(), _format_version(status))
+                return replace(self, content=file.readall(), version=_format_version(status))
         except FileNotFoundError:
-            return cls(path)
+            return self
         except OSError as error:
             if error.errno in REFUSED_ERRORS:
                 raise PacketError(REFUSED_ERRORS[error.errno]) from error
@@ -57,8 +56,6 @@ class XmpSidecarFile:
 
         Its owner and its group stay as far as the system lets this process set them.
         """
-        if len(content) > MAX_BYTES:
-            raise PacketError(f"it would have {len(content)} bytes; the limit is {MAX_BYTES}")
         try:
             write_atomically(
                 self.path, content, replace=self.content is not None, before_rename=self._require_unchanged
@@ -105,6 +102,12 @@ def join_name(photo: str, name: str) -> str:
 def _candidates(photo: str) -> tuple[str, str]:
     name = photo.rpartition(os.sep)[2]
     return name + SUFFIX, os.path.splitext(name)[0] + SUFFIX  # noqa: PTH122 - a name may be any bytes
+
+
+def require_size(content: bytes | None) -> None:
+    """Raise PacketError for what could not be read again."""
+    if content and len(content) > MAX_BYTES:
+        raise PacketError(f"it would have {len(content)} bytes; the limit is {MAX_BYTES}")
 
 
 def read_version(path: str) -> str | None:

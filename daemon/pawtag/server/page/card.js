@@ -6,18 +6,25 @@ import { percent } from "./labels.js";
 const STATUS = { tagged: "tagged", unsure: "unsure", "no-pet": "no pet", failed: "failed" };
 const THUMBNAILS_AT_ONCE = 4;
 const RETRY_MS = 5000;
+const CALM_MS = 1000; // what a backlog pushes out of view within that time is not asked for
 const MAX_BARS = 3; // of each group
 const waiting = [];
 let loading = 0;
 
+const timers = new WeakMap();
 const watcher = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) {
-    if (!isIntersecting) continue;
-    watcher.unobserve(target);
-    waiting.push(target);
-    loadNext();
+    clearTimeout(timers.get(target));
+    if (isIntersecting) timers.set(target, setTimeout(() => enqueue(target), CALM_MS));
   }
 }, { rootMargin: "200px" });
+
+function enqueue(image) {
+  if (!image.isConnected) return;
+  watcher.unobserve(image);
+  waiting.push(image);
+  loadNext();
+}
 
 async function loadNext() {
   if (loading >= THUMBNAILS_AT_ONCE || !waiting.length) return;
