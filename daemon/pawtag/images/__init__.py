@@ -3,7 +3,7 @@
 from pawtag.images.decode import ImageLimits, Reserve, check_header, decode
 from pawtag.images.memory import DecodeCost, DecodeLimiter, return_freed_blocks
 from pawtag.images.pixels import cut_parts, preprocess
-from pawtag.images.thumbnail import LONGER_SIDE_PX, encode_thumbnail
+from pawtag.images.thumbnail import LONGER_SIDE_PX, encode_thumbnail, is_enough_for_thumbnail
 
 __all__ = [
     "LONGER_SIDE_PX",
@@ -15,6 +15,7 @@ __all__ = [
     "cut_parts",
     "decode",
     "encode_thumbnail",
+    "is_enough_for_thumbnail",
     "preprocess",
     "return_freed_blocks",
 ]

@@ -10,6 +10,12 @@ LONGER_SIDE_PX = 320
 QUALITY = 80
 
 
+def is_enough_for_thumbnail(image: Image) -> bool:
+    """Whether a picture that was reduced for a model is still as large as its thumbnail."""
+    longer_side = int(max(image.rgb.shape[:2]))
+    return longer_side >= min(LONGER_SIDE_PX, max(image.width, image.height))
+
+
 def encode_thumbnail(image: Image) -> bytes:
     """A JPEG whose longer side is at most 320 pixels."""
     picture = pillow.fromarray(image.rgb)

@@ -25,6 +25,7 @@ from pawtag.images import (
     cut_parts,
     decode,
     encode_thumbnail,
+    is_enough_for_thumbnail,
     preprocess,
     return_freed_blocks,
 )
@@ -212,9 +213,14 @@ class Tagger:
             image = decode(data, self._image_limits, spec.shorter_side, reserve)
             parts = [] if model.thresholds.parts is None else cut_parts(image)
             views = [preprocess(view, spec) for view in (image, *parts)]
-            thumbnail = encode_thumbnail(image) if photo and self.thumbnails and self.thumbnails.wants() else None
-        if photo and photo.sha256 and self.thumbnails and thumbnail:
-            self.thumbnails.keep(photo.sha256, thumbnail)
+            if (
+                photo
+                and photo.sha256
+                and self.thumbnails
+                and self.thumbnails.wants()
+                and is_enough_for_thumbnail(image)
+            ):
+                self.thumbnails.keep(photo.sha256, encode_thumbnail(image))
         known = {"width": image.width, "height": image.height, "format": image.format, "taken_at": image.taken_at}
         return (photo or describe_bytes(data)).model_copy(update=known), views
 

@@ -1,7 +1,9 @@
 """The tagger: a model that stops to give numbers is no fault of the photos."""
 
 import asyncio
+import io
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from pawtag.images import decode
 from pawtag.inference.tagger import Tagger
 from pawtag.server.thumbnail_cache import MIN_INTERVAL_S, ThumbnailCache
 from support.doubles import COLOURS, ColourEngine, colour_model, colour_tagger
-from support.pictures import GREEN, RED, decode_picture, encode_picture, plain
+from support.pictures import GREEN, RED, encode_picture, plain
 
 
 class BrokenEngine(ColourEngine):
@@ -97,8 +99,9 @@ async def test_a_thumbnail_that_is_wanted_is_made_of_the_picture_that_is_decoded
     watched = [False]
     thumbnails = ThumbnailCache(lambda: watched[0])
     data = plain(size=(640, 400), kind="JPEG")
-    known = describe_bytes(data, "a.jpg")
-    async with colour_tagger().run() as tagger:
+    known, engine = describe_bytes(data, "a.jpg"), ColourEngine()
+    engine.spec = replace(engine.spec, resize=224)
+    async with colour_tagger(engine).run() as tagger:
         tagger.thumbnails = thumbnails
         await tagger.tag(data, photo=known)
         assert thumbnails.get(known.sha256) is None
@@ -107,7 +110,18 @@ async def test_a_thumbnail_that_is_wanted_is_made_of_the_picture_that_is_decoded
         await tagger.tag(data)
         assert thumbnails.get(known.sha256) is None
         await tagger.tag(data, photo=known)
-    assert decode_picture(thumbnails.get(known.sha256)).rgb.shape == (200, 320, 3)
+    with Image.open(io.BytesIO(thumbnails.get(known.sha256))) as thumbnail:
+        assert thumbnail.size == (320, 200)
+
+
+async def test_a_picture_that_is_smaller_than_its_thumbnail_makes_none():
+    """It was reduced for a model with a small input."""
+    thumbnails, data = ThumbnailCache(lambda: True), plain(size=(640, 400), kind="JPEG")
+    known = describe_bytes(data, "a.jpg")
+    async with colour_tagger().run() as tagger:
+        tagger.thumbnails = thumbnails
+        await tagger.tag(data, photo=known)
+    assert thumbnails.get(known.sha256) is None
 
 
 def test_thumbnails_of_a_fast_backlog_are_not_wanted():
