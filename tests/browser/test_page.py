@@ -134,6 +134,16 @@ def test_a_lost_connection_is_said_and_mended_without_gaps_and_doubles(start, op
             assert sorted(names(page)) == ["a.png", "b.png", "c.png"]
 
 
+def test_a_thumbnail_that_the_connection_lost_is_asked_for_again(start, open_page, tmp_path, chelsea):
+    """It does not stay without a picture."""
+    with start() as daemon:
+        put(tmp_path / "photos", "a.png", chelsea.read_bytes())
+        page = open_page(daemon.address, allow_errors=True)
+        page.route("**/thumbnail", lambda route: route.abort(), times=1)
+        wait_for_cards(page, 1)
+        wait_for_thumbnail(page)
+
+
 def test_one_photo_is_mended_with_one_click_and_undone(start, open_page, tmp_path, chelsea):
     """From its details; the sidecar has it at once."""
     with start() as daemon:

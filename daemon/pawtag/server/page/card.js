@@ -35,8 +35,8 @@ async function loadNext() {
     image.src = URL.createObjectURL(await response.blob());
     image.addEventListener("load", () => URL.revokeObjectURL(image.src), { once: true });
   } catch (error) {
-    if (error.status === 503) setTimeout(() => watcher.observe(image), RETRY_MS);
-    else image.replaceWith("no picture");
+    if (error.status >= 400 && error.status < 500) image.replaceWith("no picture");
+    else setTimeout(() => watcher.observe(image), RETRY_MS); // busy, or the connection is lost
   }
   loading -= 1;
   loadNext();
