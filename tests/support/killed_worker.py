@@ -17,7 +17,7 @@ from pawtag.config import Settings
 from pawtag.state.database import StateDatabase
 from pawtag.state.in_flight import InFlightPhotos
 from support.buckets import wire
-from support.doubles import colour_tagger
+from support.doubles import MemoryOutput, colour_tagger
 
 STEPS = ("looked", "read", "tagged", "output-written", "record-written", "acknowledged")
 IDLE_S = 0.6
@@ -54,10 +54,11 @@ class KilledPhoto:
         kill_at("record-written", self._wanted)
 
 
-class FileOutput:
+class FileOutput(MemoryOutput):
     """An output that writes the tags into a file of its own."""
 
     def __init__(self, folder: Path, wanted: str) -> None:
+        super().__init__()
         self._folder, self._wanted = folder, wanted
 
     async def write(self, photo, record, before):
@@ -65,9 +66,6 @@ class FileOutput:
         (self._folder / name).write_text(" ".join(tag.label for tag in record.tags))
         kill_at("output-written", self._wanted)
         return {"file": name}
-
-    async def remove(self, photo, before):
-        raise AssertionError
 
 
 def patch(source, tagger, wanted: str) -> None:
