@@ -24,9 +24,9 @@ def main(arguments: Sequence[str] | None = None, *, s3_tuning: S3Tuning | None =
     """Run one command; returns its exit code. `s3_tuning`: for tests, which cannot wait as long as users."""
     from pawtag.config import load_settings
 
-    commands = _import_commands(arguments)
+    commands = _import_needed(arguments)
     gc.enable()
-    given = _build_parser(commands).parse_args(arguments)
+    given = build_parser(commands).parse_args(arguments)
     given.s3_tuning = s3_tuning or S3Tuning()
     command = commands[given.command]
     if given.command != "run":
@@ -61,27 +61,30 @@ def entry() -> None:
     os._exit(code)
 
 
-def _import_commands(arguments: Sequence[str] | None) -> dict[str, ModuleType]:
+def _import_needed(arguments: Sequence[str] | None) -> dict[str, ModuleType]:
     """The command that is asked for; all of them where none is, for the help. Each takes a part of a second."""
     from pawtag.cli import build_common_options
 
     parser = argparse.ArgumentParser(parents=[build_common_options()], add_help=False)
     parser.add_argument("command", nargs="?")
     wanted = parser.parse_known_args(arguments)[0].command
-    names = [wanted] if wanted in COMMANDS else COMMANDS
+    return import_commands([wanted] if wanted in COMMANDS else COMMANDS)
+
+
+def import_commands(names: Sequence[str] = COMMANDS) -> dict[str, ModuleType]:
+    """The modules of these commands."""
     return {name: importlib.import_module(f"pawtag.cli.{name}") for name in names}
 
 
-def _build_parser(known: dict[str, ModuleType]) -> argparse.ArgumentParser:
-    from pawtag.cli import build_common_options
+def build_parser(known: dict[str, ModuleType]) -> argparse.ArgumentParser:
+    """The parser of the command line, with these commands."""
+    from pawtag.cli import add_command, build_common_options, read_summary
 
-    common = build_common_options()
-    parser = argparse.ArgumentParser("pawtag", description="Tags pet photos.", parents=[common])
+    parser = argparse.ArgumentParser("pawtag", description="Tag pet photos.", parents=[build_common_options()])
     parser.add_argument("--version", action="version", version=f"pawtag {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, module in known.items():
-        text = (module.__doc__ or "").partition(": ")[2].rstrip(".\n")
-        module.add_arguments(commands.add_parser(name, help=text, description=text, parents=[common]))
+        module.add_arguments(add_command(commands, name, read_summary(module)))
     return parser
 
 

@@ -53,7 +53,7 @@ def test_scan_brings_a_folder_up_to_date_once(tmp_path, chelsea):
     shutil.copy2(chelsea, folder / "a.png")
     (folder / "b.jpg").write_bytes(b"broken")
     preview = command("scan", "--dry-run", folder, home=tmp_path)
-    assert "2 photos would be tagged" in preview.stdout.decode()
+    assert "photos to tag: 2" in preview.stdout.decode()
     assert len(list(folder.iterdir())) == 2
     first = command("scan", folder, home=tmp_path, PAWTAG_FOLDER__STABLE_S="0.2")
     assert (first.returncode, first.stdout.decode().splitlines()[0]) == (0, "1 tagged, 0 without a pet, 1 failed")
@@ -160,7 +160,7 @@ def test_clean_removes_exactly_what_pawtag_wrote(tmp_path, chelsea):
     assert (preview.returncode, preview.stdout.decode().splitlines()[0]) == (0, str(folder / "a.png.json"))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     found = command("clean", folder, home=tmp_path)
-    assert found.stdout.decode().splitlines()[0] == "1 files were removed"
+    assert found.stdout.decode().splitlines()[0] == "files removed: 1"
     assert "1 sidecars hold corrections" in found.stdout.decode()
     assert {path.name for path in folder.iterdir()} == {"a.png", "b.png", "b.png.json", "c.jpg.json"}
     command("clean", "--corrected", folder, home=tmp_path)
@@ -173,7 +173,7 @@ def test_prune_removes_the_sidecars_of_photos_that_are_gone(tmp_path, chelsea):
     (folder / "a.png").rename(folder / "c.png")
     found = command("scan", "--prune", folder, home=tmp_path, PAWTAG_FOLDER__STABLE_S="0.2")
     lines = found.stdout.decode().splitlines()
-    assert (lines[0], lines[-1]) == ("1 tagged, 0 without a pet, 0 failed", "1 files were removed")
+    assert (lines[0], lines[-1]) == ("1 tagged, 0 without a pet, 0 failed", "files removed: 1")
     assert {path.name for path in folder.iterdir()} == {"b.png", "b.png.json", "c.png", "c.png.json"}
     for photo in folder.glob("*.png"):
         photo.unlink()
@@ -190,8 +190,8 @@ def test_F13_another_content_of_the_same_size_and_time_is_found_by_verify(tmp_pa
     photo.write_bytes(photo.read_bytes()[:-1] + b"x")
     os.utime(photo, ns=(times.st_atime_ns, times.st_mtime_ns))
     untouched = (folder / "b.png.json").stat().st_mtime_ns
-    assert "0 photos would" in command("scan", "--dry-run", folder, home=tmp_path).stdout.decode()
-    assert "1 photos would" in command("scan", "--dry-run", "--verify", folder, home=tmp_path).stdout.decode()
+    assert "photos to tag: 0" in command("scan", "--dry-run", folder, home=tmp_path).stdout.decode()
+    assert "photos to tag: 1" in command("scan", "--dry-run", "--verify", folder, home=tmp_path).stdout.decode()
     found = command("scan", "--verify", folder, home=tmp_path, PAWTAG_FOLDER__STABLE_S="0.2")
     assert found.stdout.decode().startswith("1 tagged, 0 without a pet, 0 failed\n")
     assert (folder / "b.png.json").stat().st_mtime_ns == untouched
@@ -209,7 +209,7 @@ def test_clean_of_a_subfolder_cleans_that_part_of_the_mirror_tree(tmp_path, chel
     assert (tmp_path / "mirror/pets/a.png.json").is_file()
     assert {path.name for path in folder.iterdir()} == {"a.png", "b.png"}
     found = command("clean", folder, home=tmp_path, **mirrored)
-    assert found.stdout.decode() == "2 files were removed\n"
+    assert found.stdout.decode() == "files removed: 2\n"
     assert not (tmp_path / "mirror/pets/a.png.json").exists()
 
 

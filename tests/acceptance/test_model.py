@@ -121,7 +121,7 @@ def test_M04_a_killed_download_is_resumed_at_the_next_start(home, full_size):
 
 
 def test_P01_a_stop_during_the_download_is_quick_and_clean(home, full_size):
-    """SIGTERM: exit 0 within seconds."""
+    """SIGTERM: exit 0 within seconds, and no error in the log."""
     with fake_hub(full_size) as hub:
         hub.pause_s = 0.01
         with daemon(home, **online(hub, home)) as running:
@@ -129,6 +129,7 @@ def test_P01_a_stop_during_the_download_is_quick_and_clean(home, full_size):
             started = time.monotonic()
             assert running.stop() == 0
     assert time.monotonic() - started < 5
+    assert "error" not in running.said()
 
 
 def test_without_a_fallback_the_daemon_is_not_ready_before_the_model_is_loaded(home, small, chelsea):

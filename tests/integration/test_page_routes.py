@@ -148,7 +148,8 @@ async def test_a_correction_is_added_to_what_was_corrected_elsewhere(tmp_path):
         address = f"/photos/{found['id']}/corrections"
         async with session.patch(address, json={}) as response:
             said = await response.json()
-        assert said["corrected_before"] == {"species": ["green"]}
+        assert (said["corrected_before"], said["corrected"]) == ({"species": ["green"]}, {"species": ["green"]})
+        assert sidecar(path)["corrected"] == {"species": ["green"]}
 
 
 async def test_a_correction_goes_on_when_the_page_is_closed(tmp_path):

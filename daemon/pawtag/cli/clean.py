@@ -1,4 +1,4 @@
-"""pawtag clean: removes exactly what pawtag wrote for a folder, or into a bucket."""
+"""pawtag clean: remove what pawtag wrote for a folder or into a bucket, and nothing else."""
 
 import argparse
 import asyncio
@@ -22,9 +22,9 @@ from pawtag.state.database import StateDatabase
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `clean`."""
     parser.add_argument("place", metavar="DIR", help="a folder or s3://BUCKET/PREFIX")
-    parser.add_argument("--dry-run", action="store_true", help="only print what would be removed")
+    parser.add_argument("--dry-run", action="store_true", help="only print what clean would remove")
     parser.add_argument(
-        "--corrected", action="store_true", help="also records with your corrections, or other programs' keys"
+        "--corrected", action="store_true", help="also remove records that hold corrections or keys of other programs"
     )
 
 
@@ -71,9 +71,9 @@ async def _remove_files(
         kept, removed = kept + is_kept, removed + (not is_kept)
         if dry_run and not is_kept:
             print(log.escape_unprintable(str(written.path)))
-    print(f"{removed} files {'would be' if dry_run else 'were'} removed")
+    print(f"{'files to remove' if dry_run else 'files removed'}: {removed}")
     if kept:
-        print(f"{kept} sidecars hold corrections of yours, or other programs' keys; they stay")
+        print(f"sidecars kept, with corrections or keys of other programs: {kept} (--corrected removes them)")
     if failed:
         raise PawtagError(f"{failed} files could not be removed; check the permissions of their folders.")
 

@@ -1,9 +1,10 @@
-"""pawtag config: what the settings are, whether they are right, and what they may be."""
+"""pawtag config: print the settings, check them, or print their schema."""
 
 import argparse
 import json
 from typing import Any
 
+from pawtag.cli import add_command
 from pawtag.config import EMBEDDED, Settings
 from pawtag.config.labels_file import find_shared_labels, load_labels
 from pawtag.config.loading import describe_settings_file
@@ -12,16 +13,16 @@ from pawtag.domain.records import TagRecord
 
 CONFIG_ACTIONS = {
     "show": "print the settings in force, as TOML",
-    "check": "say whether the settings and the labels are right",
-    "schema": "print the JSON Schema of the settings, or with --record of a record",
+    "check": "check the settings and the labels",
+    "schema": "print the JSON Schema of the settings",
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `config`."""
-    actions = "; ".join(f"{name}: {what}" for name, what in CONFIG_ACTIONS.items())
-    parser.add_argument("action", choices=CONFIG_ACTIONS, help=actions)
-    parser.add_argument("--record", action="store_true", help="schema: that of a record, as in a sidecar")
+    commands = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions = {name: add_command(commands, name, text) for name, text in CONFIG_ACTIONS.items()}
+    actions["schema"].add_argument("--record", action="store_true", help="the schema of a record (a sidecar)")
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:

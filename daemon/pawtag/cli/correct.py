@@ -1,4 +1,4 @@
-"""pawtag correct: writes corrections into records; they hold whatever a model says."""
+"""pawtag correct: write corrections into records; a correction stays, whatever the model finds."""
 
 import argparse
 import asyncio
@@ -43,12 +43,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `correct`."""
     parser.add_argument("places", nargs="*", metavar="FILE", help="photos: files, or s3://BUCKET/KEY")
     parser.add_argument(
-        "--species", metavar="LABELS", help="the right species, several with / between; 'none' for no pet"
+        "--species", metavar="LABELS", help="the right species; write several as cat/dog, and 'none' for no pet"
     )
     parser.add_argument("--coat", metavar="LABELS", help="the right coat; 'none' for no tag")
-    parser.add_argument("--group", action="append", default=[], metavar="NAME=LABELS", help="a group of your own")
-    parser.add_argument("--from", dest="table", type=Path, metavar="CSV", help="many: columns file, species, coat")
-    parser.add_argument("--undo", action="store_true", help="take the corrections back")
+    parser.add_argument(
+        "--group",
+        action="append",
+        default=[],
+        metavar="NAME=LABELS",
+        help="the right labels of another group; may be repeated",
+    )
+    parser.add_argument(
+        "--from",
+        dest="table",
+        type=Path,
+        metavar="CSV",
+        help="a table of corrections, with the columns file, species, coat",
+    )
+    parser.add_argument("--undo", action="store_true", help="remove the corrections")
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:

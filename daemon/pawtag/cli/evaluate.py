@@ -23,24 +23,25 @@ from pawtag.log import escape_unprintable
 
 
 def add_evaluation_arguments(parser: argparse.ArgumentParser) -> None:
-    """Those of `evaluate` alone."""
-    parser.add_argument(
+    """The arguments of `model evaluate`."""
+    photos = parser.add_mutually_exclusive_group(required=True)
+    photos.add_argument(
         "--labelled",
         type=Path,
         metavar="CSV",
-        help="evaluate: photos, with the columns file, species, coat and other groups (docs/models.md)",
+        help="a table of photos, with the columns file, species, coat and other groups (docs/models.md)",
     )
-    parser.add_argument(
+    photos.add_argument(
         "--corrections",
         nargs="?",
         type=Path,
         const=Path(),
         metavar="DIR",
-        help="evaluate: what people corrected in a folder (default: folder.path)",
+        help="the corrections that people made in a folder (default: folder.path)",
     )
-    parser.add_argument("--show-errors", action="store_true", help="evaluate: name each photo with a wrong tag")
+    parser.add_argument("--show-errors", action="store_true", help="name each photo with a wrong tag")
     parser.add_argument(
-        "--write", action="store_true", help="evaluate: write the calibrated threshold and temperature to the settings"
+        "--write", action="store_true", help="write the calibrated threshold and temperature to the settings file"
     )
 
 

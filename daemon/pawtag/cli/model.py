@@ -1,4 +1,4 @@
-"""pawtag model: shows the model, downloads it, verifies it, and evaluates it on labelled photos."""
+"""pawtag model: show, download, verify, measure or quantise the model."""
 
 import argparse
 import json
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from pawtag import log
+from pawtag.cli import add_command
 from pawtag.cli.evaluate import add_evaluation_arguments, evaluate
 from pawtag.config import Settings
 from pawtag.config.labels_file import load_labels
-from pawtag.domain.errors import ConfigError, PawtagError
+from pawtag.domain.errors import PawtagError
 from pawtag.inference.checkpoint import find_checkpoint, find_wanted_revision, is_offline
 from pawtag.inference.loaded_model import LoadedModel
 from pawtag.inference.model_loader import load_model
@@ -20,28 +21,27 @@ if TYPE_CHECKING:
     from pawtag.inference.hub.pull import Pull
 
 MODEL_ACTIONS = {
-    "show": "load the model and print what it is",
-    "pull": "download the model into the hub client's cache",
+    "show": "load the model and print its facts",
+    "pull": "download the model into the cache of the hub client",
     "check": "load the model and run its self test",
-    "evaluate": "compare the model with labelled photos",
-    "optimize": "quantise the model on your own photos, and use it if their tags stay the same",
+    "evaluate": "compare the model with photos whose labels are known",
+    "optimize": "quantise the model on your photos, and use the result if their tags stay the same",
 }
 MAX_PULL_ATTEMPTS = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `model`."""
-    actions = "; ".join(f"{name}: {what}" for name, what in MODEL_ACTIONS.items())
-    parser.add_argument("action", choices=MODEL_ACTIONS, help=actions)
-    parser.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="optimize: a folder of 700 photos or more")
-    parser.add_argument("--json", action="store_true", help="show: print JSON")
-    add_evaluation_arguments(parser)
+    commands = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions = {name: add_command(commands, name, text) for name, text in MODEL_ACTIONS.items()}
+    actions["show"].add_argument("--json", action="store_true", help="print JSON")
+    add_evaluation_arguments(actions["evaluate"])
+    actions["optimize"].add_argument("folder", type=Path, metavar="DIR", help="a folder with 700 photos or more")
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     """Run the action."""
     log.configure_logging(settings.log)
-    _check_usage(arguments)
     if arguments.action == "pull":
         return _pull(settings)
     if arguments.action == "optimize":
@@ -56,20 +56,6 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     else:
         evaluate(arguments, settings, loaded)
     return 0
-
-
-def _check_usage(arguments: argparse.Namespace) -> None:
-    is_given = (arguments.labelled is not None, arguments.corrections is not None)
-    if arguments.action == "evaluate" and sum(is_given) != 1:
-        raise ConfigError(
-            "'pawtag model evaluate' needs labelled photos, --labelled CSV, or photos that people corrected, --corrections."
-        )
-    if (arguments.action == "optimize") != (arguments.folder is not None):
-        raise ConfigError(
-            "'pawtag model optimize' needs a folder of photos: pawtag model optimize DIR; no other action does."
-        )
-    if arguments.action != "evaluate" and (any(is_given) or arguments.write or arguments.show_errors):
-        raise ConfigError("--labelled, --corrections, --show-errors and --write belong to 'pawtag model evaluate'.")
 
 
 def _pull(settings: Settings) -> int:

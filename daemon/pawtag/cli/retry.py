@@ -1,4 +1,4 @@
-"""pawtag retry: tags failed photos again."""
+"""pawtag retry: tag failed photos again."""
 
 import argparse
 import asyncio
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "places", nargs="*", metavar="PATH", help="photos: files, or s3://BUCKET/KEY (default: all that failed)"
     )
-    parser.add_argument("--code", choices=get_args(ErrorCode), help="only photos that failed with this code")
+    parser.add_argument("--code", choices=get_args(ErrorCode), help="retry only photos that failed with this code")
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -61,6 +61,7 @@ async def _retry_all(arguments: argparse.Namespace, settings: Settings, parts: P
             for place in arguments.places or list(_list_failed(settings, parts)):
                 try:
                     async with access.open(place) as photo:
+                        await access.owe_retag(place, parts.tagger.identity, parts.database)
                         record = await reconciler.retry(photo, arguments.code)
                 except GoneError:
                     continue

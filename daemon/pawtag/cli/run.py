@@ -1,4 +1,4 @@
-"""pawtag run: the daemon."""
+"""pawtag run: run the daemon: watch the folder or the bucket, and serve HTTP."""
 
 import argparse
 import asyncio

@@ -1,4 +1,4 @@
-"""pawtag scan: tags the photos of a folder that need a record, once."""
+"""pawtag scan: tag once each photo of a folder that needs a record."""
 
 import argparse
 import asyncio
@@ -36,10 +36,12 @@ SNAPSHOT_S = 15.0  # somebody waits for the end
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `scan`."""
     parser.add_argument("folder", type=Path, metavar="DIR", help="the folder")
-    parser.add_argument("--dry-run", action="store_true", help="only print what would be tagged, or removed")
-    parser.add_argument("--verify", action="store_true", help="compare contents, not only sizes and times")
-    parser.add_argument("--strict", action="store_true", help="exit with 1 if a photo cannot be tagged")
-    parser.add_argument("--prune", action="store_true", help="remove sidecars whose photo is gone")
+    parser.add_argument("--dry-run", action="store_true", help="only print what scan would tag or remove")
+    parser.add_argument(
+        "--verify", action="store_true", help="read every photo, and compare its content, not only its size and time"
+    )
+    parser.add_argument("--strict", action="store_true", help="exit with code 1 if a photo cannot be tagged")
+    parser.add_argument("--prune", action="store_true", help="remove sidecars of photos that no longer exist")
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -96,7 +98,7 @@ async def _preview(root: Path, settings: Settings, parts: PipelineParts, *, veri
     for found in runner.build_scan(Walk(root, settings.folder, removes_temporary=False)):
         count += 1
         print(log.escape_unprintable(found.ref.uri))
-    print(f"{count} photos would be tagged")
+    print(f"photos to tag: {count}")
 
 
 async def _scan(root: Path, settings: Settings, parts: PipelineParts, report: ScanReport, *, verify: bool) -> None:

@@ -1,4 +1,4 @@
-"""pawtag status: says what the daemon is doing, or what pawtag does with a photo, and why."""
+"""pawtag status: ask the daemon for its state, or explain the state of photos."""
 
 import argparse
 import asyncio
@@ -26,8 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "places", nargs="*", metavar="PATH", help="photos: files, or s3://BUCKET/KEY (default: ask the daemon)"
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
-    parser.add_argument("--dead-letters", action="store_true", help="print messages that could not be used")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
+    parser.add_argument("--dead-letters", action="store_true", help="print the messages that pawtag could not use")
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:

@@ -1,4 +1,4 @@
-"""pawtag tag: tags files now and prints their tags."""
+"""pawtag tag: tag files now, and print the tags."""
 
 import argparse
 import asyncio
@@ -25,7 +25,7 @@ STDIN = "-"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `tag`."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="photos to tag; - reads one from standard input")
-    parser.add_argument("--json", action="store_true", help="print one record a line, in the order given")
+    parser.add_argument("--json", action="store_true", help="print one record per line, in the order of the files")
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:

@@ -1,4 +1,4 @@
-"""pawtag webhook test: posts a message to the webhook, and says what it answers."""
+"""pawtag webhook: test the webhook."""
 
 import argparse
 import asyncio
@@ -7,6 +7,7 @@ import secrets
 from contextlib import closing
 
 from pawtag.app.outputs import build_webhook
+from pawtag.cli import add_command
 from pawtag.clock import utc_timestamp
 from pawtag.config import Settings
 from pawtag.domain.errors import ConfigError, PawtagError
@@ -17,7 +18,8 @@ from pawtag.state.database import StateDatabase
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `webhook`."""
-    parser.add_argument("action", choices=("test",), help="post a message of type 'test'")
+    commands = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    add_command(commands, "test", "post a message of type 'test' to webhook.url, and print the answer")
 
 
 def execute(_arguments: argparse.Namespace, settings: Settings) -> int:

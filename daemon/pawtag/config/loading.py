@@ -2,7 +2,7 @@
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from pawtag.domain.errors import ConfigError
 
 SETTINGS_FILE_VARIABLE = "PAWTAG_CONFIG"
 DEFAULT_SETTINGS_FILE = Path("config/pawtag.toml")
-SECRETS = ("server.api_key",)
+SECRETS = ("server.api_key", "webhook.secret")
 
 
 def load_settings(file: Path | None = None, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Settings:
@@ -89,6 +89,7 @@ def _anchor_paths(document: dict[str, Any], folder: Path) -> None:
         ("state", "dir"),
         ("model", "cache_dir"),
         ("server", "api_key_file"),
+        ("webhook", "secret_file"),
     ):
         _anchor(document.get(section), name, folder)
     model = document.get("model")
@@ -102,9 +103,16 @@ def _anchor(section: Any, name: str, folder: Path) -> None:
 
 
 def _check_environment() -> None:
-    """A misspelt variable is an error: pydantic-settings passes over sections that it does not know."""
+    """A misspelt variable is an error: pydantic-settings ignores sections that it does not know."""
+    names = [f"{section}{NESTING}{name}" for section, name in _list_settings()]
+    single_underscores = {
+        f"{ENVIRONMENT_PREFIX}{name.replace(NESTING, '_')}".upper(): f"{ENVIRONMENT_PREFIX}{name}".upper()
+        for name in names
+    }
     for variable in os.environ:
         upper = variable.upper()
+        if right := single_underscores.get(upper):
+            raise ConfigError(f"The environment variable {variable} has no effect; write {right}.")
         if not upper.startswith(ENVIRONMENT_PREFIX) or NESTING not in upper:
             continue
         section = upper.removeprefix(ENVIRONMENT_PREFIX).split(NESTING)[0].lower()
@@ -113,6 +121,12 @@ def _check_environment() -> None:
             raise ConfigError(
                 f"The environment variable {variable} names no section of the settings; there are {allowed}."
             )
+
+
+def _list_settings() -> Iterator[tuple[str, str]]:
+    for section, field in Settings.model_fields.items():
+        for name in field.annotation.model_fields:  # type: ignore[union-attr]
+            yield section, name
 
 
 def _explain(error: ValidationError, file: Path | None) -> str:

@@ -1,4 +1,4 @@
-"""The settings of what is on the network: the embedded server, and the webhook."""
+"""The settings of the embedded server and of the webhook."""
 
 from typing import Annotated, Any
 
@@ -13,29 +13,29 @@ class ServerSettings(Section):
     """The embedded HTTP server."""
 
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
-    """The address to listen on; set an api_key for any but loopback."""
+    """The address to listen on. Set server.api_key if it is not loopback."""
     port: Annotated[int, Field(ge=0, le=65535)] = 7860
-    """The port; 0 takes a free one."""
+    """The port to listen on. 0 chooses a free port."""
     api_key: Annotated[SecretStr, BeforeValidator(strip), Field(min_length=1)] | None = None
-    """The key that requests must send as "Authorization: Bearer KEY"; not set: none."""
+    """The key that requests must send as "Authorization: Bearer KEY". Not set: requests need no key."""
     api_key_file: OptionalPath = None
-    """A file with the key, such as a mounted secret, in the place of api_key."""
+    """A file that holds the key, such as a mounted secret. Use it instead of api_key."""
     allowed_hosts: tuple[str, ...] = ()
-    """The Host names that are answered, on loopback in addition to its own; empty elsewhere: any."""
+    """The Host names that pawtag answers. On loopback its own names are always allowed. Elsewhere an empty list allows all."""
     trusted_origins: tuple[Annotated[str, AfterValidator(check_origin)], ...] = ()
-    """Origins of pages that may post photos, such as "https://shelter.example"; the page behind a proxy, too."""
+    """Origins of web pages that may send requests, such as "https://shelter.example". The page behind a proxy may need it too."""
     keep_requests: bool = False
-    """List requests among the recent results: their names and tags, no pixels."""
+    """Whether the list of recent results has photos that were posted. It holds their names and tags, and no pixels."""
     page: bool | None = None
-    """The page at /, and what it reads: /photos and /events. Not set: on loopback, or with an api_key."""
+    """Whether pawtag serves the page at /, /photos and /events. Not set: only on loopback, or with an api_key."""
     max_upload_bytes: Count = 50 * MIB
-    """The largest body of POST /tag; limits.max_file_bytes applies too."""
+    """The largest body of POST /tag, in bytes. limits.max_file_bytes applies too."""
     stall_timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30.0
-    """How long a sender may pause, or send less than 8 kB a second, before it gets 408; a notification must arrive within it."""
+    """The longest pause of a sender, in seconds. After it, or below 8 kB per second, the answer is 408."""
     max_pending: Count = 64
-    """Requests that may wait for the model; one more is answered 503."""
+    """The number of requests that may wait for the model. A further request gets 503."""
     max_connections: Count = 256
-    """Connections that may be open; one more takes the place of one without a request, else it is answered 503."""
+    """The number of open connections. A further one replaces an idle connection. If there is none, it gets 503."""
 
     @property
     def is_private(self) -> bool:
@@ -54,16 +54,16 @@ class ServerSettings(Section):
 
 
 class WebhookSettings(Section):
-    """An address that is told of each tagged photo."""
+    """The address that pawtag sends events to."""
 
     url: Annotated[HttpUrl | None, BeforeValidator(empty_to_none)] = None
-    """Where records are posted, such as "http://homeassistant.local:8123/api/webhook/ID"; not set: nowhere."""
+    """The address, such as "http://homeassistant.local:8123/api/webhook/ID". Not set: pawtag sends no events."""
     secret: Annotated[SecretStr, BeforeValidator(strip), Field(min_length=1)] | None = None
-    """The key of the signature (Standard Webhooks), "whsec_" and base64, or any text; not set: no signature."""
+    """The key of the signature (Standard Webhooks): "whsec_" and base64, or any text. Not set: pawtag does not sign."""
     secret_file: OptionalPath = None
-    """A file with the secret, in the place of secret."""
+    """A file that holds the secret. Use it instead of secret."""
     events: tuple[Reason, ...] = ("new", "changed", "corrected")
-    """Of which records it is told; "re-tagged" too: also of all photos after a change of the model or the labels."""
+    """The reasons to send an event. Add "re-tagged" to hear of all photos after a change of the model or the labels."""
 
     @model_validator(mode="before")
     @classmethod

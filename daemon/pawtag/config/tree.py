@@ -1,4 +1,4 @@
-"""The settings: one frozen tree, with its defaults and what each is for."""
+"""The settings: one frozen tree with defaults and descriptions."""
 
 import os
 from typing import Annotated, Literal
@@ -15,43 +15,43 @@ EMBEDDED = "embedded"
 
 
 class ModelSettings(Section):
-    """Which model tags."""
+    """The model that tags the photos."""
 
     id: str = "openai/clip-vit-base-patch32"
     """A hub id, a checkpoint folder, or "embedded" for the model that ships."""
     revision: str | None = None
-    """The hub revision; the pinned one of the default model where it is not set."""
+    """The revision on the hub. Not set: the pinned revision of the default model, the latest of any other."""
     fallback: Literal["embedded", "none"] = "embedded"
-    """What serves while the wanted model is not there: "embedded", or "none" for an error."""
+    """The model that serves until model.id is available: "embedded", or "none" to serve no other model."""
     download: bool = True
-    """Whether the model may be downloaded from the hub; false: pawtag never connects to it."""
+    """Whether pawtag may download the model from the hub. With false it never connects to the hub."""
     threshold: Score | None = None
-    """From which score on this model's best label is a tag: `pawtag model evaluate` measures it."""
+    """The lowest score at which a label becomes a tag, for this model. `pawtag model evaluate` measures it."""
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    """What this model's logits are divided by: measured together with the threshold."""
+    """pawtag divides the logits of this model by this number. `pawtag model evaluate` measures it with the threshold."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where the model runs: "auto" takes a GPU where there is one."""
+    """The device that runs the model. "auto" uses a GPU if there is one."""
     engine: Literal["auto", "openvino", "torch"] = "auto"
-    """What runs the model; "auto" takes torch on a GPU, else OpenVINO, and torch where OpenVINO cannot run it."""
+    """The library that runs the model. "auto": torch on a GPU, OpenVINO on a CPU, torch if OpenVINO cannot run the model."""
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
-    """How OpenVINO computes; "auto" takes bfloat16 where the processor has it."""
+    """The number format that OpenVINO computes with. "auto" uses bfloat16 if the processor supports it."""
     cache_dir: HomePath = platformdirs.user_cache_path("pawtag")
-    """What can be computed again: converted and compiled models, text embeddings, self tests."""
+    """The folder for data that pawtag can compute again: converted and compiled models, text embeddings, self tests."""
 
 
 class LabelSettings(Section):
-    """The labels, and which scores make a tag."""
+    """The labels, and the scores that make a label a tag."""
 
     file: OptionalPath = None
-    """A labels.toml of your own."""
+    """Your own labels.toml. Not set: the labels that ship."""
     tag_threshold: Score | None = None
-    """From which score on the best label is a tag; by default what was measured for the model."""
+    """The lowest score at which a label becomes a tag. Not set: the threshold of the model."""
     presence_threshold: Score | None = None
-    """From which probability on a photo shows a pet at all (1 less the score of "none"); by default the model's, else 0.5."""
+    """The lowest probability at which a photo shows a pet (1 minus the score of "none"). Not set: that of the model, or 0.5."""
     views: Literal["whole", "parts"] = "whole"
-    """What the model looks at: the "whole" photo, or its quarters too ("parts"): several animals, at five times the cost."""
+    """With "parts" the model also looks at four quarters of a photo. It finds several animals, and takes four times as long."""
     min_score: Score = 0.01
-    """POST /tag lists labels from this score on."""
+    """The answer of POST /tag lists labels with at least this score."""
 
 
 PATTERNS = tuple(
@@ -79,59 +79,59 @@ PATTERNS = tuple(
 
 
 class FolderSettings(Section):
-    """The folder that is watched."""
+    """The folder that pawtag watches."""
 
     path: OptionalPath = None
-    """The folder; ./photos where no source is set."""
+    """The folder with the photos. Not set: ./photos, unless a bucket or a queue is set."""
     recursive: bool = True
-    """Whether its subfolders are watched too."""
+    """Whether pawtag watches subfolders too."""
     observer: Literal["auto", "native", "polling"] = "auto"
-    """How changes are noticed: native events, or polling for network shares."""
+    """How pawtag notices changes: "native" uses file events, "polling" compares listings. "auto" polls network shares."""
     settle_s: Seconds = 1.0
-    """A file that was closed or moved in is finished after this long without a change."""
+    """Seconds without a change after which a file is complete that a program has closed or moved in."""
     stable_s: Seconds = 5.0
-    """Any other new file is finished after this long without a change."""
+    """Seconds without a change after which any other new file is complete."""
     rescan_s: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 300.0
-    """How often the whole folder is compared with its sidecars."""
+    """Seconds between two scans of the whole folder. A scan compares each photo with its sidecar."""
     patterns: tuple[str, ...] = PATTERNS
-    """Which names are photos, whatever their case."""
+    """The file names of photos. Upper and lower case are the same."""
     exclude: tuple[str, ...] = ()
-    """Files and folders to pass over, by shell patterns of a name ("thumbs*") or of a path below the folder ("old/raw")."""
+    """Files and folders to ignore. A pattern matches a name ("thumbs*") or a path below the folder ("old/raw")."""
     concurrency: Count = 32
-    """Photos of the folder that are in flight at once."""
+    """The number of photos of the folder that pawtag handles at once."""
 
 
 class S3Settings(Section):
-    """A bucket, by the queue that its notifications go to. Credentials come from boto3's own chain."""
+    """The bucket, and the queue that receives its events. boto3 finds the credentials in its usual places."""
 
     queue_url: str | tuple[str, ...] | None = None
-    """The SQS queue, or several, with notifications of uploads."""
+    """The URL of the SQS queue that receives upload events, or a list of URLs."""
     bucket: str | None = None
-    """The only bucket that events may name. Without queue_url it is listed periodically, and accepts pushed events."""
+    """The bucket. pawtag refuses events of other buckets. Without queue_url it lists the bucket, and accepts pushed events."""
     prefix: str = ""
-    """Only keys with this prefix."""
+    """pawtag tags only keys that begin with this prefix."""
     endpoint_url: str | None = None
-    """Another store than AWS."""
+    """The address of a store other than AWS."""
     region: str | None = None
-    """The region; by default AWS_REGION, which boto3 does not know, else boto3's own."""
+    """The region. Not set: AWS_REGION, or the region that boto3 finds."""
     addressing: Literal["auto", "path", "virtual"] = "auto"
-    """How requests name the bucket: in the path, or in the host name (virtual)."""
+    """Where requests name the bucket: in the path, or in the host name ("virtual")."""
     output: Literal["tags", "sidecar", "both"] = "tags"
-    """Where records go: tags on the object, a sidecar object, or both."""
+    """Where pawtag writes records: as tags on the object, as a sidecar object, or both."""
     tags: tuple[str, ...] | None = None
-    """Which tags: names of groups, and "score"; by default all."""
+    """The tags to write: names of groups, and "score". Not set: all."""
     sidecar_bucket: str | None = None
-    """Another bucket for the sidecar objects."""
+    """The bucket for sidecar objects. Not set: the bucket of the photo."""
     sidecar_prefix: str = ""
-    """The prefix of their keys, before the photo's own key."""
+    """The prefix of the keys of sidecar objects. The key of the photo follows it."""
     patterns: tuple[str, ...] = PATTERNS
-    """Which names are photos, whatever their case; those without a suffix are too."""
+    """The names of photos. Upper and lower case are the same. Keys without a suffix are photos too."""
     concurrency: Count = 16
-    """Photos of the bucket that are in flight at once."""
+    """The number of photos of the bucket that pawtag handles at once."""
     visibility_timeout_s: Annotated[int, Field(ge=10, le=43_200)] = 60
-    """SQS's visibility timeout; it is extended while the photos of a message are in flight."""
+    """The visibility timeout of SQS messages, in seconds. pawtag extends it while it works on the photos of a message."""
     rescan_s: Annotated[float, Field(ge=10, allow_inf_nan=False)] | None = None
-    """The pause between two resyncs of the bucket; by default 300 without a queue, none with one."""
+    """Seconds between two resyncs (listings of the bucket). Not set: 300 without a queue; no resync with a queue."""
 
     @property
     def is_set(self) -> bool:
@@ -145,47 +145,47 @@ class S3Settings(Section):
 
 
 class SidecarSettings(Section):
-    """Where a folder's records go."""
+    """Where pawtag writes the records of a folder."""
 
     dir: OptionalPath = None
-    """A mirror tree for the sidecars, for photo folders that cannot be written."""
+    """A folder for the sidecars, with the same subfolders as the photos. For folders that pawtag cannot write."""
     xmp: bool = False
-    """Whether tags are also keywords in XMP sidecars next to the photos, for Immich, digiKam, darktable, PhotoPrism."""
+    """Whether pawtag also writes the tags as keywords into XMP sidecars, for Immich, digiKam, darktable and PhotoPrism."""
     xmp_root: str = "pets"
-    """The keyword above all of them where keywords have levels: "pets", "animals/pets", or "" for none."""
+    """The parent of all keywords in XMP: "pets", "animals/pets" for two levels, or "" for none."""
 
 
 class StateSettings(Section):
-    """What is kept between runs."""
+    """What pawtag keeps between runs."""
 
     dir: HomePath = platformdirs.user_state_path("pawtag")
-    """Work in progress, in state.db: photos in flight, pushed events, resume points, dead letters, recent results."""
+    """The folder of state.db: photos in flight, pushed events, resume points, dead letters, recent results."""
 
 
 class LimitSettings(Section):
     """Limits for photos and for the daemon."""
 
     max_pixels: Count = 50_000_000
-    """The largest picture, in pixels; a baseline JPEG counts with its reduced size, as it is decoded."""
+    """The largest picture, in pixels. A baseline JPEG counts with the reduced size at which pawtag decodes it."""
     max_file_bytes: Count = 200 * MIB
-    """The largest file."""
+    """The largest file, in bytes."""
     threads: Count = min(4, os.cpu_count() or 1)
-    """Threads that decode, and threads that compute."""
+    """The number of threads that decode, and of threads that run the model."""
     memory_bytes: Annotated[int, Field(ge=100_000_000)] = 640_000_000
-    """Memory that all pictures together may take while they are decoded; one that takes more is refused."""
+    """Memory for all pictures that are decoded at the same time, in bytes. pawtag refuses a picture that needs more."""
     batch_size: Count | None = None
-    """The most photos that the model takes at once; by default what suits the engine and the model."""
+    """The largest number of photos in one call of the model. Not set: the engine and the model decide."""
     batch_wait_s: Seconds = 0.005
-    """How long a photo of the backlog waits for others, to be computed with them."""
+    """Seconds that a waiting photo waits for others to share one call of the model."""
 
 
 class LogSettings(Section):
     """The log, on stderr."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """The lowest level that is logged."""
+    """pawtag logs messages of this level and above."""
     format: Literal["auto", "plain", "json"] = "auto"
-    """Lines for people or for programs; auto: plain text on a terminal, JSON elsewhere."""
+    """The format of a line. "auto" writes plain text on a terminal, and JSON elsewhere."""
 
 
 class Settings(BaseSettings):

@@ -32,7 +32,7 @@ def survives_decoding(
     harmless.
     """
     numbers = (limits.max_bytes, limits.max_pixels, shorter_side, memory_bytes, own_bytes)
-    command = [sys.executable, "-m", __name__, *map(str, numbers)]
+    command = [sys.executable, "-P", "-m", __name__, *map(str, numbers)]
     try:
         done = subprocess.run(  # noqa: S603 - this program itself
             command, input=data, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=timeout_s, check=False

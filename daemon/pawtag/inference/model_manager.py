@@ -73,7 +73,8 @@ class ModelManager:
         if not serving.checkpoint.model.fallback or not self.may_download:
             return None
         try:
-            await self._download(None)
+            if not await self._download(None):
+                return None
             replacement = await run_unless_stopped(self._stop, self._open)
         except Exception as error:  # no fault of the new model may stop the old one
             self._failure = str(error)

@@ -101,7 +101,7 @@ class Reconciler:
     async def _correct_once(self, photo: OpenPhoto, by_group: Corrections | None, *, replaces: bool) -> TagRecord:
         seen = await photo.look()
         policy, before = self.build_policy(), self.read_corrections(seen, photo.version)
-        corrections = None if by_group is None else {**({} if replaces else before or {}), **by_group}
+        corrections = None if by_group is None else {**({} if replaces else before or {}), **by_group} or None
         stamp = seen.stamp
         is_current = stamp is not None and stamp.describes(photo.version) and not policy.supersedes(stamp)
         found = stamp.record if stamp and is_current else None

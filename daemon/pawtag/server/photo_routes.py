@@ -119,7 +119,7 @@ async def operate(
 async def _correct(request: web.Request, *, replaces: bool) -> web.Response:
     state = request.app[SERVER_STATE]
     result, _ = await find_result(request)
-    by_group = await _read_corrections(request, state)
+    by_group = await _read_corrections(request, state, replaces=replaces)
     work = operate(state, result, lambda operations: operations.correct(result.uri, by_group, replaces=replaces))
     record, before = await state.run_to_end(work)
     return web.json_response(build_row(result, record) | {"corrected_before": before})
@@ -139,8 +139,8 @@ def _read_limit(request: web.Request) -> int:
     return int(text)
 
 
-async def _read_corrections(request: web.Request, state: ServerState) -> Corrections | None:
-    """Raises Problem for anything but known labels of known groups: here it is a slip."""
+async def _read_corrections(request: web.Request, state: ServerState, *, replaces: bool) -> Corrections | None:
+    """Raises Problem for unknown labels and groups: here they are mistakes."""
     try:
         given = json.loads(await _read_body(request, state.settings.server.stall_timeout_s))
     except (ValueError, RecursionError) as error:
@@ -148,7 +148,8 @@ async def _read_corrections(request: web.Request, state: ServerState) -> Correct
     parsed = parse_corrections(given, state.labels)
     if parsed.problems:
         raise Problem(400, " ".join(parsed.problems))
-    return parsed.by_group
+    adds_nothing = not replaces and given in ({}, [])
+    return {} if adds_nothing else parsed.by_group
 
 
 async def _read_body(request: web.Request, timeout_s: float) -> bytes:

@@ -117,10 +117,11 @@ def test_a_secret_is_never_shown(monkeypatch):
     assert "hunter2" not in repr(load_settings())
 
 
-def test_a_wrong_secret_is_not_quoted(tmp_path):
+@pytest.mark.parametrize("section", ["[server]\napi_key", "[webhook]\nsecret"])
+def test_a_wrong_secret_is_not_quoted(tmp_path, section):
     """A key of the wrong type is named, not shown."""
     file = tmp_path / "a.toml"
-    file.write_text("[server]\napi_key = 12345\n")
+    file.write_text(f"{section} = 12345\n")
     with pytest.raises(ConfigError) as error:
         load_settings(file)
     assert "12345" not in str(error.value)
@@ -195,3 +196,19 @@ def test_H07_a_key_file_without_a_key_is_an_error(tmp_path, monkeypatch, content
     monkeypatch.setenv("PAWTAG_SERVER__API_KEY_FILE", str(tmp_path / "key"))
     with pytest.raises(ConfigError, match="server"):
         load_settings()
+
+
+def test_a_variable_with_one_underscore_is_an_error(monkeypatch):
+    """It would have no effect; the error says how it is written."""
+    monkeypatch.setenv("PAWTAG_SERVER_PORT", "7861")
+    with pytest.raises(ConfigError, match=r"PAWTAG_SERVER_PORT has no effect; write PAWTAG_SERVER__PORT\."):
+        load_settings()
+
+
+@pytest.mark.parametrize(("section", "name"), [("server", "api_key"), ("webhook", "secret")])
+def test_a_file_of_a_secret_is_relative_to_the_settings_file(tmp_path, section, name):
+    """As every path in that file."""
+    (tmp_path / "key").write_text("hunter2\n")
+    (tmp_path / "a.toml").write_text(f'[{section}]\n{name}_file = "key"\n')
+    found = getattr(getattr(load_settings(tmp_path / "a.toml"), section), name)
+    assert found.get_secret_value() == "hunter2"

@@ -1,9 +1,9 @@
-"""pawtag s3: sets a bucket up, checks it, and tags the photos that are there already."""
+"""pawtag s3: set up a bucket, check it, and tag the photos that it already holds."""
 
 import argparse
 
 from pawtag import log
-from pawtag.cli import build_common_options
+from pawtag.cli import add_command, read_summary
 from pawtag.config import Settings
 
 
@@ -13,10 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     for module in (scan, enqueue, setup, check):
-        name, _, text = (module.__doc__ or "").partition(": ")
-        text = text.rstrip(".\n")
-        options = [build_common_options()]
-        action = actions.add_parser(name.rpartition(" ")[2], help=text, description=text, parents=options)
+        action = add_command(actions, module.__name__.rpartition(".")[2], read_summary(module))
         action.set_defaults(module=module)
         module.add_arguments(action)
 

@@ -18,9 +18,13 @@ def add_job_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of every job."""
     parser.add_argument("uri", metavar="s3://BUCKET/PREFIX", help="the photos")
     parser.add_argument(
-        "--storage-class", action="append", default=[], metavar="CLASS", help="also photos of this colder class"
+        "--storage-class",
+        action="append",
+        default=[],
+        metavar="CLASS",
+        help="include photos of this colder storage class",
     )
-    parser.add_argument("--restart", action="store_true", help="begin again, not where an earlier run ended")
+    parser.add_argument("--restart", action="store_true", help="begin at the first key, not where the last run ended")
 
 
 def select_bucket(settings: Settings, uri: tuple[str, str]) -> Settings:

@@ -1,4 +1,4 @@
-"""pawtag s3 check: makes a real call for each permission, and says which one is missing."""
+"""pawtag s3 check: test each permission with a real call, and name those that are missing."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""pawtag clean s3://...: removes our tags and records, and nothing else."""
+"""pawtag clean s3://...: remove the tags and records of pawtag, and nothing else."""
 
 import argparse
 from collections import Counter
@@ -46,11 +46,11 @@ def _remove(written: WrittenObject, arguments: argparse.Namespace, client: Clien
 
 
 def _report(counts: Counter[str], *, dry_run: bool) -> None:
-    verb = "would be" if dry_run else "were"
-    print(f"the tags of {counts['tags']} objects and {counts['record']} records {verb} removed")
+    verb = "to remove" if dry_run else "removed"
+    print(f"objects with tags {verb}: {counts['tags']}; records {verb}: {counts['record']}")
     if counts["kept"]:
         print(
-            f"{counts['kept']} objects hold corrections of yours, or other programs' keys; they stay (--corrected removes them)"
+            f"objects kept, with corrections or keys of other programs: {counts['kept']} (--corrected removes their tags)"
         )
     if counts["refused"]:
         raise PawtagError(f"The store refuses to remove our tags from {counts['refused']} objects.")

@@ -1,4 +1,4 @@
-"""pawtag s3 enqueue: sends a message for each photo that needs a record into the queue, for any number of daemons."""
+"""pawtag s3 enqueue: send a message to the queue for each photo that needs a record; daemons then tag these photos."""
 
 import argparse
 from contextlib import closing
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--inventory", metavar="s3://.../manifest.json", help="read an S3 Inventory instead of listing the bucket"
     )
-    parser.add_argument("--all", action="store_true", help="all photos, without reading their tags")
+    parser.add_argument("--all", action="store_true", help="send a message for every photo, and read no tags")
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:

@@ -1,4 +1,4 @@
-"""pawtag s3 scan: tags the photos of a bucket that need a record, from this machine; it can be resumed."""
+"""pawtag s3 scan: tag the photos of a bucket that need a record, from this machine; a second run resumes the first."""
 
 import argparse
 import asyncio
@@ -36,14 +36,14 @@ DEFAULT_PHOTOS_PER_S = 20.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `s3 scan`."""
     add_job_arguments(parser)
-    parser.add_argument("--dry-run", action="store_true", help="only list the bucket, and estimate the costs")
-    parser.add_argument("--strict", action="store_true", help="exit with 1 if a photo cannot be tagged")
+    parser.add_argument("--dry-run", action="store_true", help="only list the bucket, and estimate the cost")
+    parser.add_argument("--strict", action="store_true", help="exit with code 1 if a photo cannot be tagged")
     parser.add_argument(
         "--per-second",
         type=float,
         default=DEFAULT_PHOTOS_PER_S,
         metavar="N",
-        help="--dry-run: photos a second of one daemon (default: 20)",
+        help="with --dry-run: the photos that one daemon tags in a second (default: 20)",
     )
 
 

@@ -1,4 +1,4 @@
-"""pawtag s3 setup: creates a bucket's queue and notification, or removes them; it can be run again."""
+"""pawtag s3 setup: create the queue and the notification of a bucket, or remove them; you can run it again."""
 
 import argparse
 import json
@@ -20,15 +20,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("uri", metavar="s3://BUCKET/PREFIX", help="the uploads to tag")
     parser.add_argument("--queue", default="", metavar="NAME", help="the queue's name (default: pawtag-BUCKET)")
     parser.add_argument(
-        "--via", choices=["s3", "eventbridge"], default="s3", help="who notifies the queue (default: s3)"
+        "--via",
+        choices=["s3", "eventbridge"],
+        default="s3",
+        help="the service that sends events to the queue (default: s3)",
     )
     parser.add_argument(
         "--push",
         metavar="URL",
-        help="without a queue: the store (Ceph) posts to this daemon, http://HOST:7860/notifications/s3?key=KEY",
+        help="create no queue: the store (Ceph) posts events to this address of a daemon, http://HOST:7860/notifications/s3?key=KEY",
     )
-    parser.add_argument("--dry-run", action="store_true", help="only print what would be done")
-    parser.add_argument("--remove", action="store_true", help="remove what was created")
+    parser.add_argument("--dry-run", action="store_true", help="only print the changes")
+    parser.add_argument("--remove", action="store_true", help="remove what an earlier setup created")
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
