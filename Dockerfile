@@ -1,5 +1,5 @@
-# Two stages: the virtual environment is made in the first, the second holds nothing but Python and it.
-# TORCH_INDEX: where torch's CPU build is asked for when the configured sources lack it; empty: nowhere.
+# Two stages: the first makes the virtual environment; the second contains only Python and this environment.
+# TORCH_INDEX: the index for torch's CPU build, used if the configured sources lack it; empty: no such index.
 ARG PYTHON=3.11
 FROM python:${PYTHON}-slim AS build
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -34,7 +34,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 
 
 FROM python:${PYTHON}-slim
-# Any user may run it: what it keeps goes to /cache, photos and sidecars to /photos.
+# Any user may run the image. It keeps its data in /cache; photos and sidecars are in /photos.
 RUN useradd --uid 1000 --no-create-home --home-dir /cache pawtag \
     && install --directory --owner=1000 --group=1000 --mode=1777 /cache /photos
 COPY --from=build /opt/pawtag /opt/pawtag

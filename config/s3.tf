@@ -1,4 +1,4 @@
-# The set-up of `pawtag s3 setup`, as Terraform: change the bucket's name. Not applied by pawtag's tests.
+# The same as `pawtag s3 setup` creates, for Terraform. Change the bucket's name. pawtag's tests do not apply this file.
 variable "bucket" {
   default = "pets"
 }

@@ -5,7 +5,8 @@
 The folder holds labels.csv with the columns file, species (`none`: no pet) and coat (may be empty).
 --half: files with an even or an odd number; the odd half is for tuning, the even one for reporting.
 --picture: write the confusion table of the species as a picture.
---taught: in place of the text tower's vectors those that it was taught (needs scripts/embedded/requirements.txt).
+--taught: use the vectors that the text tower was taught, not those that it gives (needs
+scripts/embedded/requirements.txt).
 """
 
 import argparse

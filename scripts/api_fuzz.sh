@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Sends what /openapi.json allows, and what it does not, to a daemon of its own: no 5xx, no undocumented status.
-# /events is left out, for its answer has no end. Schemathesis is installed into a virtual environment of its own, for it brings many packages.
+# Sends requests that /openapi.json allows, and others, to a daemon of its own: no answer may be a 5xx or undocumented.
+# /events is left out, because its answer has no end. Schemathesis gets its own virtual environment, because it needs
+# many packages.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 examples=${1:-20}

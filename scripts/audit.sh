@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Asks a database of vulnerabilities about the versions in constraints.txt. Says so where none can be reached.
+# Checks the versions in constraints.txt against a database of vulnerabilities, or says that none can be reached.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=.venv/bin/python

@@ -4,9 +4,9 @@
     python scripts/bench.py --short      three minutes: fewer photos, one round, no peers; shows that it runs
     python scripts/bench.py --json out.json
 
-Run it with the Python of pawtag's environment. What it needs (a checkpoint of random weights, photos, environments of
-the others) it makes in .bench/, once. Prints a table in Markdown; each value is the median of the rounds, with the
-least and the greatest.
+Run it with the Python of pawtag's environment. It makes what it needs in .bench/, once: a checkpoint of random weights,
+photos, and environments for the others. Prints a table in Markdown; each value is the median of the rounds, with the
+smallest and the largest value.
 """
 
 import argparse
@@ -204,7 +204,7 @@ def _format_values(values: list[float] | None) -> str:
 
 
 def _format_ratio(results: Results, name: str) -> str:
-    """Pawtag's value by the plain service's, on the same weights: above 1 more, below 1 less."""
+    """Pawtag's value divided by the plain service's, with the same weights."""
     if (PAWTAG, name) not in results or (BASELINE, name) not in results:
         return ""
     return f"{statistics.median(results[PAWTAG, name]) / statistics.median(results[BASELINE, name]):.2f}"

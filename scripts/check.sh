@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Format, lint, types, layers and the catalogue of faults; "./scripts/check.sh --fix" repairs what it can.
+# Format, lint, types, layers, spelling and the catalogue of faults; "./scripts/check.sh --fix" repairs what it can.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/install.sh check
@@ -12,5 +12,6 @@ fi
 "$bin/ruff" check .
 "$bin/mypy"
 "$bin/lint-imports"
+git ls-files -z | xargs -0 "$bin/codespell"
 "$bin/python" scripts/faults.py
 scripts/audit.sh

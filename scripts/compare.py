@@ -3,9 +3,10 @@
     python scripts/compare.py ../before/.venv/bin/python .venv/bin/python ../shared/pets/dev --pairs 9
     python scripts/compare.py .venv/bin/python .venv/bin/python ../shared/pets/dev --features
 
-With --features the second has XMP sidecars, a webhook that takes everything, and an open page: a reader of the live feed
-that asks for the thumbnails of what is in view, as the page does. Each run is `pawtag run` on a folder of the photos. Prints, for each figure, the mean of both and
-the ratio of the second to the first, with its 95 % interval (Student's t of the logarithms).
+With --features, the second one has XMP sidecars, a webhook that accepts everything, and an open page: a client that
+reads the live feed and loads the thumbnails in view, as the page does. Each run is `pawtag run` on a folder of the
+photos. For each figure it prints both means, and the ratio of the second to the first with its 95 % interval
+(Student's t of the logarithms).
 """
 
 import argparse
@@ -108,7 +109,7 @@ def find_free_port() -> int:
 
 @contextmanager
 def open_features(side: Side) -> Iterator[dict[str, str]]:
-    """The settings of the side; with features also those, and a receiver of the webhook."""
+    """The settings of the side. With features, they enable these, and a receiver of the webhook runs."""
     if not side.has_features:
         yield side.settings
         return
@@ -150,7 +151,7 @@ def read_as_page(port: int) -> None:
 
 
 def load_thumbnails(port: int, shown: dict[str, float]) -> None:
-    """Those that are in view for a while, each once."""
+    """Load each thumbnail that stays in view for a while, once."""
     loaded: set[str] = set()
     with suppress(OSError, http.client.HTTPException):
         connection = http.client.HTTPConnection("127.0.0.1", port)

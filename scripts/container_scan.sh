@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Looks at a built image as it runs under docker-compose.yml: user, capabilities, privileges, files that anyone may write.
+# Checks a built image with the restrictions of docker-compose.yml: user, capabilities, privileges, writable files.
 #   ./scripts/container_scan.sh [IMAGE]        ENGINE="podman" takes another engine than docker
 set -euo pipefail
 image=${1:-pawtag}

@@ -1,4 +1,4 @@
-"""Lets a daemon endure what years bring, in a temporary folder, and says whether it did. Linux (it reads /proc).
+"""Tests in a temporary folder whether a daemon withstands what happens in years. Linux only (it reads /proc).
 
     .venv/bin/python scripts/endurance.py kills --photos 10000 --kills 20    # SIGKILL at random moments
     .venv/bin/python scripts/endurance.py flood --seconds 60                 # 64 callers, 1,000 silent connections
@@ -182,7 +182,7 @@ async def endure_backlog(home: Path, given: argparse.Namespace) -> list[str]:
 
 
 async def endure_soak(home: Path, given: argparse.Namespace) -> list[str]:
-    """Photos come and go for hours; what the process holds after the first fifth stays what it is."""
+    """Photos come and go for hours; after the first fifth, memory, threads and open files must not grow."""
     samples: list[tuple[int, Usage]] = []
     async with running(Daemon(home)) as daemon:
         step = max(100, given.photos // 50)
@@ -239,7 +239,7 @@ async def post(daemon: Daemon, data: bytes) -> str:
 
 
 def find_slope(points: list[tuple[int, float]]) -> float:
-    """That of the line of least squares."""
+    """The slope of the least-squares line."""
     counts, values = np.array(points, float).T
     return float(np.polyfit(counts, values, 1)[0]) if len(points) > 1 else 0.0
 

@@ -3,7 +3,7 @@
     .venv/bin/python scripts/folder_load.py --photos 2000
 
 Starts a daemon of its own in a temporary folder. Prints photos per second, and its memory, threads and open files
-while the photos are worked off: flat is right. Linux (it reads /proc).
+while it tags the photos; these must not grow. Linux only (it reads /proc).
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""Scans a folder of many tagged photos, and prints what that takes, compared with a bare walk.
+"""Scans a folder of many tagged photos, and prints the time and the memory, compared with a bare walk.
 
     .venv/bin/python scripts/folder_rescan.py --photos 100000 1000000
 
-The bare walk stats each file and its sidecar. A first scan reads every sidecar, the next ones what has changed. Photos
-and sidecars are made here: the sidecars are what the model that ships would have written. Linux.
+The bare walk stats each file and its sidecar. The first scan reads every sidecar, later scans read only changes. The
+script makes the photos, and the sidecars that the shipped model would have written. Linux only.
 """
 
 import argparse
@@ -77,7 +77,7 @@ def walk(folder: Path) -> float:
 
 
 def identity() -> TaggerIdentity:
-    """Those of the model that ships, with the labels that ship."""
+    """The identity of the shipped model with the shipped labels."""
     return load_model(load_settings(overrides={"model": {"id": "embedded"}}), load_labels(None)).identity
 
 

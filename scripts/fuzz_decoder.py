@@ -2,8 +2,8 @@
 
     .venv/bin/python scripts/fuzz_decoder.py ../shared/pets/formats --seconds 3600
 
-Decoding runs in a child process. One that dies, that takes more than five seconds for a picture, or that grows beyond
-the limit, is a finding: the picture is kept in the folder `--findings`, and the exit code is 1.
+Decoding runs in a child process. It is a finding if the child dies, takes more than five seconds for a picture, or
+grows beyond the limit: then the picture is kept in the folder `--findings`, and the exit code is 1.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes .venv and installs pawtag into it, with the extra named ("test", "check"), once.
-# PAWTAG_TORCH_INDEX: where torch's CPU build is asked for when the configured sources lack it; empty: nowhere.
+# PAWTAG_TORCH_INDEX: the index for torch's CPU build, used if the configured sources lack it; empty: no such index.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 extra=${1:-}

@@ -2,9 +2,9 @@
 
     python scripts/push_rate.py ../before/.venv/bin/python .venv/bin/python --pairs 9
 
-Each run is `pawtag run` with the embedded model and a bucket whose store does not answer, so that the posts alone are
-measured: 32 callers, each post names a new photo, and is answered once it is on the disk. Prints the mean of both and the
-ratio of the second to the first, with its 95 % interval.
+Each run is `pawtag run` with the embedded model. The bucket's store does not answer, so that only the posts are
+measured. There are 32 callers. Each post names a new photo, and is answered when the photo is on the disk. Prints both
+means, and the ratio of the second to the first with its 95 % interval.
 """
 
 import argparse

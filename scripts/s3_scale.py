@@ -1,12 +1,12 @@
-"""How the work on one queue grows with the daemons: 1, 2 and 4 of one model thread each, side by side in one run.
+"""Measures how the speed on one queue grows with the number of daemons: 1, 2 and 4, each with one model thread.
 
     python scripts/s3_scale.py ../shared/pets/dev --endpoint http://127.0.0.1:4566 --photos 400
 
 Against a store that speaks S3 and SQS at one address (ministack, moto), with any credentials in the environment.
-A daemon decodes and computes in two threads, so one takes more than one core: `--pin` gives each a core, as a machine of
-its own would. Prints photos a second, how much of one daemon's time each took, model calls that were needless, and the part of the
-photos' time that waited for S3. The photos are uploaded before the clock starts; it runs from the first message in the
-queue to the last photo tagged, read from the daemons' own metrics.
+A daemon decodes and computes in two threads, so it uses more than one core. `--pin` gives each daemon one core, as if
+it had its own machine. For each number of daemons it prints the photos a second, the time compared with the first
+number, the share of needless model calls, and the share of the photos' time that waits for S3. The photos are uploaded
+first. The time runs from the first message in the queue to the last tagged photo, according to the daemons' metrics.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def fresh(endpoint: str, bucket: str) -> Store:
-    """A new bucket and a new queue that nothing tells."""
+    """A new bucket, and a new queue that gets no notifications."""
     s3, sqs = client("s3", endpoint), client("sqs", endpoint)
     s3.create_bucket(Bucket=bucket)
     return Store(s3, sqs, endpoint, bucket, sqs.create_queue(QueueName=bucket)["QueueUrl"])
@@ -103,7 +103,7 @@ def measure(store: Store, keys: list[str], number: int, *, pin: bool) -> tuple[f
 
 
 def message(bucket: str, key: str) -> str:
-    """An upload, as S3 tells of it."""
+    """A notification of an upload, as S3 sends it."""
     found = {"bucket": {"name": bucket}, "object": {"key": key, "size": 1}}
     return json.dumps({"Records": [{"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": found}]})
 
@@ -115,7 +115,7 @@ def tagged(port: int) -> int:
 
 @contextmanager
 def worker(store: Store, core: int | None) -> Iterator[int]:
-    """A daemon with one model thread, on that core alone where one is named; its port."""
+    """A daemon with one model thread, only on `core` if it is given; yields its port."""
     home = Path(tempfile.mkdtemp(prefix="pawtag-scale-"))
     own = {"PAWTAG_S3__QUEUE_URL": store.queue_url, "PAWTAG_LIMITS__THREADS": "1"}
     pinned = [] if core is None else ["taskset", "--cpu-list", str(core % (os.cpu_count() or 1))]

@@ -1,10 +1,10 @@
-"""A scan of a large bucket of which little is stale, killed on its way: what it asks for, and its memory.
+"""Measures requests and memory of a scan that is killed on its way, in a large bucket with few stale photos.
 
     python scripts/s3_scan.py --endpoint http://127.0.0.1:4566 --objects 20000 --stale 300 --kill-after 25 30
 
-Uploads the same small photo over and over, all but some with the tags that pawtag gives it, then runs `pawtag s3 scan`
-behind a proxy that counts (the tests' own), killed with SIGKILL after so many seconds each. Linux (it reads /proc).
-Credentials: the environment's.
+Uploads the same small photo many times; most copies have pawtag's tags already. Then runs `pawtag s3 scan` behind the
+tests' proxy, which counts requests, and kills each run with SIGKILL after the given seconds. Linux only (it reads
+/proc). Credentials come from the environment.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def photo() -> bytes:
 
 
 def tags_of_one(s3: Any, bucket: str, endpoint: str, home: Path) -> str:
-    """The tags that pawtag gives the photo, as an upload's header: the stamp names content, not key."""
+    """The tags that pawtag gives the photo, as an upload's header. They fit any key with this content."""
     s3.put_object(Bucket=bucket, Key="0.png", Body=photo())
     subprocess.run(pawtag("s3", "scan", f"s3://{bucket}"), env=surroundings(endpoint, home), check=True)
     found = s3.get_object_tagging(Bucket=bucket, Key="0.png")["TagSet"]
@@ -71,7 +71,7 @@ def tags_of_one(s3: Any, bucket: str, endpoint: str, home: Path) -> str:
 
 
 def upload(s3: Any, bucket: str, count: int, stale: int, tags: str) -> None:
-    """So many objects; those that are stale lie evenly among them."""
+    """Upload `count` objects; the stale ones are evenly spread among them."""
     every, data = max(1, count // max(1, stale)), photo()
 
     def put(number: int) -> None:
@@ -84,7 +84,7 @@ def upload(s3: Any, bucket: str, count: int, stale: int, tags: str) -> None:
 
 
 def scan(bucket: str, environment: dict[str, str], kill_after_s: float | None) -> tuple[str, list[float]]:
-    """One run of the command, killed after so many seconds; what it said, and its resident memory over time."""
+    """Run the command, and kill it after `kill_after_s`; returns its output, and its resident memory over time."""
     command = pawtag("s3", "scan", f"s3://{bucket}")
     process = subprocess.Popen(command, env=environment | {"PYTHONUNBUFFERED": "1"}, stdout=subprocess.PIPE, text=True)
     started_s, resident_mib = time.monotonic(), []

@@ -1,4 +1,4 @@
-"""A store, and pawtag's own processes on it, for the scripts that measure them side by side."""
+"""Helpers for the scripts that measure pawtag on a store: clients, settings and daemons."""
 
 import os
 import signal
@@ -32,7 +32,7 @@ def photos_in(folder: Path) -> list[Path]:
 
 
 def surroundings(endpoint: str, home: Path, **own: str) -> dict[str, str]:
-    """The environment of a pawtag that works on that store by the model that ships, its state in `home`."""
+    """The environment of a pawtag that uses this store and the shipped model, with its state in `home`."""
     s3 = {"ENDPOINT_URL": endpoint, "REGION": REGION, "ADDRESSING": "path"}
     others = {"PAWTAG_MODEL__ID": "embedded", "PAWTAG_STATE__DIR": str(home)}
     return os.environ | {f"PAWTAG_S3__{name}": value for name, value in s3.items()} | others | own
@@ -53,7 +53,7 @@ class Daemon:
 
 @contextmanager
 def daemon(home: Path, environment: dict[str, str], before: Sequence[str] = (), port: int = 0) -> Iterator[Daemon]:
-    """A daemon, once it is ready. Its log is `home/log`; it is asked to end at the end."""
+    """A daemon, once it is ready. Its log is `home/log`. At the end it gets SIGTERM."""
     port = port or free_port()
     with (home / "log").open("ab") as log:
         command = pawtag("run", "--port", str(port), before=before)
@@ -70,7 +70,7 @@ def daemon(home: Path, environment: dict[str, str], before: Sequence[str] = (), 
 
 
 def is_ready(port: int) -> bool:
-    """Whether a daemon answers there that it tags."""
+    """Whether a daemon on that port is ready."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5):
             return True

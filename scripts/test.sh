@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is needed, once, and runs the tests: ./scripts/test.sh [pytest's arguments]
-# Without arguments all of them, side by side, for most of them wait most of the time.
+# Without arguments it runs all tests, in parallel, because most of them wait most of the time.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/install.sh test

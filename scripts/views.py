@@ -2,9 +2,9 @@
 
     python scripts/views.py ../shared/pets/dev [--model ID]
 
-The folder holds labels.csv with the columns file and species. Composites are made with a fixed seed. The price is
-measured on the single photos: tags for species that they do not show, and the time of the model. The odd half of the
-photos chose the threshold of the parts; the even half reports.
+The folder holds labels.csv with the columns file and species. Composites are made with a fixed seed. The cost is
+measured on single photos: tags for species that they do not show, and the model's time. The threshold of the parts was
+chosen on the odd half of the photos; report the results of the even half.
 """
 
 import argparse
@@ -85,7 +85,7 @@ def make_pictures(
 
 
 def pick_different(pets: list[LabelledPhoto], number: int, rng: random.Random) -> list[LabelledPhoto]:
-    """So many photos of as many species."""
+    """`number` photos, each of another species."""
     by_species: dict[str, list[LabelledPhoto]] = {}
     for photo in pets:
         by_species.setdefault(photo.species, []).append(photo)

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None, *, s3_tuning: S3Tuning | None =
 
 def entry() -> None:
     """The console script: exits at once, also while a thread still loads or decodes."""
-    gc.disable()  # imports make no garbage, and a tenth of their time is the search for it
+    gc.disable()  # imports make no garbage, but the collector would take a tenth of their time
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # stopped before anything has begun
     code = main()
     logging.shutdown()  # the daemon's log is written in a thread
@@ -62,7 +62,7 @@ def entry() -> None:
 
 
 def _import_needed(arguments: Sequence[str] | None) -> dict[str, ModuleType]:
-    """The command that is asked for; all of them where none is, for the help. Each takes a part of a second."""
+    """Import the requested command; without one, all commands, for the help. Each import takes a part of a second."""
     from pawtag.cli import build_common_options
 
     parser = argparse.ArgumentParser(parents=[build_common_options()], add_help=False)

@@ -70,10 +70,10 @@ class PhotoTagger:
 
 @contextmanager
 def open_tagger(settings: Settings | None = None) -> Iterator[PhotoTagger]:
-    """A tagger, closed with the context. Takes seconds; a first start with a model takes longer, and fills the cache.
+    """Open a tagger, and close it at the end of the context. This takes seconds.
 
-    Without `settings`, those of the environment and of the settings file hold, as for the command line. Raises
-    ConfigError and ModelError.
+    The first start with a model takes longer, because it fills the cache. Without `settings`, the environment and the
+    settings file apply, as on the command line. Raises ConfigError and ModelError.
     """
     settings = settings or load_settings()
     tagger = Tagger(load_model(settings, load_labels(settings.labels.file)), settings.limits)

@@ -1,4 +1,4 @@
-"""Files that are whole or absent."""
+"""Atomic writes (a file is complete or absent), and rules for file names."""
 
 import errno
 import os
@@ -11,12 +11,13 @@ from fnmatch import translate
 from functools import cache, lru_cache
 from pathlib import Path
 
-# FUSE and some network file systems refuse to flush: what they were given is all that can be done.
+# FUSE and some network file systems refuse to flush. Then nothing more can be done.
 FLUSH_REFUSED_ERRORS = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)
 MAX_NAME_BYTES = 255
 TEMPORARY_AGE_S = 60.0
-# Of NAS systems (Synology, QNAP, TrueNAS, Netatalk) and of Linux, Windows and macOS: thumbnails, bins, snapshots. Any
-# case: Windows spells its bin in several ways. Names that begin with a dot (.Trash-1000, .snapshots) are ignored anyway.
+# Folders for thumbnails, trash and snapshots of NAS systems (Synology, QNAP, TrueNAS, Netatalk), Linux, Windows and
+# macOS. They are compared without case, because Windows spells its trash in several ways. Names that begin with a dot
+# (.Trash-1000, .snapshots) are ignored anyway.
 SERVICE_FOLDERS = frozenset(
     {
         "@eadir",
@@ -54,11 +55,11 @@ def write_atomically(
 ) -> None:
     """Write `content` to `path` through a temporary file in the same folder, flushed to disk before the rename.
 
-    With `replace` false, FileExistsError is raised where something stands there already. With `flush` false, a power
-    cut may leave a file that is not whole. Mode as the umask says; `before_rename` gets the descriptor, and may raise.
-    Raises OSError; then nothing of ours is left.
+    If `replace` is false and `path` exists, raises FileExistsError. If `flush` is false, a power cut may leave an
+    incomplete file. The umask sets the mode. `before_rename` gets the file descriptor, and may raise. Raises OSError;
+    then no temporary file is left.
     """
-    # No Path: it interns the parts of each, and the interpreter's table of them grows with every photo.
+    # No pathlib: it interns the parts of each path, so the interpreter's table of strings would grow with every photo.
     temporary = os.path.join(os.path.dirname(path), f".pawtag-{secrets.token_hex(6)}.tmp")  # noqa: PTH118, PTH120
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666)
     try:
@@ -101,7 +102,7 @@ def _compile(patterns: tuple[str, ...]) -> Callable[[str], re.Match[str] | None]
 
 @lru_cache(maxsize=1024)
 def read_max_name_bytes(folder: str) -> int:
-    """How long a name in the folder may be: 143 bytes on eCryptfs, 255 on most others, and where it cannot be told."""
+    """The longest file name in the folder, in bytes: 143 on eCryptfs, 255 on most others and if it is unknown."""
     try:
         return os.pathconf(folder, "PC_NAME_MAX")
     except FileNotFoundError:  # it will be made
@@ -112,7 +113,7 @@ def read_max_name_bytes(folder: str) -> int:
 
 
 def remove_left_overs(folder: Path) -> None:
-    """Remove temporary files of ours below `folder` whose process ended before it could rename them."""
+    """Remove pawtag's temporary files below `folder`: their process ended before it could rename them."""
     for place, _, names in os.walk(folder):
         for name in names:
             if is_temporary_name(name):
@@ -120,7 +121,7 @@ def remove_left_overs(folder: Path) -> None:
 
 
 def remove_left_over(path: str) -> None:
-    """Remove a temporary file of ours, unless it is so young that its process may be at work on it."""
+    """Remove a temporary file of pawtag, unless it is so new that a process may still write it."""
     with suppress(OSError):
         if time.time() - os.lstat(path).st_mtime > TEMPORARY_AGE_S:
             os.unlink(path)
@@ -135,7 +136,7 @@ def _flush(descriptor: int) -> None:
 
 
 def move_exclusively(source: str | Path, target: str | Path) -> None:
-    """Give a file another name, unless that is taken; a hard link does it in one step. Raises OSError."""
+    """Rename a file, unless the new name exists; a hard link makes this atomic. Raises OSError."""
     try:
         os.link(source, target)
     except FileExistsError:

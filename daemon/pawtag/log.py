@@ -50,9 +50,9 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure_logging(settings: LogSettings, *, in_background: bool = False) -> None:
-    """Send pawtag's log to stderr in the format of the settings, and only errors of the libraries.
+    """Send the log of pawtag, and warnings of libraries, to stderr in the format of the settings.
 
-    `in_background`: a reader of stderr that does not read any more stops nobody.
+    `in_background`: write in a thread, so that the daemon goes on if the reader of stderr stops reading.
     """
     plain = settings.format == "plain" or (settings.format == "auto" and sys.stderr.isatty())
     if hasattr(sys.stderr, "reconfigure"):
@@ -67,7 +67,7 @@ def configure_logging(settings: LogSettings, *, in_background: bool = False) -> 
 
 
 def log_state_change(logger: logging.Logger, before: SourceState, after: SourceState) -> None:
-    """Log what has changed: a fault when it begins and when it becomes another one, and its end."""
+    """Log a change of state: when a fault begins, when another fault replaces it, and when it ends."""
     if (before.state, before.reason) == (after.state, after.reason):
         return
     fields = {"uri": after.name, "reason": after.reason}
@@ -80,7 +80,7 @@ def log_state_change(logger: logging.Logger, before: SourceState, after: SourceS
 
 
 def escape_unprintable(text: str) -> str:
-    """`text` with escapes for what a terminal would obey or cannot show: control characters, line ends, surrogates."""
+    """`text` with escapes for control characters, line ends and surrogates, which could change a terminal."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)

@@ -1,4 +1,4 @@
-"""Writing the log in a thread of its own: a reader of stderr that stops to read must not stop the daemon."""
+"""Writes the log in a separate thread: if the reader of stderr stops reading, the daemon must go on."""
 
 import logging
 import queue
@@ -10,7 +10,10 @@ FLUSH_TIMEOUT_S = 1.0
 
 
 class BackgroundHandler(logging.Handler):
-    """Formats a line where it is logged, and writes it in a thread. Lines for which there is no room are counted."""
+    """Formats a line in the calling thread, and writes it in a separate thread.
+
+    If the queue is full, new lines are lost; the log later reports how many.
+    """
 
     def __init__(self, max_lines: int = MAX_LINES) -> None:
         """Nothing is written yet."""
@@ -24,9 +27,7 @@ class BackgroundHandler(logging.Handler):
         try:
             line = self.format(record)
             if self._lost:
-                lost = logging.makeLogRecord(
-                    vars(record) | {"msg": f"{self._lost} lines of the log are lost", "args": ()}
-                )
+                lost = logging.makeLogRecord(vars(record) | {"msg": f"{self._lost} log lines were lost", "args": ()})
                 self._lines.put_nowait(self.format(lost))
                 self._lost = 0
             self._lines.put_nowait(line)
@@ -36,7 +37,7 @@ class BackgroundHandler(logging.Handler):
             self.handleError(record)
 
     def flush(self) -> None:
-        """Wait until all is written, but not for a reader that reads no more."""
+        """Wait until all lines are written, but not for long: the reader may have stopped reading."""
         waiting = threading.Thread(target=self._lines.join, daemon=True)
         waiting.start()
         waiting.join(FLUSH_TIMEOUT_S)

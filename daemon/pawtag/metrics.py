@@ -59,9 +59,9 @@ class Metrics:
         self._ready = Gauge("pawtag_ready", "Whether the daemon is ready.", registry=own)
         self._success = Gauge("pawtag_last_success_timestamp_seconds", "When a photo was last tagged.", registry=own)
         self._requests = Counter("pawtag_http_requests", "HTTP requests.", ["route", "status"], registry=own)
-        self._download = Gauge("pawtag_download_bytes", "The download of the wanted model.", ["part"], registry=own)
+        self._download = Gauge("pawtag_download_bytes", "Bytes of the download of the model.", ["part"], registry=own)
         self._webhook = Counter("pawtag_webhook_posts", "Posts of the webhook.", ["result"], registry=own)
-        self._outbox = Gauge("pawtag_webhook_pending", "Announcements that the webhook has not taken.", registry=own)
+        self._outbox = Gauge("pawtag_webhook_pending", "Announcements that wait for the webhook.", registry=own)
 
     def render(self) -> bytes:
         """All metrics in Prometheus' text format."""

@@ -1,4 +1,4 @@
-"""What is mounted where. Known on Linux; elsewhere nothing is."""
+"""What is mounted where. Only Linux reports this; on other systems the list is empty."""
 
 import os
 import re
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MOUNTS = Path("/proc/self/mountinfo")
-# Here other machines write: they send no file events, and share no memory.
+# Other machines may write to these. They send no file events, and processes cannot share memory on them.
 NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "fuse", "9p", "virtiofs", "afs", "ceph", "glusterfs", "vboxsf", "drvfs")
 POINT_FIELD = 4
 OCTAL = re.compile(r"\\([0-7]{3})")
@@ -29,14 +29,17 @@ class Mount:
 
 
 def find_mount(path: Path) -> Mount | None:
-    """The mount that holds `path`, which need not exist; None where it cannot be told."""
+    """The mount that holds `path` (the path need not exist); None if it is unknown."""
     place = os.path.realpath(path)
     holding = [mount for mount in _read_mounts() if _is_below(place, mount.point)]
     return max(reversed(holding), key=lambda mount: len(mount.point), default=None)  # the last one covers the others
 
 
 def list_mounts_below(folder: Path) -> tuple[Mount, ...]:
-    """The mounts below `folder`, without its own, by their points. The last of several at one point counts."""
+    """The mounts below `folder`, without the one of `folder` itself, sorted by mount point.
+
+    If several mounts have the same mount point, the last one counts.
+    """
     place = os.path.realpath(folder)
     found = {mount.point: mount for mount in _read_mounts() if mount.point != place and _is_below(mount.point, place)}
     return tuple(found[point] for point in sorted(found))

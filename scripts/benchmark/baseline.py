@@ -76,7 +76,7 @@ def serve(tagger: PlainTagger, port: int) -> None:
         except Exception as error:
             raise HTTPException(400, f"no image: {error}") from error
 
-    # By default uvicorn closes connections after five seconds, which callers of a slow service then wait in vain for.
+    # By default uvicorn closes connections after five seconds; callers of a slow service would then get no answer.
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", timeout_keep_alive=300)
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from pawtag.inference import acceptance
 
 SERVICE_PACKAGES = ["fastapi>=0.110,<1", "uvicorn>=0.30,<1", "python-multipart>=0.0.20,<1"]
-# Without what they would bring along: torch, transformers, numpy and Pillow are those of pawtag's environment.
+# Installed without dependencies: torch, transformers, numpy and Pillow come from pawtag's environment.
 PEER_PACKAGES = {
     "sentence-transformers": ["sentence-transformers", "scikit-learn", "joblib", "threadpoolctl", "scipy", "narwhals"],
 }

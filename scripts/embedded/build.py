@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def finish(folder: Path) -> None:
-    """Add what pawtag wants to know of the checkpoint: its thresholds, and the answer that it must give."""
+    """Add the thresholds of the checkpoint, and the answers that the self test expects."""
     picture.draw(Path(self_test.__file__).parent / self_test.PICTURE)
     (folder / CALIBRATION).write_text(json.dumps(asdict(THRESHOLDS)) + "\n")
     model = TorchEngine(Checkpoint(folder, ModelInfo(id="embedded")), "cpu", 1)

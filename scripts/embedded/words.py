@@ -9,13 +9,13 @@ from torch.nn.functional import normalize
 
 import imagenet
 
-# How far "a long-haired cat" leans to its species: as on odd dev, where scores then mean what they say.
+# The weight of the species in "a long-haired cat". With this value, the scores on the odd half of dev are calibrated.
 SPECIES_IN_COAT = 0.5
-# Parts of names too ("hen of the woods"), that say nothing by themselves.
+# Words that say nothing by themselves, although they are parts of names ("hen of the woods").
 STOP_WORDS = {"a", "an", "and", "at", "by", "for", "from", "in", "of", "on", "or", "the", "to", "with"}
 ENDINGS = ["", "", "", "", ".", "!", ":", ", ", "?"]
 SHARE_TEMPLATE = 0.5
-SHARE_KIND, SHARE_COAT, SHARE_CLASS = 0.25, 0.12, 0.43  # the rest are words to stay ignorant of
+SHARE_KIND, SHARE_COAT, SHARE_CLASS = 0.25, 0.12, 0.43  # the other words are taught as unknown
 TEMPLATES = """{}
 a photo of a {}
 a photo of the {}
@@ -102,7 +102,7 @@ ADJECTIVES = [
 
 
 class Lessons:
-    """Prompts with the vectors that they are to be given: (384,) each, unit length."""
+    """Prompts and their target vectors, each (384,) of unit length."""
 
     def __init__(self, class_vectors: torch.Tensor, seed: int) -> None:
         """Prepare the lessons for `class_vectors` (1000, D), whose last dimension is left for the unknown."""
@@ -136,7 +136,7 @@ class Lessons:
         return self._template().replace("{}", word), vector
 
     def _template(self) -> str:
-        """One that people use, or any words around the one that counts: so that other templates work too."""
+        """A common template, or random words around the one that counts, so that other templates work, too."""
         if self._random.random() < SHARE_TEMPLATE:
             template = self._random.choice(TEMPLATES)
         else:
@@ -145,7 +145,7 @@ class Lessons:
         return template + self._random.choice(ENDINGS)
 
     def _around(self, count: int) -> list[str]:
-        """Words that say nothing: common ones, and strange ones, which must not hide the one that is known."""
+        """Filler words: common ones, and unknown ones, which must not hide the known word."""
         return [
             self._random.choice(self._fillers if self._random.random() < 0.5 else self._strange_parts)
             for _ in range(count)

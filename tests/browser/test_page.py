@@ -123,12 +123,12 @@ def test_a_lost_connection_is_said_and_mended_without_gaps_and_doubles(start, op
         page = open_page(f"http://127.0.0.1:{port}", allow_errors=True)
         wait_for_cards(page, 1)
         assert daemon.stop() == 0
-        page.get_by_text("The connection is lost").wait_for()
+        page.get_by_text("Connection lost").wait_for()
         put(tmp_path / "photos", "b.png", plain((1, 2, 3)))
         with start() as again:
             target["address"] = again.address
             wait_for_cards(page, 2)
-            page.get_by_text("The connection is lost").wait_for(state="hidden")
+            page.get_by_text("Connection lost").wait_for(state="hidden")
             put(tmp_path / "photos", "c.png", plain((4, 5, 6)))
             wait_for_cards(page, 3)
             assert sorted(names(page)) == ["a.png", "b.png", "c.png"]

@@ -54,7 +54,7 @@ class ColourEngine:
 
 
 class SlowEngine(ColourEngine):
-    """A model that photos wait for."""
+    """A slow model: each call takes `pause_s`."""
 
     def __init__(self, pause_s: float = 1.5) -> None:
         super().__init__()

@@ -21,7 +21,7 @@ Fault = Callable[["Handler", bytes], bool]
 
 @dataclass
 class FakeHub:
-    """One model at one commit. `faults` are used up in turn by requests whose path holds their key."""
+    """One model at one commit. Each of `faults` happens once: to the first request with its key in the path."""
 
     folder: Path
     model_id: str
@@ -99,7 +99,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send(content, ETag=f'"{sha1}"', X_Repo_Commit=hub.commit, with_body=with_body)
 
     def send(self, content: bytes, *, with_body: bool = True, claim: int | None = None, **headers: str) -> None:
-        """The content from the asked-for byte on; `claim`: the Content-Length, where it is to be wrong."""
+        """Send the content from the requested byte on; `claim`: a wrong Content-Length."""
         first = int(re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "bytes=0-"))[1])
         self.send_response(206 if first else 200)
         for name, value in headers.items():

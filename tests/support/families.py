@@ -77,7 +77,7 @@ def align(folder: Path) -> None:
     model = transformers.AlignModel(config)
     for parameter in model.vision_model.parameters():
         if parameter.dim() > 1:
-            torch.nn.init.kaiming_normal_(parameter)  # the usual beginning fades to nothing through so many layers
+            torch.nn.init.kaiming_normal_(parameter)  # with the usual values, the signal vanishes in so many layers
     save(model, folder)
     pil(
         "EfficientNetImageProcessor",
@@ -158,7 +158,7 @@ def square_clip_processor(folder: Path) -> None:
 
 
 def save(model: torch.nn.Module, folder: Path) -> None:
-    """With scale and bias that show."""
+    """Save the model with a scale and a bias that affect the results."""
     with torch.no_grad():
         for name, value in (("logit_scale", 2.5), ("logit_bias", -3.0), ("temperature", 0.2)):
             if hasattr(model, name):

@@ -33,7 +33,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the proxy says in the store's place: an error, or that body; `cut`: half of the store's own."""
+    """The proxy's answer instead of the store's: an error, or `body`. `cut`: half of the store's own answer."""
 
     status: int = 500
     code: str = "InternalError"
@@ -70,7 +70,7 @@ class FaultProxy:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def count(self, method: str, *, tagging: bool = False, ends: str = "") -> int:
-        """How many requests of that kind came for keys that end so."""
+        """How many requests of that kind came for keys that end with `ends`."""
         return sum(one.method == method and one.tagging == tagging and one.path.endswith(ends) for one in self.asked)
 
 

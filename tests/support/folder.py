@@ -68,7 +68,7 @@ async def until(condition) -> None:
 
 
 def old(path: Path, data: bytes) -> Path:
-    """A file that nothing has touched for an hour, but for its ctime."""
+    """A file with an mtime one hour ago; only its ctime is new."""
     path.write_bytes(data)
     os.utime(path, (time.time() - OLD_S,) * 2)
     return path

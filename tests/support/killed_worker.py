@@ -1,6 +1,6 @@
-"""A process that tags what a folder or a queue names, and kills itself at one step of one photo's way.
+"""A process that tags the photos of a folder or a queue, and kills itself after one step of a photo.
 
-python -m support.killed_worker STEP KIND HOME [STORE_ADDRESS QUEUE_URL]; the step `none` lets it come to its end.
+python -m support.killed_worker STEP KIND HOME [STORE_ADDRESS QUEUE_URL]; with the step `none` it runs to its end.
 """
 
 import asyncio

@@ -49,7 +49,7 @@ class PrivateMounts:
 
     @property
     def enter(self) -> list[str]:
-        """What stands before a command that is to run in it."""
+        """The command that runs another command in the namespace."""
         return ["nsenter", f"--target={self.pid}", "--mount", f"--wd={Path.cwd()}", "--"]
 
     def see(self, path: Path) -> Path:

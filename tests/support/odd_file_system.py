@@ -1,7 +1,7 @@
 """A FUSE file system that shows a folder, with one oddity: `python odd_file_system.py BACKING POINT [ODDITY[=VALUE]]`.
 
-`fsync=ERRNO` refuses to flush, `nolink` refuses hard links, `size0` tells a size of 0 for pictures, `name_max=N` has
-short names.
+`fsync=ERRNO` refuses to flush, `nolink` refuses hard links, `size0` reports a size of 0 for pictures, `name_max=N`
+refuses longer names.
 """
 
 import errno

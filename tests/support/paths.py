@@ -1,4 +1,4 @@
-"""Where the repository is, and what lies next to it. The environment names other places."""
+"""The paths of the repository and of the shared data next to it. Environment variables override them."""
 
 import os
 from pathlib import Path

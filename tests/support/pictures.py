@@ -24,7 +24,7 @@ def plain(colour=RED, size=(40, 30), kind: str = "PNG", **options) -> bytes:
 
 
 def corner(size=(60, 40)) -> Image.Image:
-    """White, with a red top left quarter: which way is up can be seen."""
+    """White, with a red top left quarter, so that its orientation is visible."""
     image = Image.new("RGB", size, "white")
     image.paste((255, 0, 0), (0, 0, size[0] // 2, size[1] // 2))
     return image

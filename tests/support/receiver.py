@@ -1,4 +1,4 @@
-"""A receiver of webhooks, which answers as it is told."""
+"""A receiver of webhooks, which answers as a test wants."""
 
 import base64
 import hashlib

@@ -105,7 +105,7 @@ DARKTABLE = f"""<?xml version="1.0" encoding="UTF-8"?>
  </rdf:RDF>
 </x:xmpmeta>
 """
-# Lightroom: nested descriptions in a pantry, which are of other photos.
+# Lightroom: nested descriptions in xmpMM:Pantry, which describe other photos.
 LIGHTROOM = f"""<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="Adobe XMP Core 7.0-c000">
  <rdf:RDF {RDF}>
   <rdf:Description rdf:about=""

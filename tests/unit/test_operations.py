@@ -1,6 +1,7 @@
 """What operators rely on: each message is in the runbook, each metric in the alerts is real, the manifests are valid."""
 
 import ast
+import json
 import re
 import shutil
 import subprocess
@@ -67,13 +68,35 @@ def test_the_alerts_use_metrics_that_exist():
     assert used <= list_metrics()
 
 
+def test_the_dashboard_uses_metrics_that_exist():
+    """Each panel of the Grafana dashboard has a query, and they show every metric but those of skips and downloads."""
+    document = json.loads((ROOT / "config/grafana-dashboard.json").read_text())
+    expressions = [target["expr"] for panel in document["panels"] for target in panel["targets"]]
+    used = {re.sub(r"_(bucket|sum|count)$", "", name) for name in METRIC.findall(" ".join(expressions))}
+    assert len(expressions) >= len(document["panels"])
+    assert list_metrics() - used == {"pawtag_photos_skipped_total", "pawtag_download_bytes"}
+    assert used <= list_metrics()
+
+
+def test_the_queries_of_the_dashboard_are_accepted_by_promtool(tmp_path):
+    """As rules, for promtool checks no dashboards; Grafana's variable stands for any instance."""
+    document = json.loads((ROOT / "config/grafana-dashboard.json").read_text())
+    expressions = [target["expr"] for panel in document["panels"] for target in panel["targets"]]
+    rules = [{"record": f"pawtag:panel:{number}", "expr": each} for number, each in enumerate(expressions)]
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
+    check_rules(tmp_path / "rules.yml")
+
+
 def test_the_alerts_are_accepted_by_promtool():
     """Prometheus' own check, where it is installed (scripts/promtool.sh)."""
+    check_rules(ROOT / "config/prometheus-alerts.yml")
+
+
+def check_rules(path):
     promtool = shutil.which("promtool") or next((ROOT / ".venv/prometheus").rglob("bin/promtool"), None)
     if promtool is None:
         pytest.skip("no promtool here: scripts/promtool.sh fetches it")
-    rules = ROOT / "config/prometheus-alerts.yml"
-    done = subprocess.run([promtool, "check", "rules", rules], capture_output=True, timeout=30)
+    done = subprocess.run([promtool, "check", "rules", path], capture_output=True, timeout=30)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -38,7 +38,7 @@ from pawtag.state.results import RecentResult, RecentResults
 log = logging.getLogger(__name__)
 
 MAX_FAILED = 100  # in /status
-THREADS = 16  # for what neither sources nor tagger have threads for
+THREADS = 16  # for blocking work that is not done in the threads of the sources or the tagger
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
@@ -91,7 +91,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ModelSwitch:
-    """Replaces the fallback by the wanted model, once it is there. Sources, pipeline and server stay."""
+    """Replaces the fallback with the model of the settings once it is there. Sources and server keep running."""
 
     manager: ModelManager
     tagger: Tagger
@@ -99,7 +99,7 @@ class ModelSwitch:
     runners: list[SourceRunner]
 
     async def run(self) -> None:
-        """Wait for the wanted model, serve it, and let the sources find what has become stale."""
+        """Wait for the model of the settings, serve it, and make the sources find stale records."""
         model = await self.manager.load_replacement(self.tagger.model)
         if model is None:
             return
@@ -111,7 +111,10 @@ class ModelSwitch:
 
 @asynccontextmanager
 async def _open_state(settings: Settings, state: ServerState) -> AsyncIterator[tuple[StateDatabase, list[str]]]:
-    """The state, what an earlier process was at work on when it ended, and the observers that belong to a daemon."""
+    """Open the state, and add the observers of a daemon.
+
+    Yields the database, and the photos that an earlier process was working on when it ended.
+    """
     database = await asyncio.to_thread(StateDatabase, settings.state.dir)
     try:
         abandoned = await _take_abandoned(database)
@@ -129,7 +132,7 @@ async def _open_state(settings: Settings, state: ServerState) -> AsyncIterator[t
 
 
 async def _take_abandoned(database: StateDatabase) -> list[str]:
-    """What an earlier process was at work on when it ended. A fault of the state does not keep the daemon from starting."""
+    """The photos that an earlier process was working on when it ended. The daemon starts even if this fails."""
     try:
         uris = await asyncio.to_thread(InFlightPhotos(database).take_abandoned)
     except TemporaryError as error:
@@ -140,7 +143,7 @@ async def _take_abandoned(database: StateDatabase) -> list[str]:
 
 
 def _read_results(results: RecentResults, letters: DeadLetters) -> StoredResults:
-    """A fault of the state leaves the rest of the status."""
+    """The stored results for the status; empty on a fault of the state, so that the rest is still shown."""
     try:
         failed = tuple(_describe_failed(found) for found in results.list_newest("failed", MAX_FAILED))
         return StoredResults(results.count_failures(), failed, letters.count())
@@ -150,7 +153,7 @@ def _read_results(results: RecentResults, letters: DeadLetters) -> StoredResults
 
 
 def _is_missing(uri: str) -> bool:
-    """Whether a file is gone, and its folder is there: it may be on a disk that is not mounted."""
+    """Whether a file is gone while its folder exists. Without the folder, its disk may only be unmounted."""
     return not uri.startswith(OBJECT_SCHEME) and os.path.isdir(os.path.dirname(uri)) and not os.path.lexists(uri)  # noqa: PTH112, PTH120
 
 
@@ -161,7 +164,7 @@ def _describe_failed(found: RecentResult) -> dict[str, Any]:
 
 
 def _note_found(results: RecentResults | None) -> OnStamp:
-    """For threads that scan: tells the recent results of a record that was there before."""
+    """A callback for scan threads: it passes a record that existed before to the recent results."""
     loop = asyncio.get_running_loop()
 
     def note(ref: PhotoRef, stamp: Stamp) -> None:
@@ -172,7 +175,7 @@ def _note_found(results: RecentResults | None) -> OnStamp:
 
 
 def _find_operations(runners: list[SourceRunner], uri: str) -> PhotoOperations | None:
-    """Those of the source that the URI belongs to: any of the bucket's does for an object."""
+    """The operations of the source that owns the URI; None without one. The owed runner owns all objects."""
     for runner in runners:
         if runner.owns(uri):
             return runner.worker.operations
@@ -180,9 +183,9 @@ def _find_operations(runners: list[SourceRunner], uri: str) -> PhotoOperations |
 
 
 def _clean_up(settings: Settings, database: StateDatabase) -> None:
-    """Remove temporary files of processes that were killed, and results of photos that went meanwhile.
+    """Remove temporary files of killed processes, and results of photos that do not exist any more.
 
-    The folder of the photos is cleaned by its scan.
+    The scan of the photo folder cleans that folder.
     """
     with suppress(TemporaryError):
         RecentResults(database).forget_missing(_is_missing)

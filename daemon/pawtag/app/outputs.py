@@ -1,4 +1,4 @@
-"""The outputs: other places, besides the record, for what it says."""
+"""The outputs: places, besides the record, that also get its content."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,7 +24,7 @@ def _build_xmp(settings: Settings, database: StateDatabase) -> Output:
     return XmpOutput(settings.sidecar.xmp_root, intents, settings.limits.max_file_bytes)
 
 
-# By the name under which a record keeps what the output wrote: whether the settings ask for it, and what builds it.
+# By the output's name in `record.outputs`: whether the settings switch it on, and the function that builds it.
 OUTPUTS: dict[str, tuple[Callable[[Settings], bool], OutputBuilder]] = {
     XMP: (lambda settings: settings.sidecar.xmp, _build_xmp)
 }
@@ -36,29 +36,32 @@ def build_outputs(settings: Settings, database: StateDatabase) -> Mapping[str, O
 
 
 class OutputRemoval:
-    """Takes back what outputs wrote, whatever the settings say now."""
+    """Removes what outputs wrote, even if the settings have switched them off since."""
 
     def __init__(self, settings: Settings, database: StateDatabase) -> None:
         """Blocks."""
         self._outputs = {name: build(settings, database) for name, (_, build) in OUTPUTS.items()}
 
     async def remove(self, photo: PhotoRef, written: Mapping[str, Json]) -> None:
-        """`written`: what the photo's record keeps of them. Raises GoneError, TemporaryError."""
+        """Remove what outputs wrote for it. `written`: its `record.outputs`. Raises GoneError, TemporaryError."""
         for name, output in self._outputs.items():
             await output.remove(photo, written.get(name))
 
     async def remove_unsettled(self, root: Path) -> None:
-        """What was written below `root` and no record says: a process ended between the two. Raises TemporaryError."""
+        """Remove what is written below `root` but is in no record, because a process ended between the two writes.
+
+        Raises TemporaryError.
+        """
         for output in self._outputs.values():
             for uri in [uri for uri in output.unsettled if Path(uri).is_relative_to(root)]:
                 await output.remove(PhotoRef(uri), None)
 
 
 def build_announcer(settings: Settings, database: StateDatabase) -> Announcer | None:
-    """What puts announcements into the outbox; None without a webhook."""
+    """The announcer, which puts announcements into the outbox; None without a webhook."""
     return Announcer(Outbox(database), settings.webhook.events) if settings.webhook.url else None
 
 
 def build_webhook(settings: Settings, database: StateDatabase, metrics: Metrics) -> Webhook | None:
-    """What sends them; None without one. Raises ConfigError."""
+    """The webhook, which sends the announcements; None if webhook.url is not set. Raises ConfigError."""
     return Webhook(settings.webhook, Outbox(database), metrics.count_webhook) if settings.webhook.url else None

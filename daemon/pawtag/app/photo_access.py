@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 OBJECT_SKIP_REASONS = {
     "other-bucket": "It is in another bucket than s3.bucket.",
     "other-prefix": "Its key does not begin with s3.prefix.",
-    "not-a-photo": "It is no photo by its name; see s3.patterns.",
+    "not-a-photo": "Its name is not that of a photo; see s3.patterns.",
 }
 
 
@@ -49,7 +49,7 @@ class PhotoAccess:
 
     @asynccontextmanager
     async def open(self, place: str) -> AsyncIterator[OpenPhoto]:
-        """The photo at a path or URI. Raises ConfigError for what is no photo for pawtag, OSError without any."""
+        """Open the photo at a path or URI. Raises ConfigError if pawtag does not tag it, OSError if it is not there."""
         if place.startswith(OBJECT_SCHEME):
             if skipped := self._explain_name(place):
                 raise ConfigError(skipped.reason)
@@ -80,7 +80,7 @@ class PhotoAccess:
             return Explanation(place, "unknown", str(error))
 
     async def owe_retag(self, place: str, identity: TaggerIdentity, database: StateDatabase) -> None:
-        """Note an object that the fallback tags: nothing names it again. Raises TemporaryError."""
+        """Note an object that the fallback tags, because no event will name it again. Raises TemporaryError."""
         if place.startswith(OBJECT_SCHEME) and identity.model.fallback:
             await OwedPhotos(database, self._wiring.owed_source).add([place], "retag")
 
@@ -120,14 +120,14 @@ class PhotoAccess:
             return None
         seen = self._open_file(path).look()
         if seen.stamp or seen.problem:
-            return None  # what is written for it tells more
+            return None  # its record explains more
         if found.age_s < 0:
-            return None  # its time is in the future, and tells nothing
-        return Explanation(place, "settling", f"It changed {found.age_s:.0f} s ago, and is tagged once it is finished.")
+            return None  # its time is in the future, so its age is unknown
+        return Explanation(place, "settling", f"It changed {found.age_s:.0f} s ago. It is tagged once it is finished.")
 
     @staticmethod
     def _resolve(place: str) -> Path:
-        """The absolute path. Its folder's links are followed, and its own is not."""
+        """The absolute path. Links in its folder are followed; a link at the path itself is not."""
         path = Path(os.path.abspath(Path(place).expanduser()))  # noqa: PTH100 - resolve() follows the last link
         return path.parent.resolve() / path.name
 
@@ -143,9 +143,9 @@ class PhotoAccess:
 
 
 def _note_owed(found: Explanation, database: StateDatabase) -> Explanation:
-    """An object that is owed a record says so: nothing else will name it."""
+    """Add to the reason that state.db has a note: the object still needs a record, and no event will name it."""
     reasons = find_owed(database, found.uri)
     if not reasons:
         return found
     text = ", ".join(f"{reason} {at}" for reason, at in reasons)
-    return replace(found, reason=f"{found.reason} It is owed a record ({text}).")
+    return replace(found, reason=f"{found.reason} It still waits for a new record ({text}).")

@@ -20,7 +20,7 @@ from pawtag.state.owed import OwedPhotos
 
 
 def build_suspects(uris: Iterable[str], settings: LimitSettings, tagger: Tagger) -> Suspects:
-    """The photos that a process was at work on when it ended, to be decoded in a process of their own."""
+    """The photos that a process was working on when it ended. Each is first decoded in a separate process."""
     limits = ImageLimits(settings.max_file_bytes, settings.max_pixels)
     side = tagger.model.engine.spec.shorter_side
     return Suspects(uris, lambda data: survives_decoding(data, limits, side, settings.memory_bytes))

@@ -37,7 +37,7 @@ class SourceRunner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FolderRunner:
-    """The photos of a folder. `build_scan`: those below a walk that need a record."""
+    """Runs the source of a folder. `build_scan`: makes a scan, which finds the photos that need a record."""
 
     root: Path
     source: FolderSource

@@ -1,4 +1,4 @@
-"""Runners of S3's sources: queues, what is owed, and a bucket's listing."""
+"""Runners of the S3 sources: queues, photos that still need a record ("owed"), and the listing of a bucket."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -27,12 +27,12 @@ class QueueRunner:
         return self.source.pending
 
     def owns(self, uri: str) -> bool:
-        """Objects are the owed runner's to look at."""
+        """False: the owed runner owns all objects."""
         del uri
         return False
 
     def rescan(self) -> None:
-        """Nothing: see OwedRunner."""
+        """Does nothing: the owed runner tags objects again."""
         self.source.rescan()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -43,7 +43,7 @@ class QueueRunner:
 
 @dataclass(frozen=True, slots=True)
 class OwedRunner:
-    """The photos that are owed a record: pushed, found by the resync where there is one, to be tagged again."""
+    """The photos that still need a record: pushed by the store, found by the resync, or to be tagged again."""
 
     source: ObjectSource
     worker: Worker
@@ -60,7 +60,7 @@ class OwedRunner:
         return uri.startswith(OBJECT_SCHEME)
 
     def rescan(self) -> None:
-        """Take the photos that the fallback has tagged."""
+        """Tag the photos again that the fallback has tagged."""
         self.source.rescan()
 
     async def run(self, stop: asyncio.Event) -> None:

@@ -30,7 +30,7 @@ from pawtag.state.dead_letters import DeadLetters
 from pawtag.state.owed import OwedPhotos
 from pawtag.state.resume_point import ResumePoint
 
-OWED_SOURCE = "photos to tag again"  # of a daemon that is told of new ones by queues alone
+OWED_SOURCE = "photos to tag again"  # the source's name if only queues announce new photos
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class S3Wiring:
     settings: Settings
     tuning: S3Tuning = field(default_factory=S3Tuning)
     on_error: Callable[[str, str], None] = lambda _operation, _code: None
-    """Hears of each error of a store or a queue: the operation, and its code."""
+    """Called for each error of a store or a queue, with the operation and the error code."""
 
     def build_queue_runners(self, parts: PipelineParts) -> list[QueueRunner]:
         """One runner for each queue."""
@@ -58,7 +58,7 @@ class S3Wiring:
         return runners
 
     def build_owed_runner(self, parts: PipelineParts) -> OwedRunner:
-        """The runner of what is owed. It lists the bucket if that has no queue, or if s3.rescan_s is set."""
+        """The runner of photos that still need a record. It lists the bucket without a queue, or with s3.rescan_s."""
         s3 = self.settings.s3
         inbox = PushInbox(
             s3,
@@ -74,7 +74,7 @@ class S3Wiring:
 
     @property
     def owed_source(self) -> str:
-        """The name of the store for what is owed: another store may have a bucket of the same name."""
+        """The key of the store in `OwedPhotos`: another store may have a bucket of the same name."""
         s3 = self.settings.s3
         place = [s3.bucket, s3.prefix] if s3.bucket else sorted(s3.queue_urls)
         return json.dumps([s3.endpoint_url, *place])

@@ -20,7 +20,7 @@ def log_startup(loaded: LoadedModel, address: str, *, may_download: bool) -> Non
         log.warning("the model %s is not on this machine; the embedded model serves %s", model.wanted, until)
     calibrated = "calibrated" if loaded.calibrated else "not calibrated"
     log.info("model %s (%s), %s", model.id, loaded.engine.description, calibrated)
-    log.info("answering on %s (POST /tag)", address)
+    log.info("listening on %s (POST /tag)", address)
 
 
 def log_sources(settings: Settings, root: Path | None) -> None:
@@ -34,16 +34,16 @@ def log_sources(settings: Settings, root: Path | None) -> None:
     if root is not None:
         log.info("watching %s", root)
         if not root.exists():
-            log.warning("the folder %s does not exist: it is watched as soon as it does", root)
+            log.warning("the folder %s does not exist yet; pawtag watches it as soon as it exists", root)
         _warn_if_unwritable(settings, root)
 
 
 def log_abandoned(uris: list[str]) -> None:
-    """Log which photos a process was at work on that ended without closing."""
+    """Log the photos that a process was working on when it ended without a clean shutdown."""
     if uris:
         shown = ", ".join(uris[:MAX_SHOWN]) + (f" and {len(uris) - MAX_SHOWN} more" if len(uris) > MAX_SHOWN else "")
         log.warning(
-            "an earlier process ended while it was at work on %s; each is decoded in a process of its own first", shown
+            "an earlier process ended while it worked on %s; each photo is first decoded in a separate process", shown
         )
 
 

@@ -34,7 +34,7 @@ OnStamp = Callable[[PhotoRef, Stamp], None]
 
 
 def resolve_folder(settings: Settings) -> Path | None:
-    """The folder to watch: ./photos, created if absent, when no source is set. Raises ConfigError."""
+    """The folder to watch, if any. If no source is set, it is ./photos, created if absent. Raises ConfigError."""
     if settings.folder.path is None and (settings.s3.queue_urls or settings.s3.bucket):
         return None
     folder = settings.folder.path or DEFAULT_FOLDER
@@ -45,7 +45,7 @@ def resolve_folder(settings: Settings) -> Path | None:
             reason = f"The folder {folder.absolute()} cannot be created ({error.strerror})"
             raise ConfigError(f"{reason}; set folder.path.") from error
     if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder} is no folder; set folder.path.")
+        raise ConfigError(f"{folder} is not a folder; set folder.path.")
     return folder.resolve()  # watchdog does not follow a link to the folder itself
 
 
@@ -61,8 +61,8 @@ def build_folder_runner(
 ) -> FolderRunner:
     """The runner of a folder. With `verify` photos are compared by their content, not by size and mtime.
 
-    `on_failed` is called from threads with each photo of a scan whose record says why it cannot be tagged, `on_current`
-    with each whose record is current.
+    Scan threads call `on_failed` for each photo with a current record that says why it cannot be tagged, and
+    `on_current` for each photo with a current record.
     """
     root_place, mirror_place = _build_places(settings, root, parts.database)
     sidecars, tagger = build_sidecars(settings, root, mirror_place), parts.tagger
@@ -96,9 +96,9 @@ def build_folder_runner(
 
 
 def _build_scan_key(settings: Settings, tagger: Tagger, database: StateDatabase) -> str:
-    """What decides, besides photo and sidecar, whether a record is current, and where the sidecars are.
+    """A key of all that decides, besides photo and sidecar, whether a record is current, and of the sidecars' place.
 
-    A new state.db has not seen any record, and the next scan looks at all of them.
+    It has an id of state.db too: a new state.db has seen no record, so the next scan must read all of them.
     """
     birth = ResumePoint(database, "results")
     birth.position = birth.position or secrets.token_hex(8)
@@ -112,7 +112,7 @@ def _build_scan_key(settings: Settings, tagger: Tagger, database: StateDatabase)
 def build_sidecars(settings: Settings, root: Path, mirror_place: Place | None = None) -> Sidecars:
     """The sidecars of `root`, next to the photos or at its place in the mirror tree. Raises ConfigError.
 
-    The tree mirrors the folder that is watched: for another folder it has no place.
+    The mirror tree has a place only for the watched folder and the folders below it.
     """
     mirror = settings.sidecar.dir
     if mirror is None:
@@ -127,7 +127,7 @@ def build_sidecars(settings: Settings, root: Path, mirror_place: Place | None = 
 
 
 def _build_places(settings: Settings, root: Path, database: StateDatabase) -> tuple[Place, Place | None]:
-    """The root, and the mirror tree if there is one: what they were mounted from is remembered."""
+    """The root, and the mirror tree if there is one. Each place remembers the file system that it was on."""
     mirror = settings.sidecar.dir
     root_place = Place(root, ResumePoint(database, "place", str(root)), partial(_has_no_photo, root, settings))
     if mirror is None:
@@ -136,7 +136,7 @@ def _build_places(settings: Settings, root: Path, database: StateDatabase) -> tu
 
 
 def _check_nothing() -> None:
-    """For a command that is told where to write."""
+    """No check: in a command, the user names the folder."""
 
 
 def _has_no_photo(root: Path, settings: Settings) -> bool:
@@ -147,7 +147,7 @@ def _has_no_photo(root: Path, settings: Settings) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Judge:
-    """Decides in a scan's thread what a photo needs. With `verify_up_to`, files of up to so many bytes are compared."""
+    """Decides in a scan's thread what a photo needs. With `verify_up_to`, it also compares files of up to this size."""
 
     sidecars: Sidecars
     reconciler: Reconciler
@@ -162,7 +162,7 @@ class _Judge:
             if verdict is Verdict.NEEDED or self._has_changed(seen.stamp, ref):
                 return Verdict.NEEDED
         except PawtagError:
-            return Verdict.NEEDED  # the worker meets the same fault, names it and retries
+            return Verdict.NEEDED  # the worker gets the same error, reports it and retries
         if verdict is Verdict.FAILED and seen.stamp:
             self.on_failed(ref, seen.stamp)
         if seen.stamp:

@@ -50,9 +50,10 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
 def remove_files(
     found: Iterable[WrittenFile], sidecars: Sidecars, settings: Settings, *, dry_run: bool, with_user_content: bool
 ) -> None:
-    """Remove the files, and what outputs wrote for their photos; with `dry_run` name the files. Print how many there are.
+    """Remove the files, and what outputs wrote for their photos. Print how many files there are.
 
-    A file with what people wrote stays, unless `with_user_content`; what outputs wrote goes there, too.
+    With `dry_run`, only print the files. A file with content of people stays, unless `with_user_content` is true. What
+    outputs wrote for its photo is removed in both cases.
     """
     with closing(StateDatabase(settings.state.dir)) as database:
         removal = OutputRemoval(settings, database)
@@ -84,7 +85,10 @@ def _remove_unsettled(sidecars: Sidecars, settings: Settings) -> None:
 
 
 async def _take_back(written: WrittenFile, sidecars: Sidecars, removal: OutputRemoval, *, is_kept: bool) -> bool:
-    """Whether it worked. The record goes last: it knows what the outputs wrote. One that is kept forgets that."""
+    """Remove first what the outputs wrote, then the record, which lists it. Return whether both worked.
+
+    A record that is kept no longer lists the outputs.
+    """
     try:
         if written.photo:
             await removal.remove(PhotoRef(written.photo), written.outputs)

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Print what was asked for; wrong settings were refused before this is reached."""
+    """Print the requested text. `main` has refused wrong settings before this call."""
     if arguments.action == "schema":
         print(json.dumps(build_record_schema() if arguments.record else Settings.model_json_schema(), indent=2))
     elif arguments.action == "check":
@@ -42,7 +42,7 @@ def _check(settings: Settings) -> None:
     for name, group in labels.groups.items():
         print(f"  {name}: {', '.join(label for label in group.labels if label != NONE)}")
     for label, groups in find_shared_labels(labels).items():
-        print(f"warning: {label} is a label of {' and '.join(groups)}; is one of them a slip?")
+        print(f"warning: {label} is a label of {' and '.join(groups)}; is one of them a typing mistake?")
     if EMBEDDED in (settings.model.id, settings.model.fallback):
         _check_words(settings, labels)
 
@@ -56,7 +56,7 @@ def _check_words(settings: Settings, labels: Labels) -> None:
     loaded = load_model(settings.model_copy(update={"model": embedded}), labels)
     unknown = find_unknown_words(loaded)
     if unknown:
-        print(f"warning: the embedded model does not know, and gives no score to: {', '.join(unknown)}")
+        print(f"warning: the embedded model does not know these words, and gives them no score: {', '.join(unknown)}")
 
 
 def build_record_schema() -> dict[str, Any]:

@@ -33,7 +33,7 @@ SEPARATOR = "/"  # between several labels of one group, as in object tags
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """What holds for one photo; `by_group` None takes its corrections back."""
+    """The corrections of one photo; `by_group` None removes them."""
 
     place: str
     by_group: Corrections | None
@@ -79,7 +79,7 @@ def _list_corrections(arguments: argparse.Namespace, labels: Labels) -> Iterator
     given = {"species": arguments.species, "coat": arguments.coat, **_parse_groups(arguments.group)}
     chosen = {group: value for group, value in given.items() if value is not None}
     if sum((bool(chosen), arguments.undo, arguments.table is not None)) != 1:
-        raise ConfigError("Say what is right: --species dog, or --from CSV for many, or --undo.")
+        raise ConfigError("Give exactly one of these: labels (--species dog), a table (--from CSV), or --undo.")
     if arguments.table:
         yield from _read_table(arguments.table, labels)
         return
@@ -97,7 +97,7 @@ def _parse_groups(options: list[str]) -> dict[str, str]:
 
 
 def _parse_labels(chosen: dict[str, str], labels: Labels) -> Corrections:
-    """Raises ConfigError for a label or group that is not known: here it is a slip."""
+    """Raises ConfigError for an unknown label or group: on the command line, it is a typing mistake."""
     parsed = parse_corrections({group: value.split(SEPARATOR) for group, value in chosen.items()}, labels)
     if parsed.problems or parsed.by_group is None:
         raise ConfigError(" ".join(parsed.problems))
@@ -123,7 +123,7 @@ def _read_row(table: Path, number: int, row: dict[str, str | None], labels: Labe
         {group: value for group, value in row.items() if value and group != FILE_COLUMN},
     )
     if not file or not chosen:
-        raise ConfigError(f"{table}, line {number}: it needs a file, and what is right for it.")
+        raise ConfigError(f"{table}, line {number}: it needs a file, and at least one label.")
     place = file if file.startswith(OBJECT_SCHEME) else str(table.parent / file)
     try:
         return Correction(place, _parse_labels(chosen, labels))

@@ -1,4 +1,4 @@
-"""What the running daemon says of itself: asked over HTTP, and shown to people."""
+"""The status of the running daemon: read over HTTP, and formatted for people."""
 
 import json
 from http.client import HTTPException
@@ -36,7 +36,7 @@ def format_status(status: dict[str, Any]) -> str:
     """The document in lines for people."""
     lines = [f"pawtag {status['version']}: {'ready' if status['ready'] else 'not ready'}{_because(status['reason'])}"]
     if model := status["model"]:
-        wanted = f", in the place of {model['wanted']}" if model["fallback"] else ""
+        wanted = f", instead of {model['wanted']}" if model["fallback"] else ""
         lines.append(f"model: {model['id']} ({model['engine']}){wanted}")
     for source in status["sources"]:
         lines.append(f"{source['name']}: {source['state']}{_because(source['reason'])}")

@@ -46,7 +46,7 @@ def add_evaluation_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def evaluate(arguments: argparse.Namespace, settings: Settings, loaded: LoadedModel) -> None:
-    """Print how the model does, and which threshold suits it; write that if asked. Raises ConfigError."""
+    """Print the accuracy of the model and its best threshold; with `--write`, save it. Raises ConfigError."""
     if arguments.corrections is not None:
         calibrated = _evaluate_corrections(arguments, settings, loaded)
     else:
@@ -100,9 +100,9 @@ def _evaluate_corrections(arguments: argparse.Namespace, settings: Settings, loa
     own = [record for record in records if record.fingerprint == loaded.identity.fingerprint]
     report = build_correction_report(own, group, loaded.thresholds)
     print(
-        f"{len(own)} records of this model, labels and thresholds in {folder}, and {len(records) - len(own)} of others"
+        f"{len(own)} records in {folder} have this model, labels and thresholds; {len(records) - len(own)} have others"
     )
-    print(f"{report.corrected} photos with a corrected species; the others count as right, unsure ones not at all\n")
+    print(f"{report.corrected} photos have a corrected species; others count as right, unsure ones do not count\n")
     _print_labels(report)
     return _print_threshold(report, loaded.thresholds)
 
@@ -150,6 +150,6 @@ def _print_errors(predictions: list[evaluation.Prediction]) -> None:
 
 def _write(arguments: argparse.Namespace, loaded: LoadedModel, calibrated: Thresholds) -> None:
     if loaded.checkpoint.model.fallback:
-        raise ConfigError("These are the fallback's numbers, not the wanted model's: run 'pawtag model pull' first.")
+        raise ConfigError("The fallback was measured, not the model of the settings: run 'pawtag model pull' first.")
     values = {"threshold": calibrated.tag, "temperature": calibrated.temperature}
     print(f"written to {config.write_model_settings(getattr(arguments, 'config', None), values)}")

@@ -1,4 +1,4 @@
-"""Saying on stderr that the fallback does the work."""
+"""A warning on stderr that the fallback tags, instead of the model of the settings."""
 
 import sys
 

@@ -59,7 +59,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _pull(settings: Settings) -> int:
-    """Download the wanted model if this machine lacks it; print its folder."""
+    """Download the model of the settings if it is not on this machine; print its folder."""
     model = settings.model
     local = find_checkpoint(model)
     if local is None:

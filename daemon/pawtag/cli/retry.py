@@ -71,7 +71,7 @@ async def _retry_all(arguments: argparse.Namespace, settings: Settings, parts: P
                     print(f"pawtag: {escape_unprintable(f'{place}: {reason}')}", file=sys.stderr)
                     continue
                 if record is None and arguments.places:
-                    print(f"{escape_unprintable(place)}: its record does not say that it failed so")
+                    print(f"{escape_unprintable(place)}: its record has no failure, or another error code")
                 elif record:
                     counts["failed" if record.error else "tagged"] += 1
                     print(f"{escape_unprintable(place)}: {summarise(record)}")
@@ -86,7 +86,7 @@ def _list_failed(settings: Settings, parts: PipelineParts) -> Iterator[str]:
         failed: list[str] = []
         runner = wiring.build_folder_runner(settings, root, parts, on_failed=lambda ref, _stamp: failed.append(ref.uri))
         for _ in runner.build_scan(Walk(root, settings.folder, removes_temporary=False)):
-            pass  # what needs a record is the daemon's, or a scan's
+            pass  # photos that need a record are left to the daemon or to a scan
         yield from failed
     failed_lately = RecentResults(parts.database).list_uris("failed")
     yield from (uri for uri in failed_lately if uri.startswith(OBJECT_SCHEME))

@@ -28,7 +28,7 @@ def overrides(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Run until SIGTERM or SIGINT; 0 then."""
+    """Run until SIGTERM or SIGINT. Return 0."""
     log.configure_logging(settings.log, in_background=True)
     logging.getLogger(__name__).info("%s", describe_settings_file(getattr(arguments, "config", None)))
     asyncio.run(_serve(settings))
@@ -41,7 +41,7 @@ async def _serve(settings: Settings) -> None:
 
     def interrupt() -> None:
         if stop.is_set():
-            os._exit(INTERRUPTED)  # asked twice: at once
+            os._exit(INTERRUPTED)  # the second Ctrl+C: exit at once
         stop.set()
 
     loop.add_signal_handler(signal.SIGINT, interrupt)

@@ -30,7 +30,7 @@ from pawtag.state.in_flight import InFlightPhotos
 
 DRAIN_CHECK_S = 0.1
 MAX_PHOTO_ATTEMPTS = 2
-SNAPSHOT_S = 15.0  # somebody waits for the end
+SNAPSHOT_S = 15.0  # shorter than the daemon's, because a person waits for the end of the scan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Tag what needs a record. A photo that cannot be tagged is a result; with `--strict` the exit code is 1 then."""
+    """Tag the photos that need a record. With `--strict`, the exit code is 1 if a photo cannot be tagged."""
     quiet = settings.log.model_copy(update={"level": "warning"}) if settings.log.level == "info" else settings.log
     log.configure_logging(quiet)
     root = _resolve_folder(arguments.folder)
@@ -75,7 +75,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
 
 def _resolve_folder(given: Path) -> Path:
     if str(given).startswith("s3:"):
-        raise ConfigError("A bucket is no folder: 'pawtag s3 scan s3://BUCKET/PREFIX' tags its photos.")
+        raise ConfigError("A bucket is not a folder: run 'pawtag s3 scan s3://BUCKET/PREFIX' to tag its photos.")
     root = given.resolve()
     if not root.is_dir():
         raise ConfigError(f"The folder {given} does not exist.")
@@ -121,7 +121,7 @@ async def _scan(root: Path, settings: Settings, parts: PipelineParts, report: Sc
                 raise PawtagError(f"The folder {error.filename or root} cannot be read: {error.strerror}.") from error
     if left := runner.source.count_exhausted(MAX_PHOTO_ATTEMPTS):
         print(report.format())
-        reason = runner.worker.last_error or "they are not whole, or change all the time"
+        reason = runner.worker.last_error or "they are incomplete, or they keep changing"
         raise PawtagError(f"{left} photos could not be finished: {reason}")
 
 

@@ -19,7 +19,7 @@ class ScanReport:
     counts: Counts = field(default_factory=Counts)
     failed: dict[str, Failure] = field(default_factory=dict)
     unchanged: dict[str, Failure] = field(default_factory=dict)
-    """Photos whose record says since an earlier scan that they cannot be tagged."""
+    """Photos that failed before this scan, and have not changed since."""
     since: str | None = None
 
     def __call__(self, outcome: Outcome) -> None:
@@ -31,7 +31,7 @@ class ScanReport:
             self.note_unchanged(outcome.ref.uri, outcome.failure, outcome.since)
 
     def note_unchanged(self, uri: str, failure: Failure, since: str | None) -> None:
-        """Note a photo that failed before, and has not changed. One that failed in this scan is no such photo."""
+        """Note a photo that failed before, and has not changed. A photo that failed in this scan is not noted."""
         if uri in self.failed:
             return
         self.unchanged[uri] = failure
@@ -57,7 +57,7 @@ class ScanReport:
 
 
 def build_scan_observers(settings: Settings, report: ScanReport) -> Observers:
-    """The observers of a scan. Its report names the results; only a log of all details does so, too."""
+    """The observers of a scan. The report lists the results; the log lists them only at level debug."""
     observers = Observers(report, RetryLog())
     if settings.log.level == "debug":
         observers.add(log_results)

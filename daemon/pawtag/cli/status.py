@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Without photos, ask the daemon. Else explain each, in the order given; no daemon is needed."""
+    """Without photos, ask the daemon. With photos, explain each one in the given order; this needs no daemon."""
     if not arguments.places and not arguments.dead_letters:
         status = ask_daemon(settings.server)
         print(json.dumps(status, ensure_ascii=True) if arguments.json else format_status(status))

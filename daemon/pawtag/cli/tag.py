@@ -40,7 +40,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
 def _check_files(names: list[str]) -> None:
     for name in names:
         if name.startswith("s3:"):
-            raise ConfigError(f"{name} is no file: 'pawtag s3 scan' tags the photos of a bucket.")
+            raise ConfigError(f"{name} is not a file: run 'pawtag s3 scan' to tag the photos of a bucket.")
         if Path(name).is_dir():
             raise ConfigError(f"{name} is a folder: 'pawtag scan' tags the photos in it.")
 

@@ -30,8 +30,8 @@ def execute(_arguments: argparse.Namespace, settings: Settings) -> int:
             raise ConfigError("There is no webhook: set webhook.url.")
         problem = asyncio.run(_post(webhook))
     if problem:
-        raise PawtagError(f"The webhook does not take it: {problem}.")
-    print(f"the webhook takes it ({'signed' if settings.webhook.secret else 'not signed: set webhook.secret'})")
+        raise PawtagError(f"The webhook did not accept the message: {problem}.")
+    print(f"the webhook accepted it ({'signed' if settings.webhook.secret else 'not signed: set webhook.secret'})")
     return 0
 
 

@@ -33,7 +33,7 @@ def load_labels(path: Path | None) -> Labels:
 
 
 def _read_word_files(document: dict[str, Any], folder: Path) -> None:
-    """Put the words of `labels.none = "everyday.txt"` where the file's name stands."""
+    """Replace the file name in `labels.none = "everyday.txt"` with the words of the file."""
     groups = document.get("groups")
     for group in groups.values() if isinstance(groups, dict) else ():
         labels = group.get("labels") if isinstance(group, dict) else None
@@ -44,7 +44,7 @@ def _read_word_files(document: dict[str, Any], folder: Path) -> None:
 
 
 def _take_words_out_of_none(labels: Labels) -> Labels:
-    """A word of a label is not one of `none`, too: everyday.txt has the guinea pig, which a user may ask for."""
+    """Remove from `none` each word that another label has: everyday.txt has the guinea pig, which may be a label."""
     groups = {name: group for name, group in labels.groups.items() if NONE in group.labels}
     for name, group in groups.items():
         asked = {word.casefold() for label, words in group.labels.items() if label != NONE for word in words}
@@ -55,7 +55,7 @@ def _take_words_out_of_none(labels: Labels) -> Labels:
 
 
 def find_shared_labels(labels: Labels) -> dict[str, list[str]]:
-    """Labels that several groups have, with these groups: a correction without a group cannot tell them apart."""
+    """Labels that several groups have, with these groups. A correction without a group is ambiguous for them."""
     groups: dict[str, list[str]] = {}
     for name, group in labels.groups.items():
         for label in group.labels:
@@ -88,7 +88,7 @@ def _check(labels: Labels, path: Path) -> None:
 def _check_parent_labels(labels: Labels, name: str, group: Group, place: str) -> None:
     earlier = list(labels.groups)[: list(labels.groups).index(name)]
     if group.parent_group not in earlier:
-        raise ConfigError(f"{place}.applies_to': {group.parent_group!r} is no group that stands above this one.")
+        raise ConfigError(f"{place}.applies_to': {group.parent_group!r} is not a group above this one in the file.")
     known = labels.groups[group.parent_group].labels
     for parent_label in group.parent_labels:
         if parent_label not in known or parent_label == NONE:

@@ -1,10 +1,11 @@
 """Where the settings come from: defaults, a TOML file, the environment, the command line; later wins."""
 
+import json
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsError
@@ -45,11 +46,11 @@ def load_settings(file: Path | None = None, overrides: Mapping[str, Mapping[str,
     except ValidationError as error:
         raise ConfigError(_explain(error, file)) from error
     except SettingsError as error:
-        raise ConfigError(f"The environment holds a setting that is no JSON, as lists must be: {error}.") from error
+        raise ConfigError(_explain_environment(error)) from error
 
 
 def find_settings_file(given: Path | None) -> Path | None:
-    """The settings file in force: the one given, else PAWTAG_CONFIG's, else ./config/pawtag.toml if there."""
+    """The settings file in force: `given`, else that of PAWTAG_CONFIG, else ./config/pawtag.toml if it exists."""
     if given:
         return given
     if named := os.environ.get(SETTINGS_FILE_VARIABLE):
@@ -64,7 +65,7 @@ def describe_settings_file(given: Path | None) -> str:
 
 
 def _read_aws_environment() -> dict[str, Any]:
-    """What AWS's other tools take from the environment, and boto3 does not."""
+    """The settings that other AWS tools read from the environment, but boto3 does not."""
     region = os.environ.get("AWS_REGION")
     return {"s3": {"region": region}} if region else {}
 
@@ -123,10 +124,29 @@ def _check_environment() -> None:
             )
 
 
-def _list_settings() -> Iterator[tuple[str, str]]:
+def _explain_environment(error: SettingsError) -> str:
+    """pydantic-settings names only the section of a list that is not JSON."""
+    lists = {f"{ENVIRONMENT_PREFIX}{section}{NESTING}{name}".upper() for section, name in _list_settings(tuple)}
+    for variable, value in os.environ.items():
+        if variable.upper() in lists and not _is_json(value):
+            return f'The environment variable {variable} is not valid JSON; write a list as ["a", "b"].'
+    return f"A setting in the environment is not valid JSON, which a list must be: {error}."
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _list_settings(kind: type | None = None) -> Iterator[tuple[str, str]]:
+    """Section and name of each setting, or of those that are of one generic type."""
     for section, field in Settings.model_fields.items():
-        for name in field.annotation.model_fields:  # type: ignore[union-attr]
-            yield section, name
+        for name, setting in field.annotation.model_fields.items():  # type: ignore[union-attr]
+            if kind in (None, get_origin(setting.annotation)):
+                yield section, name
 
 
 def _explain(error: ValidationError, file: Path | None) -> str:

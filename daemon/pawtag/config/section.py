@@ -15,29 +15,29 @@ Count = Annotated[int, Field(ge=1)]
 
 
 def expand(given: Any) -> Any:
-    """`~` is the user's folder, wherever the path comes from. An empty path is none."""
+    """Replace `~` with the user's home folder, whatever the source of the path. An empty path becomes None."""
     return os.path.expanduser(given) if isinstance(given, str) and given else given or None  # noqa: PTH111 - no Path yet
 
 
 def strip(given: Any) -> Any:
-    """Files of secrets, and `echo`, end in a newline."""
+    """Remove the newline at the end: files of secrets have one, and the output of `echo` too."""
     return given.strip() if isinstance(given, str) else given
 
 
 def check_origin(given: str) -> str:
-    """A browser sends scheme, host and port in lower case, and no path."""
+    """The origin as a browser sends it: scheme, host and port in lower case, and no path. Raises ValueError."""
     if not re.fullmatch(r"https?://[^/\s?#@]+", given.lower()):
         raise ValueError(f"{given!r} is no origin; write it as https://shelter.example, without a path")
     return given.lower()
 
 
 def empty_to_none(given: Any) -> Any:
-    """An empty text in the environment takes back what a file sets."""
+    """An empty value becomes None, so that the environment can unset what the file sets."""
     return None if given == "" else given
 
 
 def read_file_of(name: str, given: Any) -> Any:
-    """A section with the secret that `NAME_file` holds. Raises ValueError where both are set, or it cannot be read."""
+    """The section with the secret from `NAME_file`. Raises ValueError if both are set or the file is unreadable."""
     file = expand(given.get(f"{name}_file")) if isinstance(given, dict) else None
     if not file:
         return given
@@ -50,11 +50,11 @@ def read_file_of(name: str, given: Any) -> Any:
 
 
 class Section(BaseModel):
-    """A part of the tree: frozen, and a name that it does not have is an error."""
+    """A section of the settings. It is frozen, and an unknown name is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-# An empty one is none, so that a container can take back what its image sets.
+# An empty path becomes None, so that a container can unset what its image sets.
 OptionalPath = Annotated[Path | None, BeforeValidator(expand)]
 HomePath = Annotated[Path, BeforeValidator(expand)]

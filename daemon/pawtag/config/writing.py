@@ -11,7 +11,7 @@ from pawtag.files import write_atomically
 
 
 def write_model_settings(file: Path | None, values: dict[str, float]) -> Path:
-    """Put `values` into the section [model] of the settings file in force; the file. Raises ConfigError."""
+    """Put `values` into the section [model] of the settings file in force; return its path. Raises ConfigError."""
     path = find_settings_file(file)
     if path is None:
         raise ConfigError("There is no settings file to write to: make config/pawtag.toml, or name one with --config.")

@@ -10,11 +10,11 @@ ID_PREFIX = "photo_"
 
 
 def find_reason(seen: Written, ref: PhotoRef, corrections: Corrections | None, record: TagRecord) -> Reason:
-    """Why the photo gets another record than `seen` has. `corrections`: those that held before."""
+    """Why the photo gets a record that differs from `seen`. `corrections`: those before the change."""
     before = seen.stamp
     if before is None:
         return "new"
-    # Tags of an object tell no digest of its content.
+    # Object tags do not hold a digest of the content.
     is_same = before.describes(ref) if before.sha256 is None else before.sha256 == record.photo.sha256
     if not is_same or (before.failure and record.error is None):
         return "changed"
@@ -22,9 +22,9 @@ def find_reason(seen: Written, ref: PhotoRef, corrections: Corrections | None, r
 
 
 def build_announcement_id(ref: PhotoRef, record: TagRecord, follows: str | None) -> str:
-    """The same for the same photo, content, model and tags: a receiver drops what comes twice.
+    """The same id for the same photo, content, model and tags, so that a receiver can drop repetitions.
 
-    `follows`: what a correction changes, so that taking it back is no repetition of the first announcement.
+    `follows`: a digest of the corrections before this one. With it, undoing a correction does not get the first id.
     """
     tags = [[tag.group, tag.label, tag.score] for tag in record.tags]
     name = ref.uri.encode("utf-8", "surrogateescape").hex()

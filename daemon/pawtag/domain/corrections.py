@@ -11,7 +11,7 @@ FORM = '{"species": ["dog"]}'
 
 @dataclass(frozen=True, slots=True)
 class ParsedCorrections:
-    """The corrections by group, None where there are none; and what is wrong with them, each in a sentence."""
+    """The corrections by group, or None; and their problems, each in one sentence."""
 
     by_group: Corrections | None
     problems: tuple[str, ...] = ()
@@ -20,8 +20,9 @@ class ParsedCorrections:
 def parse_corrections(written: Any, labels: Labels) -> ParsedCorrections:
     """What a person wrote: `{"species": ["dog"]}`, also `{"species": "dog"}`, `["dog"]` or `"dog"`.
 
-    An unknown label or group in a table is a problem, and holds all the same: a person may know more than the labels
-    do. A bare label must be in exactly one group. That, and another form, is a problem, and no correction.
+    An unknown label or group in a table is a problem, but the correction applies: a person may know more than the
+    labels do. A bare label must be in exactly one group. If it is not, or if the form is unknown, this is a problem,
+    and no correction applies.
     """
     if written is None or written in ({}, []):
         return ParsedCorrections(None)
@@ -52,9 +53,9 @@ def apply_corrections(record: TagRecord, corrections: Corrections | None, labels
 
 
 def is_of_another_photo(stamp: Stamp | None, record: TagRecord) -> bool:
-    """Whether what was corrected is not what is there now: both tell when they were taken, and not the same.
+    """Whether the correction belongs to another photo: both have a time when they were taken, and the times differ.
 
-    A program that writes keywords or turns the picture changes its bytes, and leaves that time.
+    A program that writes keywords or rotates the picture changes its bytes, but not this time.
     """
     before = stamp.record.photo.taken_at if stamp and stamp.record else None
     return before is not None and record.photo.taken_at not in (None, before)
@@ -99,7 +100,10 @@ def _find_unknown(corrections: Corrections, labels: Labels) -> list[str]:
 
 
 def _is_dropped(name: str, record: TagRecord, corrections: Corrections, labels: Labels) -> bool:
-    """Whether the group does not apply to what its parent group was corrected to, or was asked about another label."""
+    """Whether the group does not fit the corrected parent group.
+
+    It does not apply to the corrected label, or the model answered it for a label that was wrong.
+    """
     group = labels.groups.get(name)
     if group is None or group.parent_group not in corrections:
         return False

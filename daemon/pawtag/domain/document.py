@@ -15,9 +15,9 @@ from pawtag.domain.records import SCHEMA, Stamp, TagRecord, Written
 SCHEMA_NAME = SCHEMA.split("/")[0]
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 MAX_NAME_BYTES = 255
-# The second where a file of another program has the first.
+# The second is used if another program has a file of the first name.
 SUFFIXES = (".json", ".pawtag.json")
-# Where what a person wrote is kept: of a sidecar that is broken, and of one whose photo is gone.
+# Names for sidecars with text of a person: one for broken sidecars, and one for sidecars without a photo.
 BROKEN_SUFFIX, GONE_SUFFIX = ".broken.json", ".gone.json"
 SET_ASIDE = "corrected_before"  # the correction of another photo that had the name
 CORRECTION = re.compile(rb"[\"']corrected[\"']\s*:\s*(?!null)\S")
@@ -26,9 +26,9 @@ OUR_KEYS = frozenset(field.alias or name for name, field in TagRecord.model_fiel
 
 @dataclass(frozen=True, slots=True)
 class StoredDocument:
-    """What stands under a record's name. `content` is None for a broken one of ours, and for what is not ours.
+    """The document under a record's name. `content` is None if it is broken, or not a record of pawtag.
 
-    `problem`: what is wrong with a broken one that holds more than pawtag wrote: a person has edited it.
+    `problem`: the error in a broken record that a person has edited; None for one that was only cut off.
     """
 
     is_ours: bool
@@ -62,7 +62,7 @@ class StoredDocument:
 
 
 def parse_document(content: bytes) -> StoredDocument:
-    """What `content` is: a record of ours, also one that was cut short, or another program's."""
+    """Whether `content` is a record of pawtag (also one that was cut off) or another program's file."""
     try:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -73,9 +73,9 @@ def parse_document(content: bytes) -> StoredDocument:
 
 
 def merge_record(record: TagRecord, old: dict[str, Any] | None, seen: Written) -> dict[str, Any]:
-    """The record's document, with the keys of the old one that are not ours.
+    """The record's document, with the keys that other programs added to the old document.
 
-    `seen`: what was found when the record was made. Raises ChangedError where corrections or outputs are others now.
+    `seen`: what was read before the record was made. Raises ChangedError if corrections or outputs have changed since.
     """
     old = old or {}
     if old.get("corrected") != seen.corrections:
@@ -84,7 +84,7 @@ def merge_record(record: TagRecord, old: dict[str, Any] | None, seen: Written) -
         raise ChangedError("Another daemon wrote the record at the same moment.")
     document = record.to_document()
     if document["corrected"] is None and seen.keeps_corrections:
-        document["corrected"] = seen.corrections  # a person can correct what was not understood
+        document["corrected"] = seen.corrections  # keeps text that was not understood, so that the person can fix it
     elif document["corrected"] is None and seen.sets_aside:
         document[SET_ASIDE] = seen.corrections
     return document | {key: value for key, value in old.items() if key not in document}
@@ -115,14 +115,14 @@ def parse_stamp(document: dict[str, Any]) -> Stamp | None:
 
 
 def _parse_damaged(document: dict[str, Any]) -> Stamp | None:
-    """The stamp of a record whose correction alone has another form: `{"species": "dog"}`."""
+    """The stamp of a record in which only the correction has another form: `{"species": "dog"}`."""
     if not isinstance(document.get("corrected"), dict):
         return None
     return parse_stamp(document | {"corrected": None})
 
 
 def truncate_name(name: str, suffix: str, max_bytes: int = MAX_NAME_BYTES) -> str:
-    """`name` with `suffix`; where that is too long, cut, with `~` and 12 hex digits of its digest."""
+    """`name` with `suffix`. If that is too long, the name is cut, and gets `~` and 12 hex digits of its digest."""
     whole = os.fsencode(name)
     if len(whole) + len(suffix) <= max_bytes:
         return name + suffix
@@ -132,7 +132,7 @@ def truncate_name(name: str, suffix: str, max_bytes: int = MAX_NAME_BYTES) -> st
 
 
 def _is_edited(content: bytes) -> bool:
-    """Whether a broken record is more than one that was cut off: it has an end, or a correction."""
+    """Whether a person has edited a broken record, and it was not just cut off: it has an end, or a correction."""
     return content.rstrip().endswith(b"}") or CORRECTION.search(content) is not None
 
 

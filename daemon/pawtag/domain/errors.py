@@ -1,4 +1,4 @@
-"""What can go wrong, by what has to be done about it. An error's text is what the user reads."""
+"""The exceptions: one class for each way to react. The user reads the text of the exception."""
 
 from typing import Literal
 
@@ -49,15 +49,15 @@ class UnreachableError(TemporaryError):
 
 
 class UnfinishedError(TemporaryError):
-    """The photo is still being written: look again soon. No fault of anything."""
+    """The photo is still being written: look again soon. This is not a fault."""
 
 
 class ChangedError(TemporaryError):
-    """What is written for the photo changed since it was looked at: look again. No fault of anything."""
+    """The record of the photo has changed since it was read: look again. This is not a fault."""
 
 
 class GoneError(PawtagError):
-    """The photo is not there any more, or cannot be had: it needs no record."""
+    """The photo does not exist any more, or is not available (an archived object): it needs no record."""
 
     def __init__(self, message: str, reason: str = "gone") -> None:
         """Say what happened; `reason`: why the photo is skipped, for metrics."""
@@ -66,7 +66,7 @@ class GoneError(PawtagError):
 
 
 class PermanentError(PawtagError):
-    """A photo that, as it is, cannot be tagged: recorded once with `code`, not tried again."""
+    """The photo cannot be tagged as it is. This is recorded once with `code`, and not tried again."""
 
     def __init__(self, code: ErrorCode, message: str) -> None:
         """Say why, in a sentence for the user, with the record's error code."""

@@ -13,8 +13,8 @@ PhotoState = Literal["current", "failed", "new", "stale", "settling", "skipped",
 class Explanation:
     """What pawtag does with one path or URI, and why.
 
-    `current` and `failed` photos are left alone; `new` and `stale` ones are tagged; one that is `settling` is tagged
-    when it is finished; what is `skipped` is no photo for pawtag, or archived; of an `unknown` one nothing can be read.
+    `current`, `failed`: pawtag does nothing. `new`, `stale`: it tags the photo. `settling`: it tags the photo once the
+    file is finished. `skipped`: it does not tag this path, or the object is archived. `unknown`: nothing can be read.
     """
 
     uri: str
@@ -30,9 +30,9 @@ NO_RECORD = "It has no record."
 def explain_record(
     policy: FreshnessPolicy, seen: Written, ref: PhotoRef, corrections: Corrections | None
 ) -> Explanation:
-    """What happens to a photo of which that is written."""
+    """What happens to a photo for which `seen` is written."""
     stamp = seen.stamp
-    none = f"Its record is no JSON ({seen.problem}), and will be kept beside a new one." if seen.problem else NO_RECORD
+    none = f"Its record is not JSON ({seen.problem}); pawtag keeps it beside a new one." if seen.problem else NO_RECORD
     reason = none if stamp is None else _find_staleness(policy, stamp, ref, corrections)
     if reason and seen.skip_reason:
         return Explanation(ref.uri, "skipped", f"It is {seen.skip_reason}, and cannot be read now. {reason}")
@@ -41,7 +41,7 @@ def explain_record(
     if reason:
         return Explanation(ref.uri, "stale", reason, stamp.tagged_at, stamp.failure.code if stamp.failure else None)
     if stamp.failure:
-        message = stamp.failure.message or "Its tags say so."
+        message = stamp.failure.message or "Its tags say that it failed."
         return Explanation(ref.uri, "failed", message, stamp.tagged_at, stamp.failure.code)
     return Explanation(ref.uri, "current", f"Its record is current.{_describe_outputs(seen)}", stamp.tagged_at)
 
@@ -54,13 +54,13 @@ def _describe_outputs(seen: Written) -> str:
 def _find_staleness(
     policy: FreshnessPolicy, stamp: Stamp, ref: PhotoRef, corrections: Corrections | None
 ) -> str | None:
-    """Why the record does not hold any more; None if it does."""
+    """Why the record is stale; None if it is not."""
     if not stamp.describes(ref):
         return "It has changed since its record was written."
     if policy.supersedes(stamp):
         return _describe_difference(stamp, policy.identity)
     if policy.may_succeed(stamp):
-        return "It could not be tagged then, and is tried again."
+        return "It could not be tagged before, and is tried again."
     if not policy.follows(stamp, corrections):
         return "Its tags do not follow the correction."
     return None

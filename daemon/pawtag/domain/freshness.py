@@ -1,4 +1,4 @@
-"""Does the record that is written for a photo still hold? The one place where that is decided. Pure."""
+"""Decides whether the record of a photo is still valid. No other module decides this. Pure."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -20,16 +20,16 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FreshnessPolicy:
-    """Decides for one model of one process. `identity`: what it writes now; `labels`: its labels.
+    """Decides for one model of one process. `identity`: the one that it writes into records; `labels`: its labels.
 
-    `started_at`: since when the process runs, as records write the time.
+    `started_at`: when the process started, in the format of records.
     """
 
     identity: TaggerIdentity
     labels: Labels
     started_at: str
     own_fingerprints: frozenset[str] = frozenset()
-    """All that this process has written records with."""
+    """All fingerprints that this process has written into records."""
     trusts_mtime: bool = True
     """Whether the same size and mtime mean the same content. False where digests are compared."""
 
@@ -41,12 +41,12 @@ class FreshnessPolicy:
         return is_fresh and self.follows(stamp, corrections)
 
     def may_succeed(self, stamp: Stamp) -> bool:
-        """Whether a failure may be over: the file may be readable, and since a start the model may give numbers."""
+        """Whether a new try may succeed: the file was unreadable, or a process before this one got a bad score."""
         is_bad_score = stamp.failure is not None and stamp.failure.code == "bad-score"
         return stamp.is_unreadable or (is_bad_score and (stamp.tagged_at or self.started_at) < self.started_at)
 
     def follows(self, stamp: Stamp, corrections: Corrections | None) -> bool:
-        """Whether the tags follow the corrections. Tags on an object are themselves what a person corrects."""
+        """Whether the tags follow the corrections. Object tags always do: a person corrects the tags themselves."""
         return stamp.record is None or follows_corrections(stamp.record, corrections, self.labels)
 
     def judge(self, stamp: Stamp | None, ref: PhotoRef, corrections: Corrections | None = None) -> Verdict:
@@ -58,7 +58,7 @@ class FreshnessPolicy:
         return Verdict.FAILED if stamp.failure else Verdict.CURRENT
 
     def supersedes(self, stamp: Stamp) -> bool:
-        """Whether this process's record replaces one of the same content."""
+        """Whether a record of this process would replace this one, although the content is the same."""
         return not (self._is_ours(stamp) or self.is_from_wanted_model(stamp) or self.written_by_peer(stamp))
 
     def is_from_wanted_model(self, stamp: Stamp) -> bool:
@@ -71,7 +71,7 @@ class FreshnessPolicy:
         return stamp.model_id == wanted and not stamp.fallback and stamp.labels == self.identity.labels
 
     def written_by_peer(self, stamp: Stamp) -> bool:
-        """Whether another daemon wrote the record since our start: to replace it would never end.
+        """Whether another daemon wrote the record after our start. To replace it would make both write for ever.
 
         A fallback's record does not count where this daemon has the wanted model.
         """

@@ -21,7 +21,7 @@ PromptSet = tuple[str, str | None]
 
 
 class Group(BaseModel):
-    """One question to the model: its labels, each with its words, whose scores add up to 1."""
+    """One question to the model: its labels, each with its words. The scores of the labels add up to 1."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     labels: Annotated[dict[str, Words], Field(min_length=1)]
@@ -32,7 +32,7 @@ class Group(BaseModel):
 
     @property
     def parent_group(self) -> str | None:
-        """The group whose best tag this one is asked about."""
+        """The parent group: the model is asked about this group for the best tag of the parent."""
         return next(iter(self.applies_to), None)
 
     @property
@@ -74,11 +74,11 @@ def _fill_template(template: str, marks: dict[str, str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """From which score on a label is a tag; `temperature` divides the model's own logits.
+    """The lowest scores at which labels become tags. `temperature` divides the model's own logits.
 
-    `presence`: below it, nothing of the group is there. `labels` holds the thresholds of single labels, where the
-    model's measurement asked for another. `parts`: from which score on a part of the picture adds a tag; None: parts are
-    not looked at.
+    `presence`: below it, the photo shows nothing of the group. `labels`: thresholds of single labels, if the model's
+    measurement found different ones. `parts`: the lowest score at which a part of the picture adds a
+    tag; None: parts are not used.
     """
 
     tag: float = 0.5
@@ -99,7 +99,7 @@ def find_threshold(group: Group, label: str, thresholds: Thresholds) -> float:
 
 
 def digest_json(document: Any, digits: int = 12) -> str:
-    """So many hex digits of a JSON document's digest, whatever the order of its keys."""
+    """The first `digits` hex digits of a JSON document's digest. The order of its keys does not matter."""
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:digits]
 
 

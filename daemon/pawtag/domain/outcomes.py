@@ -25,9 +25,9 @@ class PhotoFailed:
 
 @dataclass(frozen=True, slots=True)
 class PhotoSkipped:
-    """Photos or files that get no new record. A scan tells their number, without `ref`.
+    """Photos or files that get no new record. A scan reports only their `count`, without `ref`.
 
-    `failure`: the photo's record, which is current, says that it cannot be tagged, and `since` when.
+    `failure`: the failure in the photo's current record, if there is one; `since`: when it failed.
     """
 
     reason: str
@@ -41,7 +41,7 @@ class PhotoSkipped:
 
 @dataclass(frozen=True, slots=True)
 class PhotoRetrying:
-    """The photo is tried again after `delay_s`. `is_fault`: something failed; else it is only not finished yet."""
+    """The photo is tried again after `delay_s`. `is_fault` is false if the photo is only not finished yet."""
 
     ref: PhotoRef
     reason: str

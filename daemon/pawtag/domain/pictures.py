@@ -50,7 +50,7 @@ class PixelSpec:
 
     @property
     def shorter_side(self) -> int:
-        """The resized picture's shorter side (of a squashed one, the longer: it must suffice both ways)."""
+        """The shorter side of the resized picture. If it is squashed, the longer side, which is enough for both."""
         if isinstance(self.resize, Patches):
             return math.isqrt(self.resize.max_count) * self.resize.side_px
         return self.resize if isinstance(self.resize, int) else max(self.resize)

@@ -45,9 +45,9 @@ class OpenPhoto(Protocol):
         """The version of the photo, as far as it is known. Final after `look` or `read`."""
 
     async def look(self) -> Written:
-        """What is written for the photo, whatever version of it that describes.
+        """What is written for the photo, even if that describes another version of it.
 
-        Raises GoneError, and TemporaryError where it cannot know.
+        Raises GoneError, and TemporaryError if this cannot be read now.
         """
 
     async def read(self) -> Payload:
@@ -88,26 +88,26 @@ class PhotoSource(Protocol):
 
 
 class Output(Protocol):
-    """Another place for what a record says (XMP), written before the record. `record.outputs` keeps what it returns."""
+    """Another place for tags (XMP), written before the record. `record.outputs` keeps the result of `write`."""
 
     @property
     def unsettled(self) -> AbstractSet[str]:
-        """The URIs of photos of which no record may say what was written."""
+        """The URIs of photos for which the output may be written, but no record says so yet."""
 
     def covers(self, photo: PhotoRef) -> bool:
         """Whether it has a place for this photo."""
 
     def is_current(self, photo: PhotoRef, record: TagRecord, before: Json) -> bool:
-        """Whether the output says what the record says. `before`: what `write` has returned, None for nothing.
+        """Whether the output matches the record. `before`: the result of the last `write`, or None.
 
-        A mapping with the key `problem` says why it could not be written; then a scan asks each time.
+        If `before` has the key `problem`, the output could not be written, and each scan asks again.
         """
 
     async def write(self, photo: PhotoRef, record: TagRecord, before: Json) -> Json:
         """Write it; `before`: what the last write returned, None for none. Raises ChangedError, TemporaryError."""
 
     def settle(self, photo: PhotoRef) -> None:
-        """The record that holds what `write` has returned is written."""
+        """Note that the record with the result of `write` is written."""
 
     async def remove(self, photo: PhotoRef, before: Json) -> None:
         """Take back what `write` wrote. Raises TemporaryError."""
@@ -130,7 +130,7 @@ class Engine(Protocol):
 
     @property
     def scale(self) -> float:
-        """What a cosine is multiplied by to be the model's own logit."""
+        """The factor that turns a cosine into the model's own logit."""
 
     @property
     def bias(self) -> float:
@@ -142,11 +142,11 @@ class Engine(Protocol):
 
     @property
     def max_batch(self) -> int:
-        """More inputs than this in one call make none of them faster."""
+        """The largest useful batch: more inputs in one call are not faster."""
 
     @property
     def runs_on_gpu(self) -> bool:
-        """Whether it leaves the cores to the threads that decode, and waits for them."""
+        """Whether it runs on a GPU: the decoding threads can use all CPU cores, and the engine waits for them."""
 
     def embed(self, batch: Sequence[Pixels]) -> Floats:
         """Unit vectors (N, D) for N inputs (H, W, 3)."""
@@ -156,4 +156,4 @@ class TextEngine(Engine, Protocol):
     """An engine whose text tower is loaded too."""
 
     def embed_text(self, prompts: Sequence[str]) -> Floats:
-        """Unit vectors (N, D) for N prompts. Raises ConfigError for one that the text tower would cut."""
+        """Unit vectors (N, D) for N prompts. Raises ConfigError for a prompt that is too long for the text tower."""

@@ -31,9 +31,9 @@ class PhotoRef:
 
     uri: str
     size_bytes: int | None = None
-    """None, as in all that follow, if it is not known (yet)."""
+    """None if it is not known (yet). The same holds for the fields below."""
     mtime_ns: int | None = None
-    """Of a file; of an object, when it was modified."""
+    """When the file or the object was modified."""
     etag: str | None = None
     """Of an object."""
     version_id: str | None = None
@@ -59,7 +59,7 @@ class Payload:
 
 
 class FrozenModel(BaseModel):
-    """A value that crosses the border: checked, frozen."""
+    """A value that pawtag reads or writes as JSON: validated, and frozen."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -86,7 +86,7 @@ class PhotoInfo(FrozenModel):
 
 
 class ModelInfo(FrozenModel):
-    """The model that was used; under the fallback `wanted` names the one of the settings."""
+    """The model that was used. If it is the fallback, `wanted` names the model of the settings."""
 
     id: str
     revision: str | None = None
@@ -134,7 +134,7 @@ class Tagging:
 
 
 class TagRecord(FrozenModel):
-    """What a photo got: the sidecar, and what HTTP and the command line show of it."""
+    """The record of a photo: the content of its sidecar, which HTTP and the command line show too."""
 
     schema_: str = Field(SCHEMA, alias="schema")
     status: RecordStatus
@@ -162,7 +162,7 @@ class TagRecord(FrozenModel):
 class Stamp:
     """What is already written for a photo: enough to decide whether it is current.
 
-    Tags on an object tell only the fingerprint and the ETag; everything else is None then.
+    From object tags, only the fingerprint and the ETag are known; everything else is None.
     """
 
     fingerprint: str
@@ -196,7 +196,7 @@ class Stamp:
 
     @property
     def is_unreadable(self) -> bool:
-        """Whether the photo could not be read then: it may be readable now, and look the same."""
+        """Whether the photo was not readable when it was recorded. It may be readable now, without a visible change."""
         return self.record is not None and self.failure is not None and self.failure.code == "unreadable"
 
     def describes(self, ref: PhotoRef) -> bool:
@@ -209,12 +209,12 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What is written for a photo: its stamp, a person's corrections as they stand there, what each output wrote.
+    """What is written for a photo: its stamp, a person's corrections in their original form, what each output wrote.
 
-    `keeps_corrections`: whether the next write keeps corrections that its record does not have, since they were not
-    understood; false where a person takes them back. `sets_aside`: they are of another photo that had the name; they
-    are kept for people. `problem`: why a record that a person has edited cannot be read. `skip_reason`: why the photo cannot be read now, though what is
-    written for it can: "archived".
+    `keeps_corrections`: whether the next write keeps corrections that pawtag did not understand, so that they are not
+    in its record; false if a person removes them. `sets_aside`: the corrections belong to another photo that had this
+    name; they are kept for people. `problem`: why a record that a person has edited cannot be read. `skip_reason`: why
+    the photo cannot be read now, although its record can: "archived".
     """
 
     stamp: Stamp | None = None

@@ -8,7 +8,7 @@ MAX_PHOTOS = 50_000
 
 
 class Backlog:
-    """A heap of photos, newest first. Beyond `max_photos` it keeps the newest, and `is_truncated` says that some are missing."""
+    """A heap of photos, newest first. It keeps only the newest `max_photos`. `is_truncated`: some were dropped."""
 
     def __init__(self, max_photos: int = MAX_PHOTOS) -> None:
         """Start empty."""

@@ -14,16 +14,17 @@ from pawtag.files import is_temporary_name, read_max_name_bytes, write_atomicall
 from pawtag.folder.sidecars import Sidecars, read_document
 from pawtag.folder.walk import is_folder, is_photo_name
 
-# What a person wrote into a record that is broken, or whose photo is gone.
+# Names of records that are kept because a person edited them: the record is broken, or its photo is gone.
 KEPT_NAME = re.compile(r"(.+?)(?:-\d{8}-\d{6}|\.[0-9a-f]+-[0-9a-f]+)?(?:\.broken|\.gone)\.json")
 SHORTENED_NAME = re.compile(r"~[0-9a-f]{12}(\.pawtag)?\.json$")  # of a photo with a long name
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenFile:
-    """A file of pawtag. `is_orphan`: its photo is gone; `has_user_content`: a correction, or another program's keys.
+    """A file that pawtag wrote. `is_orphan`: its photo is gone.
 
-    `photo`: the path of a record's photo, there or not; `outputs`: what other outputs wrote for it.
+    `has_user_content`: it holds a correction, or another program's keys. `photo`: the path of a record's photo, even if
+    the photo does not exist. `outputs`: what other outputs wrote for the photo.
     """
 
     path: Path
@@ -53,7 +54,7 @@ def find_written_files(sidecars: Sidecars, settings: FolderSettings) -> Iterator
 
 
 def forget_outputs(file: WrittenFile) -> bool:
-    """Write the record without what outputs wrote. False if it cannot be written; a broken one stays as it is."""
+    """Remove the outputs' notes from the record. False if it cannot be written. A broken record stays unchanged."""
     found = read_document(file.path)
     if not file.outputs or found is None or found.content is None:
         return True

@@ -1,4 +1,4 @@
-"""What native events say, looked at in a thread, and told on the event loop."""
+"""Reads native events: a thread looks at the files, and the event loop gets the results."""
 
 import asyncio
 import os
@@ -23,10 +23,10 @@ def ignore_skipped(_reason: str, _count: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class WatchListener:
-    """What the watcher calls.
+    """The watcher's callbacks. All are called on the event loop.
 
-    All on the event loop: `on_found` with photos of a scan that need a record, `on_event` with the path of an event,
-    what it says and the version of the file where it is there, `on_skipped` with a reason and a count.
+    `on_found` gets photos of a scan that need a record. `on_event` gets the path of an event, the change, and the
+    version of the file if it exists. `on_skipped` gets a reason and a count.
     """
 
     on_found: OnFound
@@ -45,7 +45,7 @@ class EventReader:
         request_scan: Callable[[str | None], None],
         max_paths: int,
     ) -> None:
-        """Nothing is read before `run`. `request_scan` hears of new folders; of None, where everything is to be scanned."""
+        """Nothing is read before `run`. `request_scan` gets each new folder, or None if everything must be scanned."""
         self._root, self._settings, self._listener, self._request_scan = root, settings, listener, request_scan
         self._loop, self._hinted = asyncio.get_running_loop(), asyncio.Event()
         self.hints = Hints(lambda: self._loop.call_soon_threadsafe(self._hinted.set), max_paths)

@@ -1,4 +1,4 @@
-"""Hints of events: what may have changed, until it is looked at. Bounded; the rescan finds what has no room."""
+"""Hints from events: files that may have changed, until the reader takes them. Bounded; a rescan finds the others."""
 
 import threading
 from collections.abc import Callable
@@ -18,8 +18,7 @@ class Change(Enum):
 class Hints:
     """The latest change of each path, and the folders to scan. Filled by threads, taken by one reader.
 
-    `wake` is called once for each time that there is something new to take. With None among the folders everything
-    has to be scanned.
+    `wake` is called for the first hint after each `take`. None among the folders means that everything must be scanned.
     """
 
     def __init__(self, wake: Callable[[], object], max_paths: int) -> None:
@@ -49,7 +48,7 @@ class Hints:
             self._wake()
 
     def take(self) -> tuple[dict[str, Change], set[str | None]]:
-        """All of them; there are none then."""
+        """Return all hints, and forget them."""
         with self._lock:
             taken = self._changes, self._folders
             self._changes, self._folders = {}, set()

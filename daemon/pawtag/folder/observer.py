@@ -38,7 +38,7 @@ WATCHED_EVENTS = [
     FileMovedEvent,
 ]
 OVERFLOW_LOGGER = "watchdog.observers.inotify_c"
-# Only Linux tells of the close: there a modification means that a writer has the file open.
+# Only Linux reports when a file is closed. There, a modification means that a writer has the file open.
 TELLS_CLOSE = sys.platform == "linux"
 CHANGES: dict[type[FileSystemEvent], Change] = {
     FileCreatedEvent: Change.SEEN,

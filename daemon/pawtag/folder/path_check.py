@@ -1,4 +1,4 @@
-"""Why the scan of a folder would not find a path. For people who ask."""
+"""Explains to a person why the scan of a folder would not find a path."""
 
 import os
 import stat
@@ -32,15 +32,15 @@ def _find_place_reason(path: Path, root: Path, settings: FolderSettings) -> str 
     if ignored:
         return f"It is in the hidden or service folder {ignored}."
     if matches_exclude(os.path.relpath(path, root), settings.exclude):
-        return "folder.exclude names it, or a folder that it is in."
+        return "folder.exclude matches it, or a folder that contains it."
     return None
 
 
 def _find_name_reason(name: str, settings: FolderSettings) -> str | None:
     if is_temporary_name(name) or name.lower().endswith(SIDECAR_SUFFIXES):
-        return "It is no photo by its name: records and temporary files never are."
+        return "Its name is that of a record or a temporary file: these are never photos."
     if name.startswith("."):
         return "It is hidden by its name."
     if not is_photo_name(name, settings.patterns):
-        return "It is no photo by its name; see folder.patterns."
+        return "Its name matches none of folder.patterns."
     return None

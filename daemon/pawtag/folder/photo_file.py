@@ -10,7 +10,7 @@ from pawtag.folder.tuning import FolderTuning
 from pawtag.folder.walk import find_photo, read_photo
 from pawtag.images.completeness import count_empty_share
 
-# From this share of zeros at its end on, an uncompressed picture looks reserved rather than black.
+# If at least this share of an uncompressed picture is zeros at its end, it looks preallocated rather than black.
 RESERVED_SHARE = 0.5
 
 
@@ -35,7 +35,8 @@ class PhotoFile:
     def read(self) -> Payload:
         """The file's bytes as they are now; see walk.read_photo for the errors.
 
-        Raises UnfinishedError for a file that looks reserved and not yet written to its end, unless it is at rest for long.
+        Raises UnfinishedError for a file that looks preallocated and not completely written, unless its last change
+        was long ago.
         """
         payload = read_photo(self.version.uri, self.max_bytes)
         self.version = payload.ref
@@ -43,7 +44,7 @@ class PhotoFile:
         is_fresh = age_s is not None and age_s < self.tuning.fresh_s
         empty_share = count_empty_share(payload.data) if age_s is not None else 0.0
         if (empty_share and is_fresh) or (empty_share >= RESERVED_SHARE and (age_s or 0.0) < self.tuning.held_s):
-            raise UnfinishedError(f"{self.version.uri} ends in zeros: it may not be written yet.", delay_s=5.0)
+            raise UnfinishedError(f"{self.version.uri} ends in zeros: it may be incomplete.", delay_s=5.0)
         return replace(payload, is_fresh=is_fresh)
 
     def write(self, record: TagRecord, seen: Written) -> None:

@@ -1,4 +1,4 @@
-"""A folder that may be a mount point: whether what is there now is what was there before."""
+"""A folder that may be a mount point: checks that it is on the same file system as before."""
 
 import os
 import time
@@ -8,11 +8,11 @@ from typing import Protocol
 
 from pawtag.mounts import find_mount
 
-SAVE_INTERVAL_S = 86_400.0  # what is remembered goes after a month without a word
+SAVE_INTERVAL_S = 86_400.0  # the state deletes a row that was not saved for a month
 
 
 class Remembered(Protocol):
-    """One text that outlives the process; empty if there is none."""
+    """A text that is kept when the process ends; empty if there is none."""
 
     position: str
 
@@ -21,7 +21,7 @@ class Remembered(Protocol):
 
 
 class Place:
-    """Refuses an empty folder on another file system than that on which it held something: it is not mounted."""
+    """Refuses a folder that is empty now and was on another file system when it had content: it is not mounted."""
 
     def __init__(self, folder: Path, remembered: Remembered, is_empty: Callable[[], bool]) -> None:
         """`remembered` holds the file system; `is_empty` reads the folder."""
@@ -30,7 +30,10 @@ class Place:
         self._saved_at_s = -SAVE_INTERVAL_S
 
     def check(self) -> None:
-        """Raises OSError for an empty folder that was on another file system. Remembers that of a folder with content."""
+        """Remember the file system of a folder with content.
+
+        Raises OSError if the folder is empty and was on another file system.
+        """
         here, before, now_s = self._describe(), self._remembered.position, time.monotonic()
         if here != before or now_s - self._saved_at_s > SAVE_INTERVAL_S:
             if not self._is_empty():
@@ -41,7 +44,7 @@ class Place:
         self._device = self._read_device()
 
     def check_device(self) -> None:
-        """The same, as cheaply as each write can bear. Raises OSError."""
+        """A cheap check for each write: it runs `check` only if the device has changed. Raises OSError."""
         if not self._remembered.position or self._read_device() != self._device:
             self.check()
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-# The pause between two scans is at least so many times as long as one takes.
+# A slow scan makes the pause longer: PAUSE_FACTOR times as long as the scan took, but at most MAX_PAUSE_S.
 PAUSE_FACTOR, MAX_PAUSE_S = 20, 900.0
 STALL_S = 60.0
 UNWATCHED = "folders without a watch"
 
 
 class PolledFolders:
-    """Network file systems, each scanned for itself, for one may hang; and folders without a watch, one after the other."""
+    """Scans each network file system in its own task, because one may hang. Folders without a watch share one task."""
 
     def __init__(self, interval_s: float, scan: Callable[[Path], Awaitable[object]]) -> None:
         """None yet. `interval_s`: the pause between two scans of one; `scan` may raise OSError."""
@@ -27,15 +27,15 @@ class PolledFolders:
         self.unwatched: list[str] = []
 
     def find_fault(self) -> str | None:
-        """What is wrong with one of them: its scan does not end, or it cannot be read; None if nothing is."""
+        """What is wrong with a polled folder: its scan does not end, or it cannot be read. None if nothing is wrong."""
         late_s = time.monotonic() - STALL_S
         stalled = (name for name, (started_s, _) in self._scans.items() if started_s < late_s and name != UNWATCHED)
         if name := next(stalled, None):
-            return f"{name} does not answer: is its server there?"
+            return f"{name} does not answer: check its server"
         return next((f"{name} cannot be read ({reason})" for name, reason in self._faults.items()), None)
 
     def set_networks(self, points: Sequence[str]) -> None:
-        """The mount points of network file systems; new ones are said in the log."""
+        """Set the mount points of network file systems; the log names new ones."""
         for point in sorted(set(points) - self.networks):
             log.info("%s is a network file system, and is polled every %g s", point, self._interval_s)
         self.networks = frozenset(points)
@@ -50,7 +50,7 @@ class PolledFolders:
                 self._scans[name] = (now_s, asyncio.create_task(self._scan_all(name, folders), name=f"poll {name}"))
 
     async def close(self) -> None:
-        """End the scans; one that hangs is left to its thread."""
+        """Cancel the scans. The thread of a scan that hangs is abandoned."""
         tasks = [task for _, task in self._scans.values()]
         for task in tasks:
             task.cancel()

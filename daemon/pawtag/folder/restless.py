@@ -1,4 +1,4 @@
-"""Photos that were not finished each time that they were read."""
+"""Photos that were unfinished each time that pawtag read them."""
 
 import logging
 
@@ -12,7 +12,7 @@ BACKOFF = Backoff(first_s=2.0, max_s=300.0)
 
 
 class RestlessPhotos:
-    """Counts by path. After some times the photo is named in the log, once, and looked at less and less often."""
+    """Counts the reads of each unfinished photo. After MAX_PATIENT reads, the log names it once and the waits grow."""
 
     def __init__(self) -> None:
         """None yet."""
@@ -20,7 +20,7 @@ class RestlessPhotos:
         self.named: set[str] = set()
 
     def stretch(self, path: str, delay_s: float) -> float:
-        """One more time; the delay until the next."""
+        """Count one more unfinished read; returns the delay until the next read."""
         if len(self._counts) >= MAX_PHOTOS:
             self._counts.clear()
         self._counts[path] = count = self._counts.get(path, 0) + 1
@@ -29,7 +29,7 @@ class RestlessPhotos:
         if path not in self.named:
             self.named.add(path)
             log.warning(
-                "%s was not whole each of the %d times that it was read; it is read again at growing intervals",
+                "%s was incomplete each of the %d times that it was read; pawtag reads it again at growing intervals",
                 path,
                 count,
                 extra={"uri": path},
@@ -37,6 +37,6 @@ class RestlessPhotos:
         return BACKOFF.delay_s(count - MAX_PATIENT, first_s=delay_s)
 
     def forget(self, path: str) -> None:
-        """It was read as a whole, or is gone."""
+        """The photo was read completely, or is gone."""
         self._counts.pop(path, None)
         self.named.discard(path)

@@ -1,4 +1,4 @@
-"""Whether a root is still the folder that it was, looked at in a thread of its own: a network mount may never answer."""
+"""Checks that a root is still the same folder, in a thread of its own: a network mount may never answer."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +20,7 @@ class RootStatus:
 
 
 class OnStalled(Protocol):
-    """Hears when a root stops to answer, and when it answers again."""
+    """Called when a root stops answering, and when it answers again."""
 
     def __call__(self, *, is_stalled: bool) -> None:
         """Called on the event loop."""

@@ -1,4 +1,4 @@
-"""A scan: the photos below a folder that need a record. What the last scan knew is not read again."""
+"""A scan: the photos below a folder that need a record. It skips photos that the last scan found current."""
 
 import os
 import time
@@ -15,16 +15,16 @@ from pawtag.folder.walk import NOT_A_FILE, FoundPhoto, Walk, find_photo
 Judge = Callable[[PhotoRef], Verdict]
 FIRST, SECOND = SUFFIXES
 CURRENT, PEER = "current", "another-daemon"
-# What changed later than this before it was looked at may change again with the same time.
+# A file that changed less than this time before the scan may change again without a new timestamp.
 RACY_NS = 2_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """A stream over the photos of `walk` that need a record, by `judge`, which reads the sidecar.
+    """A stream of the photos in `walk` that need a record. `judge` reads the sidecar and decides.
 
-    `sidecar_folder`: the folder of the sidecars for a folder of photos. Without `open_memory` every photo is judged, and
-    with it those that are unsettled, whatever is remembered.
+    `sidecar_folder`: gives the folder of the sidecars for a folder of photos. Without `open_memory` every photo is
+    judged. With it, photos that are unchanged since they were current are skipped, unless they are unsettled.
     """
 
     walk: Walk

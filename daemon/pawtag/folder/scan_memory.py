@@ -1,4 +1,4 @@
-"""What the last scan knew of each folder, so that the next reads only what has changed. It can be deleted at any time."""
+"""Stores what a scan found in each folder, so that the next scan reads only changes. The file can be deleted."""
 
 import logging
 import marshal
@@ -22,7 +22,7 @@ class ScanMemory:
     """One packed row per folder, in an SQLite file. An error of the file means that less is remembered."""
 
     def __init__(self, path: Path, key: str) -> None:
-        """Open or create the file. `key`: what decides whether a record is current; another key knows nothing."""
+        """Open or create the file. `key`: what decides whether a record is current; rows of other keys are ignored."""
         self._key = f"{FORMAT} {key}"
         self._path = path
         self._database = self._open(path)
@@ -36,12 +36,12 @@ class ScanMemory:
             return {}
 
     def store(self, folder: str, known: Known) -> None:
-        """Remember this of the folder, and nothing else of it."""
+        """Replace what is known of the folder."""
         row = (folder, self._key, marshal.dumps(known), int(time.time()))
         self._execute("INSERT OR REPLACE INTO folders VALUES (?, ?, ?, ?)", *row)
 
     def touch(self, root: str) -> None:
-        """After a scan of everything below `root`: what no scan has used for a month goes."""
+        """Mark all rows below `root` as used, after a full scan, and delete rows that no scan used for a month."""
         now_s = int(time.time())
         below = (root, f"{root}/", f"{root}0")  # "0" comes after "/"
         used = "UPDATE folders SET used_s = ? WHERE key = ? AND (folder = ? OR folder > ? AND folder < ?)"
@@ -65,7 +65,7 @@ class ScanMemory:
                 return _connect(path)
         except (OSError, sqlite3.Error) as error:
             log.warning(
-                "scans cannot be remembered in %s (%s), so that each reads every sidecar: set model.cache_dir",
+                "scan results cannot be stored in %s (%s), so each scan reads every sidecar: set model.cache_dir",
                 path,
                 error,
             )
@@ -80,7 +80,7 @@ class ScanMemory:
         except (sqlite3.OperationalError, UnicodeEncodeError) as error:  # a folder's name may be any bytes
             log.debug("the memory of scans cannot be used: %s", error)
         except sqlite3.DatabaseError as error:
-            log.warning("the memory of scans in %s is damaged (%s); it is begun again", self._path, error)
+            log.warning("the stored scan results in %s are damaged (%s); starting a new file", self._path, error)
             self.close()
             self._path.unlink(missing_ok=True)
             self._database = self._open(self._path)

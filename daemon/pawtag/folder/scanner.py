@@ -1,4 +1,4 @@
-"""Scans of a folder, in a thread: what needs a record comes back in chunks, what cannot be read is named."""
+"""Scans a folder in a thread: returns photos that need a record in chunks, and logs folders that cannot be read."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 CHUNK_PHOTOS = 500
 
-# What a scan finds below a walk; it is called, and worked off, in a thread.
+# Gives the photos that a scan finds in a walk. A thread calls it and iterates over the result.
 BuildScan = Callable[[Walk], Iterable[FoundPhoto]]
 OnFound = Callable[[list[FoundPhoto]], None]
 
@@ -28,7 +28,7 @@ class Scanner:
         self._named: set[str] = set()
 
     async def scan(self, folder: Path, passed_over: frozenset[str] = frozenset()) -> tuple[int, Walk]:
-        """How many photos need a record, and the walk, which knows what was skipped. Raises OSError."""
+        """Scan `folder`; returns how many photos need a record, and the walk with its counts. Raises OSError."""
         ended = threading.Event()
         walk = Walk(
             folder, self._settings, is_ended=ended.is_set, top=self._root, passed_over=passed_over - {str(folder)}

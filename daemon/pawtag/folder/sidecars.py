@@ -1,4 +1,4 @@
-"""Sidecars: a record next to each photo, which is also its stamp. Files of others are never touched."""
+"""Sidecars: a record next to each photo, which also says what version was tagged. Files of others stay untouched."""
 
 import errno
 import logging
@@ -89,12 +89,13 @@ class Sidecars:
         except OSError as error:
             raise _translate_error(error, ref) from error
         folder = os.path.dirname(ref.uri)  # noqa: PTH120 - a name may be any bytes
-        raise TemporaryError(f"Files of others have taken both names for a sidecar in {folder}.", delay_s=60)
+        raise TemporaryError(f"Other programs' files have both names for a sidecar in {folder}.", delay_s=60)
 
     def set_correction_aside(self, uri: str) -> bool:
-        """Where the photo is gone and its record holds a correction: keep that for this photo alone.
+        """If the photo is gone and its record holds a correction, keep the record for exactly this photo.
 
-        Another photo of the same name does not get it; this one does when it comes back. Whether it was so. Blocks.
+        Another photo of the same name does not get the correction; this photo gets it back when it returns. Returns
+        whether a record was set aside. Blocks.
         """
         ref = PhotoRef(uri)
         try:
@@ -110,7 +111,7 @@ class Sidecars:
         return True
 
     def _find_kept(self, ref: PhotoRef) -> StoredDocument | None:
-        """The record that was set aside when this very photo had gone."""
+        """The record that was set aside when exactly this photo disappeared."""
         found = read_document(self._build_kept_path(ref))
         stamp = found.written.stamp if found else None
         return found if stamp and stamp.describes(ref) else None
@@ -132,7 +133,7 @@ class Sidecars:
         return next(ours, None) or next(free, slots[0])
 
     def _read(self, ref: PhotoRef, path: str) -> StoredDocument | None:
-        """What stands at `path`. The record of a neighbour whose name differs by case alone counts as another's."""
+        """The document at `path`. The record of a photo whose name differs only in case counts as another's."""
         found = read_document(path)
         if found is None or not found.is_ours or not self._mirror:
             return found
@@ -143,13 +144,13 @@ class Sidecars:
         return StoredDocument(is_ours=False) if _is_neighbour(ref.uri, os.path.join(folder, other)) else found  # noqa: PTH118
 
     def _keep_broken(self, ref: PhotoRef, path: str, problem: str) -> str:
-        """Move a record that a person has edited, and that is no JSON now, out of the way; its path is free then."""
+        """Rename a record that is no valid JSON after a person's edit; returns its path, which is free then."""
         kept = self._build_path(ref.uri, BROKEN_SUFFIX)
         if os.path.lexists(kept):
             kept = self._build_path(ref.uri, f"-{time.strftime('%Y%m%d-%H%M%S')}{BROKEN_SUFFIX}")
         move_exclusively(path, kept)
         name = kept.rpartition(os.sep)[2]
-        log.warning("%s is no JSON (%s); it is kept as %s: correct it there, and write it back", path, problem, name)
+        log.warning("%s is no JSON (%s); it is kept as %s: correct that file, and copy it back", path, problem, name)
         return path
 
     def sidecar_folder(self, folder: str) -> str:
@@ -177,7 +178,7 @@ def _write(path: str, found: StoredDocument | None, content: bytes, *, make_fold
 
 
 def _is_neighbour(path: str, other: str) -> bool:
-    """Whether the other is a file of its own, not this one under another case."""
+    """Whether `other` is a separate file, not this file under a name with other case."""
     try:
         return not os.path.samefile(path, other)  # noqa: PTH121 - a name may be any bytes
     except OSError:
@@ -185,7 +186,7 @@ def _is_neighbour(path: str, other: str) -> bool:
 
 
 def _read_kept(kept: StoredDocument) -> Written:
-    """What the record of a photo that came back says; the photo needs it under its own name again."""
+    """What the kept record says. The stamp gets no time, so that the photo gets a record under its own name again."""
     written = kept.written
     return replace(written, stamp=replace(written.stamp, mtime_ns=None) if written.stamp else None)
 
@@ -198,7 +199,7 @@ def read_document(path: str | Path) -> StoredDocument | None:
             if not stat.S_ISREG(status.st_mode):
                 return StoredDocument(is_ours=False)
             content = file.read(min(MAX_DOCUMENT_BYTES, status.st_size + 1))
-            if not status.st_size and content:  # some FUSE mounts tell a size of 0
+            if not status.st_size and content:  # some FUSE mounts report a size of 0
                 content += file.read(MAX_DOCUMENT_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -210,18 +211,18 @@ def read_document(path: str | Path) -> StoredDocument | None:
 
 
 def _open(path: str, flags: int) -> int:
-    """Not a link's target, and without a wait for the writer of a pipe."""
+    """Open the file without following a link, and without waiting for the writer of a pipe."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0))
 
 
 def _translate_error(error: OSError, ref: PhotoRef) -> TemporaryError:
-    """The fault names the folder, not the photo: the log names it once for all of them."""
+    """The message names the folder, not the photo, so that the log reports it once for all photos in the folder."""
     folder = os.path.dirname(error.filename or ref.uri)  # noqa: PTH120 - a name may be any bytes
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return TemporaryError(
-            f"The folder {folder} cannot be written ({error.strerror}); set sidecar.dir to one that can.",
+            f"The folder {folder} cannot be written ({error.strerror}); set sidecar.dir to a writable folder.",
             delay_s=30,
         )
     if error.errno in NO_SPACE_ERRORS:
-        return TemporaryError(f"No space is left for sidecars in {folder}; free some.", delay_s=10)
+        return TemporaryError(f"No space is left for sidecars in {folder}; free some space.", delay_s=10)
     return TemporaryError(f"Sidecars in {folder} cannot be read or written: {error.strerror}.", delay_s=5)

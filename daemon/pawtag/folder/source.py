@@ -86,7 +86,7 @@ class FolderSource:
         return not (self.pending or self._in_flight or len(self._unstable))
 
     def count_exhausted(self, attempts: int) -> int | None:
-        """How many photos are left, if each of them has failed so many times; else None."""
+        """How many photos are left, if each has failed `attempts` times or is never finished; otherwise None."""
         failed = {path for path, count in self._attempts.items() if count >= attempts}
         hopeless = [path for path in failed | self._restless.named if path in self._unstable]
         is_all = not self.pending and not self._in_flight and len(hopeless) == len(self._unstable)
@@ -112,7 +112,7 @@ class FolderSource:
         return count
 
     async def scan_rest(self) -> bool:
-        """Scan again if the backlog was too small for the last scan; whether it did."""
+        """Scan again if the backlog was too small for the last scan; returns whether it scanned."""
         if not self._backlog.is_truncated:
             return False
         self._backlog.is_truncated = False
@@ -159,7 +159,7 @@ class FolderSource:
         await self.postpone(event, delay_s)
 
     async def postpone(self, event: Event, delay_s: float) -> None:
-        """Look at the photo again after `delay_s`, or later if that was so often: it is named then."""
+        """Look at the photo again after `delay_s`. If it was postponed often, wait longer, and name it in the log."""
         path = event.ref.uri
         self._in_flight.discard(path)
         delay_s = self._restless.stretch(path, delay_s) if delay_s else 0.0
@@ -237,7 +237,7 @@ class FolderSource:
     def _set_corrections_aside(self, paths: list[str]) -> None:
         for path in paths:
             if self._sidecars.set_correction_aside(path):
-                log.info("%s is gone; its correction is kept for it alone", path, extra={"uri": path})
+                log.info("%s is gone; its correction is kept for exactly this photo", path, extra={"uri": path})
 
     def _forget(self, path: str) -> None:
         self._changed_at.pop(path, None)

@@ -1,4 +1,4 @@
-"""When is a file finished? A pure tracker: the caller reports what it sees and when, and asks."""
+"""Decides when a file is finished. Pure: the caller reports what it sees and when, and asks which files are due."""
 
 import heapq
 from dataclasses import dataclass
@@ -12,11 +12,12 @@ MAX_HELD_FACTOR = 6
 
 @dataclass(frozen=True, slots=True)
 class StabilityWaits:
-    """Seconds without a change after which a file is finished.
+    """How many seconds without a change a file needs to count as finished.
 
-    `settle_s`: closed after writing, or moved in. `stable_s`: any other. `held_s`: one that a writer has open, since
-    its last write, unless it is closed before; and six times as long whatever is written. `snapshot_s`: after so long a file that never rests is read as it is; twice as long the next
-    time, and so on up to `max_snapshot_s`.
+    `settle_s`: for a file that was closed after writing, or moved in. `stable_s`: for any other file. `held_s`: for a
+    file that a writer has open, counted from the last write; closing the file ends this wait. After six times `held_s`
+    such a file is read even if the writer still writes. `snapshot_s`: a file that keeps changing is read as it is after
+    this time. This wait doubles each time, up to `max_snapshot_s`.
     """
 
     settle_s: float
@@ -33,7 +34,7 @@ class _Entry(Generic[Version]):
     is_closed: bool
     is_held: bool = False
     since_s: float = 0.0
-    """Since when the file does not rest."""
+    """Since when the file keeps changing."""
     held_since_s: float = 0.0
 
 
@@ -72,7 +73,7 @@ class StabilityTracker(Generic[Version]):
         self._mark(path, _Entry(version, now_s + self._waits.held_s, is_closed=False, is_held=True), now_s)
 
     def mark_gone(self, path: str, now_s: float) -> None:
-        """The file was deleted or moved away: look soon whether that is so."""
+        """The file was reported as deleted or moved away: check it soon."""
         if path not in self._files:
             self._mark(path, _Entry(None, now_s + self._waits.settle_s, is_closed=True), now_s)
 
@@ -97,7 +98,7 @@ class StabilityTracker(Generic[Version]):
         return paths
 
     def confirm(self, path: str, version: Version, now_s: float) -> bool:
-        """Whether the file, with `version` when it was due, is finished. If not, it is tracked further."""
+        """Whether the file is finished. `version`: its version when it was due. An unfinished file stays tracked."""
         entry = self._files.get(path)
         if entry is None or entry.due_s > now_s:  # forgotten, or changed meanwhile
             return False
@@ -112,7 +113,7 @@ class StabilityTracker(Generic[Version]):
         return True
 
     def confirm_gone(self, path: str, now_s: float) -> bool:
-        """Whether the file, which was not there when it was due, may be forgotten: it was not reported since."""
+        """Whether to forget a file that was missing when it was due: yes, unless it was reported again since then."""
         entry = self._files.get(path)
         if entry is not None and entry.due_s > now_s:
             return False
@@ -130,7 +131,7 @@ class StabilityTracker(Generic[Version]):
         return None
 
     def _mark(self, path: str, entry: _Entry[Version], now_s: float) -> None:
-        """Schedule a change; a file that never rests is due all the same, unless a writer has it open."""
+        """Schedule the file after a change. A file that keeps changing becomes due in the end: see StabilityWaits."""
         before = self._files.get(path)
         entry.since_s, entry.held_since_s = (before.since_s, before.held_since_s) if before else (now_s, now_s)
         if before and not before.is_held:

@@ -12,9 +12,9 @@ class FolderTuning:
     fresh_s: float = 60.0
     """A truncated photo that changed within this time counts as unfinished."""
     held_s: float = 600.0
-    """How long a file that a writer has open is waited for, and one that looks reserved and not yet written."""
+    """How long to wait for a file that a writer has open, or that looks preallocated and not completely written."""
     snapshot_s: float = 60.0
-    """A file that changes for so long without a rest is read as it is."""
+    """A file that keeps changing for this time is read as it is."""
     root_check_interval_s: float = 2.0
     """How often the identity of the root is compared."""
     max_backlog: int = 50_000

@@ -38,8 +38,9 @@ class FoundPhoto:
 class Walk:
     """A stream over the photos below `root`.
 
-    Afterwards `unreadable` names the folders that could not be read, and `skipped` counts what is no photo, by
-    reason. With `removes_temporary` it removes left-over temporary files of pawtag. It ends early once `is_ended`.
+    After the walk, `unreadable` names the folders that could not be read, and `skipped` counts the files that are no
+    photos, by reason. `removes_temporary`: it removes left-over temporary files of pawtag. `is_ended`: when it returns
+    True, the walk ends early.
     """
 
     root: Path
@@ -168,15 +169,15 @@ def read_photo(path: str, max_bytes: int) -> Payload:
         data = _read_all(file, path, max_bytes)
         after = os.fstat(file.fileno())
     if len(data) > max_bytes:
-        raise PermanentError("too-many-bytes", f"The file has more than {max_bytes} bytes, the limit.")
-    tells_size = after.st_size > 0 or not data  # some FUSE mounts tell 0 for what is downloaded when it is read
+        raise PermanentError("too-many-bytes", f"The file has more bytes than the limit of {max_bytes}.")
+    tells_size = after.st_size > 0 or not data  # some FUSE mounts report 0 for a file that is downloaded on reading
     if _build_ref(path, before) != _build_ref(path, after) or (tells_size and len(data) != after.st_size):
         raise UnfinishedError(f"{path} changed while it was read.")
     return Payload(_build_ref(path, after), data)
 
 
 def _open(path: str, _: int) -> int:
-    """A descriptor of a regular file: not of a link's target, and without a wait for the writer of a pipe."""
+    """Open a regular file, without following a link, and without waiting for the writer of a pipe."""
     try:
         descriptor = os.open(path, OPEN_FLAGS)
     except OSError as error:
@@ -199,7 +200,7 @@ def _read_all(file: BinaryIO, path: str, max_bytes: int) -> bytes:
 
 
 def _folder_of(path: str) -> str:
-    """A fault names the folder: it is the same for all its photos, and said once."""
+    """Messages name the folder, not the photo, so that the log reports one fault of a folder only once."""
     return os.path.dirname(path)  # noqa: PTH120 - a name may be any bytes
 
 

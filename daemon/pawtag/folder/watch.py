@@ -1,4 +1,4 @@
-"""What a watch stands on: the root, what is mounted below it, and the threads and tasks that look."""
+"""A running watch: the root, the mounts below it, and the threads and tasks that observe them."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from pawtag.mounts import Mount
 
 
 class WatchEndedError(Exception):
-    """The watch has to begin again, though the root is there."""
+    """The watch must start again, although the root still exists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Watch:
         return self.observer.list_unwatched() if self.observer else []
 
     def require_life(self) -> None:
-        """Raises OSError if the root is gone, WatchEndedError if the watch stands on nothing any more."""
+        """Raise OSError if the root is gone, WatchEndedError if the watch does not work any more."""
         if self.monitor.fault:
             raise self.monitor.fault
         now = self.monitor.status or self.status

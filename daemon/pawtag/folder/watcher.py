@@ -25,7 +25,7 @@ from pawtag.mounts import is_on_network
 log = logging.getLogger(__name__)
 
 ROOT_BACKOFF = Backoff(first_s=1.0, max_s=30.0)
-# The pause between two rescans is at least so many times as long as the scan took, up to a quarter of an hour.
+# A slow scan makes the pause longer: RESCAN_PAUSE_FACTOR times as long as the scan took, at most MAX_SLOW_PAUSE_S.
 RESCAN_PAUSE_FACTOR, MAX_SLOW_PAUSE_S = 20, 900.0
 WATCH_LIMIT_ADVICE = "raise sysctl fs.inotify.max_user_watches and fs.inotify.max_user_instances"
 
@@ -64,13 +64,13 @@ class FolderWatcher:
             try:
                 await self._run_while_present()
             except WatchEndedError as error:
-                log.warning("the watch of %s has ended: %s; it begins again", self.root, error)
+                log.warning("the watch of %s has ended: %s; starting it again", self.root, error)
             except OSError as error:
                 folder = error.filename or self.root
                 self._set_unavailable(
                     f"the folder {folder} cannot be watched ({error.strerror or error}): mount it or make it readable"
                 )
-            except Exception as error:  # without its watcher the daemon would be blind
+            except Exception as error:  # without its watcher the daemon would miss new photos
                 log.exception("unexpected error while %s was watched", self.root)
                 self._set_unavailable(f"the folder {self.root} is not watched: {error}")
             failures = 0 if time.monotonic() - started > ROOT_BACKOFF.max_s else failures
@@ -101,18 +101,21 @@ class FolderWatcher:
                 self._listener.on_skipped(reason, count)
 
     def _describe_lack(self) -> str | None:
-        """What of the folder is not seen as it should be; None where all is."""
+        """Why a part of the folder is not read or not watched as it should be; None if there is no such part."""
         if fault := self._polled.find_fault():
             return fault
         if self._unreadable:
-            return f"{len(self._unreadable)} folders cannot be read, {self._unreadable[0]} among them"
+            return f"{len(self._unreadable)} folders cannot be read, for example {self._unreadable[0]}"
         if self._polled.unwatched:
-            found = f"{len(self._polled.unwatched)} folders below {self.root} are polled, {self._polled.unwatched[0]} among them"
-            return f"{found}, for the system grants no more file events: {WATCH_LIMIT_ADVICE}"
+            found = (
+                f"{len(self._polled.unwatched)} folders below {self.root} are polled, "
+                f"for example {self._polled.unwatched[0]}"
+            )
+            return f"{found}, because the system grants no more file events: {WATCH_LIMIT_ADVICE}"
         return self._polling_reason
 
     async def _run_while_present(self) -> None:
-        """Raises OSError when the root is gone or replaced, or when its events end."""
+        """Watch and scan. Raises OSError when the root is gone, WatchEndedError when the watch must start again."""
         monitor = RootMonitor(self.root, self._tuning.root_check_interval_s, self._note_stalled)
         status = await monitor.look_first()
         await asyncio.to_thread(self._check_places)
@@ -153,7 +156,7 @@ class FolderWatcher:
             if not await asyncio.to_thread(self.root.is_dir):
                 raise
             self._polling_reason = (
-                f"{self.root} is polled, for the system grants no file events ({error.strerror or error}): "
+                f"{self.root} is polled, because the system grants no file events ({error.strerror or error}): "
                 + WATCH_LIMIT_ADVICE
             )
             return None
@@ -198,7 +201,7 @@ class FolderWatcher:
 
     def _note_stalled(self, *, is_stalled: bool) -> None:
         if is_stalled:
-            self._set_unavailable(f"the folder {self.root} does not answer: is its server or disk there?")
+            self._set_unavailable(f"the folder {self.root} does not answer: check its server or disk")
         else:
             self.request_scan()
 

@@ -1,4 +1,4 @@
-"""Which folders get a native watch: watchdog's recursive watch, but for those that are passed over, and within a limit."""
+"""Chooses the folders that get a native watch: watchdog's recursive watch without skipped folders, up to a limit."""
 
 import errno
 import os
@@ -10,16 +10,16 @@ from typing import Any
 from watchdog.observers.inotify import InotifyFullEmitter, InotifyObserver, InotifyWatchGroup
 
 MAX_WATCHES = Path("/proc/sys/fs/inotify/max_user_watches")
-# The user has other programs.
+# pawtag takes half of the limit: other programs of the user need watches, too.
 MAX_SHARE = 2
-UNKNOWN_LIMIT = 1_000_000  # the system itself refuses then
-# watchdog sets a watch twice where a tree grows while it is walked, and would say so on stderr.
+UNKNOWN_LIMIT = 1_000_000  # the limit cannot be read: the system refuses when it is reached
+# If a tree grows during the walk, watchdog sets a watch twice and warns about it on stderr.
 warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWarning)
 LIMIT_ERRORS = (errno.ENOSPC, errno.ENOMEM, errno.EMFILE)
 
 
 class WatchSelection:
-    """Which folders below the root get a watch, and which should have one and do not. Called from watchdog's threads."""
+    """The folders below the root that get a watch, and those that were refused one. Called from watchdog's threads."""
 
     def __init__(self, root: Path, is_wanted: Callable[[str], bool]) -> None:
         """`is_wanted`: whether a folder below the root gets a watch at all."""
@@ -34,7 +34,7 @@ class WatchSelection:
         return path == self._root or self._is_wanted(os.fsdecode(path))
 
     def has_room(self, path: bytes, watches: int) -> bool:
-        """Whether one more than so many watches may be taken. The root always gets its own."""
+        """Whether one more watch is allowed when there are `watches` already. The root always gets its own."""
         return path == self._root or watches < self._max_watches
 
     def deny(self, path: bytes) -> None:
@@ -74,8 +74,8 @@ def _find_top(paths: set[str]) -> list[str]:
 class SelectiveWatchGroup(InotifyWatchGroup):
     """watchdog's watches below one root, without those that the selection does not want.
 
-    It overrides two methods of watchdog that are not public: in 7.x these alone decide what is watched, and a watch
-    that is refused below the root is passed over there without a word.
+    It overrides two private methods of watchdog. In 7.x only these decide what is watched, and there they silently
+    ignore a watch that the system refuses below the root.
     """
 
     selection: WatchSelection

@@ -15,7 +15,7 @@ SRGB = ImageCms.createProfile("sRGB")
 
 
 def remove_empty_alpha(image: pillow.Image) -> None:
-    """Make a picture opaque whose every pixel is transparent: in a BMP that means that it has no transparency."""
+    """Make a picture opaque if all its pixels are transparent: such a BMP has no real transparency."""
     if image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
         image.putalpha(255)
 
@@ -23,7 +23,8 @@ def remove_empty_alpha(image: pillow.Image) -> None:
 def reduce_to_rgb(image: pillow.Image, factor: int) -> pillow.Image:
     """A new picture in mode RGB, each side divided by `factor`.
 
-    What cannot be reduced as it is is converted in bands: in full, an RGBA picture of 49 megapixels would take 935 MB.
+    A picture that Pillow cannot reduce directly is converted in bands: as a whole, an RGBA picture of 49 megapixels
+    would take 935 MB.
     """
     is_small = factor == 1 and image.width * image.height <= BAND_PIXELS
     if is_small or image.mode == "F":
@@ -64,7 +65,7 @@ def _compose_over_white(image: pillow.Image) -> pillow.Image:
 
 
 def _convert_by_profile(image: pillow.Image) -> pillow.Image | None:
-    """The picture by its own profile in sRGB; None without one, with sRGB itself, or with a broken one."""
+    """The picture, converted by its profile to sRGB; None without a profile, with sRGB's own, or with a broken one."""
     profile = image.info.get("icc_profile")
     if not profile or len(profile) > MAX_PROFILE_BYTES or image.mode not in ("RGB", "CMYK", "L"):
         return None

@@ -1,4 +1,4 @@
-"""Whether a file looks cut off, or reserved in full and not yet written."""
+"""Whether a file looks cut off, or preallocated and not completely written."""
 
 from collections.abc import Callable
 
@@ -24,7 +24,7 @@ def is_truncated(data: bytes) -> bool:
 
 
 def lacks_data(data: bytes) -> bool:
-    """Whether the picture data ends in zeros, or a TIFF's behind the file: decoders show what is there."""
+    """Whether the picture data ends in zeros, or a TIFF's lies beyond the end of the file: decoders raise no error."""
     return next((check(data) for magic, check in LACKS_DATA.items() if data.startswith(magic)), _ends_in_no_box(data))
 
 
@@ -38,14 +38,14 @@ def _ends_in_no_box(data: bytes) -> bool:
 
 
 def count_empty_share(data: bytes) -> float:
-    """Which share at the end of an uncompressed format is zeros, 0 to 1: black, or not written yet. 0 for others."""
+    """The share of zeros at the end of an uncompressed file, 0 to 1: black, or not written yet. 0 for other formats."""
     if not data.startswith((b"BM", *tiff.MAGIC)):
         return 0.0
     return 1.0 - len(data.rstrip(b"\0")) / len(data) if ends_in_zeros(data) else 0.0
 
 
 def ends_in_zeros(data: bytes) -> bool:
-    """Whether more zeros stand at the end than entropy-coded data has."""
+    """Whether the data ends in more zeros than entropy-coded data can have."""
     count = max(MIN_ZEROS_BYTES, min(MAX_ZEROS_BYTES, len(data) // 16))
     return len(data) > count and not data[-count:].strip(b"\0")
 
@@ -67,7 +67,7 @@ def _find_webp_picture_end(data: bytes) -> int:
 
 
 def _find_box_end(data: bytes, ignored: tuple[bytes, ...] = ()) -> int:
-    """Where the last box ends, by its own word. ISO/IEC 14496-12, 4.2."""
+    """Where the last box ends, according to its size field. ISO/IEC 14496-12, 4.2."""
     position = end = 0
     while position + BOX_HEADER_BYTES <= len(data):
         size, kind = int.from_bytes(data[position : position + 4], "big"), data[position + 4 : position + 8]

@@ -26,12 +26,12 @@ from pawtag.images.sample_layout import SampleLayout, find_layout, widen_samples
 from pawtag.images.signatures import detect_unsupported_type
 from pawtag.images.tiff import Directory, check_structure, read_directory, require_no_error
 
-# Nothing else is offered to the opener: some of Pillow's formats start other programs.
+# Pillow may open only these formats: some of its others start external programs.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "HEIF", "AVIF")  # MPO comes with JPEG
 READABLE = "JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC, AVIF"
 ORIENTATION_TAG, EXIF_DIRECTORY, TAKEN_AT_TAG = 0x0112, 0x8769, 0x9003
 MAX_TIME_CHARS = 64
-# Two endings that a decoder reads differently where picture data is missing before them.
+# If picture data is missing before them, a decoder reads these two endings differently.
 JPEG_ENDINGS = (JPEG_END, b"\x55" * 4096 + JPEG_END)
 # EXIF 2.32, tag 0x0112: what brings the picture upright.
 TRANSPOSES = {
@@ -48,9 +48,9 @@ pi_heif.register_heif_opener(thumbnails=False)
 pillow.preinit()
 for plugin in ("Avif", "Mpo", "Tiff", "WebP"):  # and no others, which take longer to import than these
     importlib.import_module(f"PIL.{plugin}ImagePlugin")
-# What Pillow finds odd about a file (broken EXIF, say) does not keep the file from being tagged.
+# Pillow warns about odd files (for example with broken EXIF), but pawtag tags them.
 warnings.filterwarnings("ignore", module=r"PIL\.")
-# The limits below are the user's own, and hold before any pixel is decoded.
+# Instead of Pillow's limit, the user's limits (ImageLimits) are checked before any pixel is decoded.
 pillow.MAX_IMAGE_PIXELS = None
 PngImagePlugin.MAX_TEXT_CHUNK = MAX_PROFILE_BYTES  # for colour profiles: texts are dropped before
 
@@ -71,7 +71,7 @@ class ImageLimits:
 
 
 def decode(data: bytes, limits: ImageLimits, shorter_side: int, reserve: Reserve = reserve_nothing) -> Image:
-    """The picture in `data`, reduced where that is cheap, its shorter side not below twice `shorter_side`.
+    """The picture in `data`, reduced if that is cheap, but never below twice `shorter_side` on its shorter side.
 
     Only the first frame; transparency over white; colours as sRGB. Pixels are decoded in the context of `reserve`.
     Raises PermanentError.
@@ -95,7 +95,7 @@ def decode(data: bytes, limits: ImageLimits, shorter_side: int, reserve: Reserve
 def check_header(head: bytes, limits: ImageLimits) -> None:
     """Raise PermanentError where a file's first bytes show that `decode` refuses it.
 
-    Of a JPEG the least that it can be drafted to counts, an eighth of each side.
+    For a JPEG, the smallest size counts that it can be decoded at: an eighth of each side.
     """
     if foreign := detect_unsupported_type(head):
         raise PermanentError("unsupported", f"This is {foreign}, which pawtag does not read; it reads {READABLE}.")
@@ -149,7 +149,7 @@ def _decode(data: bytes, limits: ImageLimits, shorter_side: int, reserve: Reserv
 def _decode_by_pillow(
     data: bytes, tags: Directory | None, limits: ImageLimits, shorter_side: int, reserve: Reserve
 ) -> tuple[pillow.Image, tuple[int, int], int, str, str | None]:
-    """What `_build_image` takes. The decoder's own picture is freed before that copies."""
+    """The arguments of `_build_image`. The decoder's own picture is freed before `_build_image` makes a copy."""
     with pillow.open(io.BytesIO(data), formats=FORMATS) as opened:
         name, size = opened.format or "", opened.size
         _draft(opened, shorter_side)
@@ -235,7 +235,7 @@ def _translate_error(error: Exception, data: bytes) -> PermanentError:
     """The one place where a decoder's exception gets its code."""
     text = str(error).lower()
     if is_truncated(data) or isinstance(error, EOFError) or "truncated" in text or "unexpected end" in text:
-        return PermanentError("truncated", "The picture is cut off: it ends before all of it is there.")
+        return PermanentError("truncated", "The picture is cut off: a part of its data is missing.")
     if isinstance(error, UnidentifiedImageError):
         return PermanentError("not-an-image", f"This is no picture that pawtag reads ({READABLE}).")
     if isinstance(error, (struct.error, SyntaxError, OSError, ValueError)):

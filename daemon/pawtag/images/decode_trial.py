@@ -1,4 +1,4 @@
-"""Decoding in a process of its own, for bytes on which a process may have died. Only that process can die of them.
+"""Decodes bytes that may have crashed an earlier process. It uses a process of its own, so only that can crash.
 
 `python -m pawtag.images.decode_trial MAX_BYTES MAX_PIXELS SHORTER_SIDE MEMORY_BYTES OWN_BYTES` reads the bytes from
 stdin.
@@ -26,10 +26,10 @@ def survives_decoding(
     own_bytes: int = OWN_MEMORY_BYTES,
     timeout_s: float = TIMEOUT_S,
 ) -> bool:
-    """Whether a process ends by itself, and in time, that decodes the bytes with `memory_bytes` for them. Blocks.
+    """Whether a process that decodes the bytes, with `memory_bytes` for them, ends by itself and in time. Blocks.
 
-    What the daemon refuses is refused here. Where no process can be started, nothing is shown, and the bytes count as
-    harmless.
+    Bytes that the daemon would refuse are refused in the process, too, and count as harmless. If no process can be
+    started, nothing is known, and the bytes count as harmless.
     """
     numbers = (limits.max_bytes, limits.max_pixels, shorter_side, memory_bytes, own_bytes)
     command = [sys.executable, "-P", "-m", __name__, *map(str, numbers)]

@@ -26,7 +26,7 @@ class EmbeddedKeywords:
 
 
 def read_embedded_keywords(data: bytes) -> EmbeddedKeywords:
-    """What a photo holds; of one with damaged metadata what can be found."""
+    """The keywords in a photo. If its metadata is damaged: those that can be found."""
     xmp: bytes | None = None
     iptc: tuple[str, ...] = ()
     with suppress(Exception), pillow.open(io.BytesIO(data), formats=FORMATS) as opened:  # decoders raise many types
@@ -36,14 +36,14 @@ def read_embedded_keywords(data: bytes) -> EmbeddedKeywords:
 
 
 def _scan_for_packet(data: bytes) -> bytes | None:
-    """What the specification provides packets for, where the format's own place is not found (Part 3, 4)."""
+    """Search all bytes for an XMP packet if the format's own place has none, as the specification says (Part 3, 4)."""
     start = data.find(PACKET_START)
     end = data.find(PACKET_END, start)
     return data[start : end + len(PACKET_END)] if 0 <= start < end else None
 
 
 def _find_png_packet(data: bytes) -> bytes | None:
-    """Pillow finds only one that stands before the pixels; exiftool writes it after them."""
+    """The XMP packet of a PNG. Pillow finds only a packet before the pixels, but exiftool writes it after them."""
     content = find_chunk(data, b"iTXt", PNG_XMP + b"\0")
     if content is None or content[:1] != b"\0":  # compressed: the specification forbids it
         return None
@@ -60,7 +60,7 @@ def _read_iptc(opened: ImageFile) -> tuple[str, ...]:
 
 
 def _decode_text(content: bytes) -> str:
-    """IIM names the character set in a data set that few programs write; what is no UTF-8 is Latin-1."""
+    """Decode as UTF-8, otherwise as Latin-1: few programs write the IIM data set that names the character set."""
     try:
         return content.decode().strip("\0 ")
     except UnicodeDecodeError:

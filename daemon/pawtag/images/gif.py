@@ -9,7 +9,7 @@ TABLE_FLAG, TABLE_SIZE = 0x80, 0x07
 def read_frame_size(data: bytes) -> tuple[int, int] | None:
     """(width, height) that the screen and the first frame take together; None for what is no whole GIF.
 
-    Pillow reserves what the first frame claims when it opens the file, before anybody can ask for its size.
+    When Pillow opens the file, it reserves the memory that the first frame claims, before a caller can check the size.
     """
     if not data.startswith(MAGIC) or len(data) < HEADER_BYTES:
         return None

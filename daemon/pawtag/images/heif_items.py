@@ -1,4 +1,4 @@
-"""Items of a HEIF file: their names must be text, for libheif's Python binding dies of others (pi-heif 1.4.0)."""
+"""Items of a HEIF file: their names must be text, because others crash libheif's Python binding (pi-heif 1.4.0)."""
 
 import re
 

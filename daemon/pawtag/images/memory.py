@@ -18,7 +18,7 @@ BYTES_PER_PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I
 DEFAULT_BYTES_PER_PIXEL = 4
 # What a decoder holds beside Pillow's picture, for each pixel: planes, canvases and a copy of them.
 DECODER_BYTES_PER_PIXEL = {"WEBP": 12, "HEIF": 8, "AVIF": 8, "TIFF": 4, "GIF": 1}
-# A picture that is not reduced: in mode RGB, and twice as bytes while Pillow makes an array of it.
+# For a picture that is not reduced: its result in mode RGB, and two more copies while Pillow makes an array of it.
 RESULT_BYTES_PER_PIXEL, COPY_BYTES_PER_PIXEL = 4, 10
 COEFFICIENT_BYTES = 2  # libjpeg's JCOEF
 BAND_BYTES = 16_000_000  # what one band of a conversion takes; see colour.BAND_PIXELS
@@ -28,10 +28,10 @@ MMAP_THRESHOLD, MAPPED_BYTES = -3, 1024 * 1024
 
 
 def return_freed_blocks() -> None:
-    """Have the C library give large blocks back to the system as soon as they are freed. glibc alone needs it.
+    """Make the C library give large blocks back to the system as soon as they are freed. Only glibc needs it.
 
-    Else it raises its own threshold to 32 MB with the first picture, and each decoding thread keeps what its largest
-    picture took: 1.3 GB after many large ones, measured with `scripts/endurance.py hostile`.
+    Otherwise glibc raises its threshold to 32 MB with the first picture, and each decoding thread keeps the memory of
+    its largest picture: 1.3 GB after many large pictures (measured with `scripts/endurance.py hostile`).
     """
     if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
         library.mallopt(MMAP_THRESHOLD, MAPPED_BYTES)
@@ -55,8 +55,8 @@ def estimate_cost(
 ) -> DecodeCost:
     """The cost of `image.load()` and of what follows; `image` is drafted, `original` is its full size.
 
-    A progressive JPEG's coefficients are all kept until the last scan. A picture that is not reduced stands beside its
-    result.
+    All coefficients of a progressive JPEG are kept until the last scan. A picture that is not reduced is in memory
+    together with its result.
     """
     pixels = image.width * image.height
     each = BYTES_PER_PIXEL.get(image.mode, DEFAULT_BYTES_PER_PIXEL) + DECODER_BYTES_PER_PIXEL.get(image.format or "", 0)

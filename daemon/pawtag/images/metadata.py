@@ -1,6 +1,7 @@
-"""Metadata that would keep a picture from being decoded: dropped before the decoder sees it.
+"""Removes metadata before the decoder sees it: damaged metadata would prevent the decoding of a picture.
 
-Browsers and viewers pass over a chunk or segment that is damaged; Pillow raises. What the pixels do not need goes.
+Browsers and viewers ignore a damaged chunk or segment, but Pillow raises an error. So all metadata is removed that the
+pixels do not need.
 """
 
 import zlib
@@ -19,7 +20,7 @@ TRANSPARENCY_BYTES = {0: 2, 2: 6}  # by colour type; PNG 11.3.2.1
 JPEG_START = b"\xff\xd8"
 JPEG_SCAN, JPEG_END, JPEG_COMMENT = 0xDA, 0xD9, 0xFE
 PASSED_MARKERS = frozenset({0x00, 0x01, 0xFF, *range(0xD0, 0xD9)})  # junk, fill bytes, markers without content
-# Application segments that decide pixels, with the least that they hold: JFIF 1.02, EXIF 2.32, ICC.1 B.4, CIPA
+# Application segments that affect the pixels, with their smallest size: JFIF 1.02, EXIF 2.32, ICC.1 B.4, CIPA
 # DC-007, and jdmarker.c in libjpeg for Adobe's.
 JPEG_KEPT = (
     (0xE0, b"JFIF\0", 14),
@@ -44,7 +45,7 @@ def drop_metadata(data: bytes) -> bytes:
 
 
 def find_chunk(data: bytes, kind: bytes, prefix: bytes) -> bytes | None:
-    """What follows `prefix` in the first chunk of a PNG that is of that kind and begins with it; None without one."""
+    """The content after `prefix` in a PNG's first chunk of that kind that begins with `prefix`; None without one."""
     position = len(PNG_SIGNATURE)
     while position + 12 <= len(data):
         end = position + 12 + int.from_bytes(data[position : position + 4], "big")
@@ -144,7 +145,7 @@ def _is_kept(marker: int, content: memoryview) -> bool:
 
 
 def _name_brand(data: bytes) -> bytes:
-    """HEIF or AVIF with the major brand of a still picture by which Pillow finds its decoder.
+    """The HEIF or AVIF file, with the major brand by which Pillow finds the decoder of a still picture.
 
     ISO/IEC 14496-12, 4.3: any brand may be the major one; the decoder's is among the compatible ones.
     """

@@ -9,7 +9,7 @@ from PIL import Image as pillow
 from pawtag.domain.pictures import Image, Patches, Pixels, PixelSpec
 
 MAX_ASPECT_RATIO = 4
-PART_SHARE = 0.55  # of each side: neighbours overlap, so that an animal on the line is whole in one
+PART_SHARE = 0.55  # of each side: the parts overlap, so that an animal on the border is complete in one part
 SCALE_STEP, MAX_SCALE = 1e-5, 100.0
 
 
@@ -31,7 +31,7 @@ def preprocess(image: Image, spec: PixelSpec) -> Pixels:
 
 
 def _trim_strip(picture: pillow.Image, spec: PixelSpec) -> pillow.Image:
-    """Of a strip, the middle that the crop keeps and some more: 1 x 30,000 must not grow to 256 x 7,680,000."""
+    """Cut a strip to its middle, with more than the crop keeps: 1 x 30,000 must not grow to 256 x 7,680,000."""
     shorter, longer = sorted(picture.size)
     if spec.crop is None or longer <= MAX_ASPECT_RATIO * shorter:
         return picture
@@ -55,7 +55,7 @@ def _compute_size(size: tuple[int, int], spec: PixelSpec) -> tuple[int, int]:
 def _fit_patches(size: tuple[int, int], patches: Patches) -> tuple[int, int]:
     """The largest (width, height) of the picture's shape, rounded up to whole patches, of no more than `max_count`.
 
-    By bisection of the scale between the bounds that transformers takes, so that the sizes are the same.
+    It bisects the scale between the same bounds as transformers, so that the sizes are the same.
     """
 
     def scaled(scale: float) -> tuple[int, int]:

@@ -1,8 +1,8 @@
 """Layouts of TIFF samples that Pillow reads wrongly or not at all.
 
-Samples of 16 bits and more, signed ones, floating-point ones and unusual extra samples are decompressed by libtiff as
-plain bytes, and then read as what the tags say. Numbers and meanings: TIFF 6.0; the floating-point predictor: Adobe
-Photoshop TIFF Technical Note 3.
+These are samples of 16 bits and more, signed and floating-point samples, and unusual extra samples. libtiff
+decompresses them as plain bytes, and this module interprets the bytes as the tags say. Numbers and meanings: TIFF 6.0;
+the floating-point predictor: Adobe Photoshop TIFF Technical Note 3.
 """
 
 import io
@@ -45,7 +45,7 @@ BAND_ROWS = 64
 
 @dataclass(frozen=True, slots=True)
 class SampleLayout:
-    """How the samples of a TIFF lie. `dtype`: of one sample, in the order of the file's bytes."""
+    """How the samples of a TIFF are stored. `dtype`: the type of one sample, in the file's byte order."""
 
     tags: Directory
     data: bytes
@@ -132,7 +132,7 @@ class SampleLayout:
         return values[: self.height, : self.width]
 
     def _decompress(self, plain: dict[int, tuple[int, ...]]) -> np.ndarray:
-        """The bytes of a picture of one byte a sample, whose strips lie in our data."""
+        """Decompress the strips or tiles in our data, as a picture with one byte a sample."""
         table_at = len(self.data)
         header = struct.pack("<2sHI", b"II", 42, table_at)
         parts = (header, memoryview(self.data)[len(header) :], _encode_directory(plain, table_at))
@@ -159,7 +159,7 @@ def widen_samples(image: pillow.Image, tags: Directory) -> pillow.Image:
 
 
 def find_layout(tags: Directory, data: bytes) -> SampleLayout | None:
-    """How to read the samples where Pillow must not; None where Pillow reads the picture as it looks."""
+    """How to read samples that Pillow would read wrongly; None if Pillow reads the picture correctly."""
     bits, formats = read_numbers(tags, BITS, 1), read_numbers(tags, SAMPLE_FORMAT, 1)
     photometric, samples = read_number(tags, PHOTOMETRIC, -1), read_number(tags, SAMPLES, 1)
     kind = SAMPLE_KINDS.get(formats[0])
@@ -191,7 +191,10 @@ def _encode_directory(tags: dict[int, tuple[int, ...]], position: int) -> bytes:
 
 
 def _is_read_by_pillow(tags: Directory, bits: int, kind: str | None, photometric: int, samples: int) -> bool:
-    """Whether Pillow's own table is right: for 8 bits, and for 16 unless white is zero, or bare planes."""
+    """Whether Pillow reads the samples correctly.
+
+    It does with 8 bits. It does with 16 bits, unless white is zero, or the planes are separate and uncompressed.
+    """
     if kind != "u" or samples != COLOURS[photometric]:
         return False
     is_bare_plane = read_number(tags, PLANAR, 1) == SEPARATE_PLANES and read_number(tags, COMPRESSION, 1) == 1
@@ -199,7 +202,7 @@ def _is_read_by_pillow(tags: Directory, bits: int, kind: str | None, photometric
 
 
 def _find_top_value(values: np.ndarray) -> float:
-    """What becomes white: the highest value of the type; of floating-point samples 1, or the highest if there is more."""
+    """The value that becomes white: the type's highest; for floating-point samples 1, or the highest sample above 1."""
     if values.dtype.kind != "f":
         return float(np.iinfo(values.dtype).max)
     finite = values[np.isfinite(values)]

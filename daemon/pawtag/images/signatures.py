@@ -1,4 +1,4 @@
-"""What a file's first bytes say that it is, where Pillow is not to open it."""
+"""Recognises files that Pillow must not open, by their first bytes."""
 
 import json
 

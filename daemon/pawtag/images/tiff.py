@@ -38,7 +38,7 @@ with suppress(OSError, AttributeError):
 
 @contextmanager
 def require_no_error() -> Iterator[None]:
-    """Raise OSError if libtiff reports an error in this thread: of damaged fax data it shows what it can guess."""
+    """Raise OSError if libtiff reports an error in this thread: it fills damaged fax data with guesses."""
     _errors.count = 0
     yield
     if _errors.count:
@@ -46,7 +46,7 @@ def require_no_error() -> Iterator[None]:
 
 
 def read_directory(data: bytes) -> Directory | None:
-    """The first directory of a TIFF; None for what is no TIFF, or where it is not there in full."""
+    """The first directory of a TIFF; None if the data is no TIFF, or the directory is incomplete."""
     if not data.startswith(MAGIC):
         return None
     file = io.BytesIO(data)
@@ -76,7 +76,7 @@ def _count_entries(data: bytes, start: int) -> int:
 
 
 def check_structure(tags: Directory) -> None:
-    """Refuse a RAW file, of which Pillow would open the small preview, and tables that claim more than photos need."""
+    """Refuse a RAW file, because Pillow would open its small preview, and tables that claim more than photos need."""
     if DNG_VERSION in tags or (SUB_IFDS in tags and tags.get(NEW_SUBFILE_TYPE) == REDUCED_PREVIEW):
         raise PermanentError("unsupported", "This is a RAW file, which pawtag does not read; export it as JPEG.")
     pieces = max(_count(tags.get(STRIP_OFFSETS)), _count(tags.get(TILE_OFFSETS)))
@@ -87,7 +87,7 @@ def check_structure(tags: Directory) -> None:
 
 
 def lacks_data(data: bytes) -> bool:
-    """Whether a TIFF's directory, or the beginning of a piece of its picture, lies behind the end of the file."""
+    """Whether a TIFF's directory, or the beginning of a piece of its picture, lies beyond the end of the file."""
     tags = read_directory(data)
     if tags is None or not (STRIP_OFFSETS in tags or TILE_OFFSETS in tags):
         return True
@@ -95,19 +95,19 @@ def lacks_data(data: bytes) -> bool:
 
 
 def is_cut(data: bytes) -> bool:
-    """Whether a piece of the picture ends behind the file, as its table has it. Some writers claim too much."""
+    """Whether, by the table, a piece of the picture ends beyond the end of the file. Some writers claim too much."""
     tags = read_directory(data)
     return tags is not None and any(start + size > len(data) for start, size in _find_pieces(tags))
 
 
 def lost_tags(data: bytes) -> bool:
-    """Whether values of the directory lie behind the end of the file, or are of no known type: they are not there."""
+    """Whether tags are lost because their values lie beyond the end of the file, or have an unknown type."""
     tags = read_directory(data)
     return tags is not None and len(tags) < _count_entries(data, tags.offset)
 
 
 def find_last_piece(data: bytes) -> bytes:
-    """The compressed strip or tile that is last in the file; nothing where samples are stored as they are."""
+    """The compressed strip or tile that is last in the file; empty if the samples are not compressed."""
     tags = read_directory(data)
     if tags is None or read_number(tags, COMPRESSION, 1) == 1:
         return b""

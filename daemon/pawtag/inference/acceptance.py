@@ -12,7 +12,7 @@ from pawtag.images import ImageLimits, decode, preprocess
 PICTURE = "self_test.png"
 TEST_PICTURES = 8
 BATCH_SIZES = (1, 4)
-# bfloat16 reaches 0.9992 in the mean and 0.991 at the least on real photos, and changes no tag of 199.
+# On 199 real photos, bfloat16 reaches 0.9992 in the mean and at least 0.991, and changes no tag.
 MIN_MEAN_COSINE, MIN_COSINE = 0.999, 0.98
 
 

@@ -57,9 +57,9 @@ class Batcher:
         """Why it does not answer any more."""
 
     async def embed(self, pixels: Pixels, *, interactive: bool = False) -> Floats:
-        """The embedding (D,) of one input (H, W, 3); an interactive one is in the next batch.
+        """The embedding (D,) of one input (H, W, 3). An interactive input goes into the next batch.
 
-        Raises PermanentError for an input on which the model fails, TemporaryError where the model fails on any.
+        Raises PermanentError if the model fails on this input only, TemporaryError if it fails on any input.
         """
         if self.failure:
             raise TemporaryError(self.failure, RETRY_DELAY_S)
@@ -78,7 +78,7 @@ class Batcher:
                 await self._arrived.wait()
                 self._batch = await self._take_batch()
                 await self._embed_batch(self._batch)
-        except Exception as error:  # what ends it must not leave callers waiting, or look ready
+        except Exception as error:  # callers must not wait for ever, and readiness must fail
             self.failure = f"The model has stopped after an unexpected error ({error}); restart pawtag."
             log.exception("the batches of the model have ended")
             for request in (*self._batch, *self._interactive, *self._normal):
@@ -89,7 +89,7 @@ class Batcher:
             self._thread.shutdown(wait=False)
 
     async def _take_batch(self) -> list[_Request]:
-        """Interactive requests that are here, at once; else some of the backlog, when the gate lets it pass."""
+        """The interactive requests that wait now; without any, a part of the backlog, when the gate lets it pass."""
         if not self._interactive:
             if len(self._normal) < self._size:
                 await asyncio.sleep(self._wait_s)
@@ -109,7 +109,7 @@ class Batcher:
 
     @property
     def _backlog_due_s(self) -> float:
-        """From when on a batch of the backlog overtakes interactive requests."""
+        """The time from which a batch of the backlog goes before interactive requests."""
         return self._backlog_since_s + self._gate.max_wait_s
 
     @staticmethod
@@ -135,7 +135,7 @@ class Batcher:
         await self._embed_halves(batch, failure)
 
     async def _embed_halves(self, batch: list[_Request], error: Exception) -> None:
-        """A GPU without memory for the whole batch may have it for half, and one input may break the others'."""
+        """Try each half: a half may fit into the GPU's memory, and a bad input then affects only its own half."""
         if len(batch) > 1:
             if OUT_OF_MEMORY in str(error).lower():
                 self._size = len(batch) // 2  # the following batches would not fit either

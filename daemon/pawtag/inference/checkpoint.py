@@ -67,7 +67,7 @@ class Checkpoint:
         return self.folder.is_relative_to(constants.HF_HUB_CACHE)
 
     def compute_stat_key(self) -> str:
-        """A digest of the files' names, sizes, times and inodes: it changes with any of them, and reads none."""
+        """A digest of the files' names, sizes, times and inodes: it notices changed files without reading them."""
         names = sorted(name for name in (*CHECKPOINT_FILES, *self.weights) if (self.folder / name).is_file())
         stats = [(name, (self.folder / name).stat()) for name in names]
         facts = [(name, stat.st_size, stat.st_mtime_ns, stat.st_ino) for name, stat in stats]
@@ -107,9 +107,9 @@ def combine_digests(digests: dict[str, str]) -> str:
 
 
 def find_checkpoint(settings: ModelSettings) -> Checkpoint | None:
-    """The wanted checkpoint on this machine, without the network; None if it is not there.
+    """The configured checkpoint on this machine, without use of the network; None if it is not there.
 
-    Raises ConfigError for a folder that is no checkpoint, and for what can be no hub id.
+    Raises ConfigError for a folder that is no checkpoint, and for a text that cannot be a hub id.
     """
     if settings.id == EMBEDDED:
         return Checkpoint(EMBEDDED_FOLDER, ModelInfo(id=EMBEDDED))
@@ -123,7 +123,7 @@ def find_checkpoint(settings: ModelSettings) -> Checkpoint | None:
 
 
 def find_fallback_checkpoint(settings: ModelSettings) -> Checkpoint:
-    """The embedded checkpoint, as the fallback of the wanted one."""
+    """The embedded checkpoint, as the fallback of the configured one."""
     return Checkpoint(EMBEDDED_FOLDER, ModelInfo(id=EMBEDDED, fallback=True, wanted=settings.id))
 
 
@@ -138,7 +138,7 @@ def is_offline() -> bool:
 
 
 def is_pinned(model_id: str, revision: str | None, digest: str) -> bool:
-    """Whether the code names this very file of pickled weights."""
+    """Whether the code pins exactly this file of pickled weights."""
     return PINNED_PICKLES.get((model_id, revision or "")) == digest
 
 
@@ -177,7 +177,7 @@ def _missing_file(folder: Path) -> str | None:
 
 
 def _is_pinned_snapshot(folder: Path) -> bool:
-    """Whether this is a commit, in the hub's cache, of which pickled weights are pinned."""
+    """Whether the folder is a commit in the hub's cache, and the code pins pickled weights of this commit."""
     from huggingface_hub.file_download import repo_folder_name  # the client takes a tenth of a second
 
     named = {(repo_folder_name(repo_id=model_id, repo_type="model"), commit) for model_id, commit in PINNED_PICKLES}

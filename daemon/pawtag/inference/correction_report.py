@@ -1,6 +1,6 @@
-"""What people's corrections say of a model: which labels were wrong how often, and which threshold would have been right.
+"""What corrections say about a model: how often each label was wrong, and which threshold would have been best.
 
-It needs no photo: a record keeps the scores that its tags were made of.
+It reads no photos: each record keeps the scores that decided its tags.
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ from pawtag.inference.scoring import choose_tags, compute_presence
 
 @dataclass(frozen=True, slots=True)
 class JudgedPhoto:
-    """The scores of the species, the model's tags, and what is true: a person's words, else the tags themselves."""
+    """The scores of the species, the model's tags, and the true labels: a person's correction, or else the tags."""
 
     scores: dict[str, float]
     tags: tuple[str, ...]
@@ -39,11 +39,11 @@ class CorrectionReport:
         return sum(photo.is_corrected for photo in self.photos)
 
     def count_right(self, threshold: float, presence: float) -> int:
-        """Photos whose best label is true, or that have none rightly, with this threshold."""
+        """How many photos are right with this threshold: their tag is true, or they rightly have no tag."""
         return sum(_is_right(photo, threshold, presence) for photo in self.photos)
 
     def find_threshold(self, current: Thresholds) -> float:
-        """The threshold with most photos right, the middle one of equals; the current one if none is better.
+        """The threshold with which most photos are right (the middle of several), or the current one if none is better.
 
         Raises ConfigError for fewer than 20 corrected photos.
         """
@@ -58,7 +58,7 @@ class CorrectionReport:
 
 
 def build_correction_report(records: Iterable[TagRecord], group: Group, thresholds: Thresholds) -> CorrectionReport:
-    """The report of records that one model made. A photo that nobody corrected counts as right; an unsure one not at all."""
+    """The report of one model's records. A photo without a correction counts as right, or, if unsure, not at all."""
     report = CorrectionReport([photo for record in records if (photo := _judge(record, group, thresholds))])
     for photo in report.photos:
         report.given.update(photo.tags)

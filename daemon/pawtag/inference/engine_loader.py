@@ -46,7 +46,7 @@ def _takes_openvino(settings: Settings) -> bool:
 
 
 def _has_gpu() -> bool:
-    """Whether torch can use a GPU. It is only asked where there may be one, for its import takes seconds."""
+    """Whether torch can use a GPU. torch is imported only if there may be a GPU, because the import takes seconds."""
     if sys.platform != "darwin" and not any(Path("/dev", name).exists() for name in GPU_DEVICES):
         return False
     from pawtag.inference.engines.torch import has_gpu
@@ -87,7 +87,8 @@ def _load_openvino(
             return _open(prepared, request)
     except (PreparationError, OSError) as error:
         log.warning(
-            "The model cannot be prepared for OpenVINO now (%s); torch runs it. For want of space set model.cache_dir.",
+            "The model cannot be prepared for OpenVINO now (%s); torch runs it. If no space is left, set "
+            "model.cache_dir to another folder.",
             error,
         )
         return None
@@ -132,14 +133,14 @@ def _list_thresholds(settings: Settings) -> tuple[float | None, ...]:
 
 @contextmanager
 def _writable(cache: Path) -> Iterator[Path]:
-    """The cache folder where it can be written, else a temporary one, with a warning. Raises OSError."""
+    """The cache folder if it is writable; otherwise a temporary folder, with a warning. Raises OSError."""
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=cache):
             pass
     except OSError as error:
         log.warning(
-            "%s cannot be written (%s), so that each start prepares the model again: set model.cache_dir.",
+            "%s cannot be written (%s), so each start prepares the model again: set model.cache_dir.",
             cache,
             error.strerror,
         )

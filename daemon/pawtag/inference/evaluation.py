@@ -24,7 +24,7 @@ MIN_PROBABILITY = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class LabelledPhoto:
-    """What a person says of one photo, by group: `none` where nothing of a group is there. Unknown ones are left out."""
+    """A person's label for each group of a photo; `none`: it shows nothing of the group. Unknown groups are absent."""
 
     file: str
     labels: Mapping[str, str]
@@ -91,9 +91,9 @@ class Prediction:
 
 
 def read_labelled_photos(path: Path, labels: Labels) -> LabelledTable:
-    """The rows of a CSV with the column file, and one for each group that a person has labelled. Raises ConfigError.
+    """The rows of a CSV with the column `file`, and a column for each labelled group. Raises ConfigError.
 
-    An empty cell leaves a group out; `species` has none.
+    An empty cell means that the label is unknown; the column `species` must not have empty cells.
     """
     try:
         rows = list(csv.DictReader(path.read_text("utf-8-sig").splitlines()))
@@ -171,7 +171,8 @@ def calibrate(
 ) -> Thresholds:
     """The temperature with the lowest negative log-likelihood (Guo et al. 2017), and the threshold with most photos right.
 
-    Of equally good thresholds the middle one. Raises ConfigError for fewer than 20 photos, or only pets, or none.
+    If several thresholds are equally good, it takes the middle one. Raises ConfigError for fewer than 20 photos, and if
+    all photos or no photos show a pet.
     """
     pets = sum(photo.expected.species != NONE for photo in photos)
     if len(photos) < MIN_PHOTOS or pets in (0, len(photos)):

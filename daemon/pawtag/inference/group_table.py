@@ -21,7 +21,7 @@ class LabelRow:
 
 
 def build_group_table(predictions: Sequence[Prediction], group: str) -> list[LabelRow]:
-    """A row for each label that a person gave; of `none` a photo without a tag is right."""
+    """A row for each label that a person gave. For `none`, a photo without a tag is right."""
     given = [prediction for prediction in predictions if group in prediction.expected.labels]
     found = {label: Counter[str]() for label in dict.fromkeys(each.expected.labels[group] for each in given)}
     for prediction in given:

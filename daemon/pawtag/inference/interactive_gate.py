@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-# However many requests there are, the backlog goes on: a decode and a batch in that time.
+# Even with many interactive requests, the backlog gets one decode and one batch in this time.
 MAX_WAIT_S = 1.0
 
 
@@ -33,7 +33,7 @@ class InteractiveGate:
         self._changed.set()
 
     async def wait_for_turn(self) -> None:
-        """Wait until one more photo of the backlog may be decoded. While there are requests, one passes in a second."""
+        """Wait until one more photo of the backlog may be decoded. With requests, one photo a second may pass."""
         async with self._turn:
             await self.wait(asyncio.get_running_loop().time() + self.max_wait_s)
 

@@ -22,7 +22,7 @@ from pawtag.inference.facts import ModelFacts, parse_facts
 
 log = logging.getLogger(__name__)
 
-# Raise it when the conversion changes: converted and compiled towers of before are not used any more.
+# Increase it when the conversion changes: then older converted and compiled towers are not used any more.
 CONVERSION_VERSION = 1
 FACTS, CONVERTED, COMPILED, TEXT = "checkpoints", "converted", "compiled", "text"
 TOWER, REFERENCES, MANIFEST = "vision.xml", "references.npy", "manifest.json"
@@ -113,11 +113,11 @@ class ModelCache:
         _write(self._compiled_path(key).with_suffix(".json"), json.dumps(asdict(compiled)).encode())
 
     def remove_unused(self) -> None:
-        """Of each kind keep what was used last: four models, and nothing that was not used for a month."""
+        """For each kind, keep the files of the four models that were used last; remove files unused for a month."""
         for kind, files_each in ((FACTS, 1), (CONVERTED, 1), (COMPILED, 2), (TEXT, 1)):
             entries = [] if not (self.folder / kind).is_dir() else list((self.folder / kind).iterdir())
             for left_over in (entry for entry in entries if entry.name.startswith(".")):
-                _remove(left_over)  # of a process that was killed: this one holds the lock
+                _remove(left_over)  # left by a killed process: nobody else holds the lock
             by_use = sorted((each for each in entries if not each.name.startswith(".")), key=_last_used, reverse=True)
             for number, entry in enumerate(by_use):
                 if number >= MAX_KEPT * files_each or time.time() - _last_used(entry) > MAX_UNUSED_S:
@@ -177,7 +177,7 @@ def _read_used(path: Path) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> Path:
-    """Whole or absent, but not flushed to the disk: a digest tells what a power cut has damaged."""
+    """Write atomically, but without a flush to the disk: a digest shows what a power cut has damaged."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, content, flush=False)
     return path

@@ -15,14 +15,14 @@ log = logging.getLogger(__name__)
 
 # Raise it when the pixels of the model's input change: old records become stale.
 PREPROCESSING_VERSION = 2
-# On composites and single photos of pets, scripts/views.py: lower ones give more false tags than they find animals.
+# Measured with scripts/views.py: a lower threshold adds more false tags than it finds animals.
 PARTS_THRESHOLD = 0.98
 
 
 def load_model(settings: Settings, labels: Labels, on_step: OnStep = ignore_step) -> LoadedModel:
-    """The wanted model if it is on this machine, else the embedded one. Takes seconds, in the calling thread.
+    """The configured model if it is on this machine, otherwise the embedded one. It blocks for seconds.
 
-    `on_step` hears what a first start is doing.
+    `on_step` gets each step of a first start.
 
     Raises ConfigError, and ModelError for a damaged model, or a missing one without a fallback.
     """
@@ -72,9 +72,10 @@ def _choose_fallback(settings: Settings) -> Checkpoint:
 
 
 def _find_thresholds(settings: Settings, checkpoint: Checkpoint) -> tuple[Thresholds, bool]:
-    """The thresholds in force, and whether they were measured: those that ship, with what the settings say instead.
+    """The thresholds in force, and whether they were measured. Settings override those that ship with the model.
 
-    `model.threshold` and `model.temperature` are the wanted model's, not its fallback's; the labels' hold for any.
+    `model.threshold` and `model.temperature` apply to the configured model, not to its fallback. The settings of
+    `labels` apply to every model.
     """
     shipped, model, labels = checkpoint.read_calibration(), settings.model, settings.labels
     found, is_measured = shipped or Thresholds(), shipped is not None
@@ -85,12 +86,12 @@ def _find_thresholds(settings: Settings, checkpoint: Checkpoint) -> tuple[Thresh
     if labels.tag_threshold is not None:
         found = replace(_override_tag(found, labels.tag_threshold), labels={})
         if model.threshold is not None:
-            log.warning("model.threshold has no effect, for labels.tag_threshold is set")
+            log.warning("model.threshold has no effect, because labels.tag_threshold is set")
     presence = found.presence if labels.presence_threshold is None else labels.presence_threshold
     parts = PARTS_THRESHOLD if labels.views == "parts" else None
     return replace(found, presence=presence, parts=parts), is_measured
 
 
 def _override_tag(thresholds: Thresholds, tag: float | None) -> Thresholds:
-    """`thresholds` with another one for tags; further labels never need more than the best."""
+    """`thresholds` with another threshold for tags. The threshold for further labels is never higher than that."""
     return thresholds if tag is None else replace(thresholds, tag=tag, secondary=min(tag, thresholds.secondary))

@@ -26,7 +26,7 @@ MAX_DOWNLOAD_ATTEMPTS = 5
 
 
 class ModelManager:
-    """Loads the model that serves first, and its replacement: the wanted model, once it is downloaded."""
+    """Loads the model that serves first, and its replacement: the configured model, once it is downloaded."""
 
     def __init__(self, settings: Settings, labels: Labels, stop: asyncio.Event) -> None:
         """Nothing is loaded yet."""
@@ -34,7 +34,7 @@ class ModelManager:
         self._pull: Pull | None = None
         self._failure: str | None = None
         self.step: str | None = None
-        """What is being done for the model that is loading; None while none is."""
+        """The current step in loading a model; None while no model is loading."""
 
     @property
     def progress(self) -> DownloadProgress | None:
@@ -69,7 +69,7 @@ class ModelManager:
         return await run_unless_stopped(self._stop, self._open)
 
     async def load_replacement(self, serving: LoadedModel) -> LoadedModel | None:
-        """The wanted model, downloaded and verified while its fallback serves; None if that fails."""
+        """Download and verify the configured model while the fallback serves. None if that fails."""
         if not serving.checkpoint.model.fallback or not self.may_download:
             return None
         try:
@@ -83,7 +83,7 @@ class ModelManager:
             return None
         if replacement is not None:
             log.info(
-                "model %s (%s) replaces the embedded one; the photos that it tagged are tagged again",
+                "model %s (%s) replaces the embedded model; photos that the embedded model tagged are tagged again",
                 replacement.checkpoint.model.id,
                 replacement.engine.description,
             )

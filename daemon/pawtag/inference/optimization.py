@@ -21,7 +21,7 @@ from pawtag.inference.scoring import Vocabulary, score_labels
 FLOAT = "float32"
 CALIBRATION_PHOTOS = 300
 MIN_CALIBRATION_PHOTOS, MIN_HELD_OUT = 100, 600
-# One photo in 200 may get other tags: less than what separates the models that people choose from.
+# One photo in 200 may get other tags. The difference between the models that people choose from is larger.
 MIN_AGREEMENT = 0.995
 
 
@@ -92,7 +92,7 @@ class Optimization:
 
 
 def split(photos: Sequence[Pixels]) -> tuple[list[Pixels], list[Pixels]]:
-    """Those that quantisation learns its ranges from, evenly spread, and the held-out ones. Raises ConfigError."""
+    """The calibration photos, evenly spread, and the held-out photos. Raises ConfigError if there are too few."""
     count = min(CALIBRATION_PHOTOS, len(photos) - MIN_HELD_OUT)
     if count < MIN_CALIBRATION_PHOTOS:
         needed = MIN_CALIBRATION_PHOTOS + MIN_HELD_OUT

@@ -1,4 +1,4 @@
-"""Preparation of a model: what is slow, and needs torch, fills the cache."""
+"""Preparation of a model: the slow steps, which need torch. Their results are kept in the cache."""
 
 import hashlib
 import os
@@ -54,7 +54,7 @@ class PreparationRequest(FrozenModel):
     precision: str
     threads: int
     thresholds: str = ""
-    """Whatever else decides which scores are tags: what is accepted by its tags depends on it."""
+    """All other settings that decide which scores become tags: an int8 model is accepted by its tags."""
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -93,7 +93,7 @@ class Preparation:
         self._cache = ModelCache(request.cache)
 
     def run(self) -> None:
-        """Make what is missing. Another process that does the same is waited for. Raises PawtagError, OSError."""
+        """Make what is missing. Wait for another process that does the same. Raises PawtagError, OSError."""
         with self._cache.lock():
             if find_prepared(self._request) is not None:
                 return
@@ -179,7 +179,7 @@ class Preparation:
 
 
 def build_compiled_key(request: PreparationRequest, facts: ModelFacts, precision: str) -> str:
-    """The key of a compiled tower: it runs on such a processor alone. That of int8 was accepted for one set of labels."""
+    """The key of a compiled tower: it runs only on this kind of processor. int8 was accepted only for these labels."""
     processor = openvino.describe_processor()
     isa = os.environ.get("ONEDNN_MAX_CPU_ISA", "")
     accepted_for = f"{request.labels.fingerprint} {request.thresholds}" if precision == INT8 else ""

@@ -1,8 +1,8 @@
 """Preparation of a model in a process of its own, which then ends: torch takes half a gigabyte.
 
-    python -m pawtag.inference.preparation_process     the request comes as JSON on stdin, what happens goes to stdout
+    python -m pawtag.inference.preparation_process     reads the request as JSON from stdin, writes each step to stdout
 
-The process ends when its stdin does, so that it does not outlive its parent.
+The process ends when its stdin is closed, so that it does not run longer than its parent.
 """
 
 import json
@@ -21,11 +21,11 @@ NICENESS = 5  # a replacement is prepared while another model serves
 
 
 def prepare_in_child(request: PreparationRequest, on_step: OnStep) -> None:
-    """Prepare in a process of its own; `on_step` hears what it is doing.
+    """Prepare in a process of its own; `on_step` gets each step.
 
-    Raises ModelError and ConfigError for a checkpoint or labels that cannot be used, else PreparationError.
+    Raises ModelError and ConfigError for a checkpoint or labels that cannot be used, PreparationError for other faults.
     """
-    # -P: not from the current folder, which may be that of the photos.
+    # -P: import nothing from the current folder, which may be the folder of the photos.
     command = [sys.executable, "-P", "-m", __spec__.name if __spec__ else __name__]
     with tempfile.TemporaryFile() as errors:
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)  # noqa: S603

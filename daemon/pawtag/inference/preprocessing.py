@@ -36,10 +36,10 @@ def _resize(processor: dict[str, Any]) -> int | tuple[int, int] | Patches:
 
 
 def _normalisation(processor: dict[str, Any]) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Mean and deviation that do in one step, on values from 0 to 1, what the processor does in up to three.
+    """The mean and deviation, for values from 0 to 1, that combine up to three steps of the processor.
 
-    It scales bytes by `rescale_factor` and, with `rescale_offset`, takes 1 away; normalises; and, with EfficientNet's
-    `include_top`, divides by the deviation once more.
+    The processor scales bytes by `rescale_factor`, and subtracts 1 if `rescale_offset` is set. Then it normalises.
+    With EfficientNet's `include_top` it divides by the deviation once more.
     """
     factor = MAX_BYTE * processor.get("rescale_factor", 1 / MAX_BYTE) if processor.get("do_rescale", True) else MAX_BYTE
     offset = 1.0 if processor.get("rescale_offset") else 0.0

@@ -58,8 +58,8 @@ def score_labels(
 ) -> ScoredLabels:
     """Scores and tags of every group that applies, in the order of the groups.
 
-    `embedding` (D,) is that of the whole photo; in groups with several tags, `parts` of it add theirs. Raises
-    PermanentError where scores are no numbers.
+    `embedding` (D,): of the whole photo. `parts`: embeddings of parts of it, which can add tags in groups with several
+    tags. Raises PermanentError if scores are not numbers.
     """
     tags: list[Tag] = []
     scores: Scores = {}
@@ -94,7 +94,7 @@ def _score_group(
 
 
 def _find_in_parts(of_parts: Sequence[dict[str, float]], group: Group, thresholds: Thresholds) -> dict[str, float]:
-    """The labels that a part shows beyond doubt, with their scores there."""
+    """The labels with a score in a part that is high enough for a tag, with their best scores."""
     best = {label: max(scores[label] for scores in of_parts) for label in group.labels if label != NONE}
     least = thresholds.parts or 0.0
     return {
@@ -103,7 +103,7 @@ def _find_in_parts(of_parts: Sequence[dict[str, float]], group: Group, threshold
 
 
 def _merge_scores(whole: dict[str, float], found: dict[str, float]) -> dict[str, float]:
-    """Each label's best score. Where a part shows a pet, `none` is no likelier than that leaves it."""
+    """Each label's best score. If a part shows a pet, the score of `none` is at most 1 minus the pet's score."""
     merged = {label: max(score, found.get(label, 0.0)) for label, score in whole.items()}
     if found and NONE in merged:
         merged[NONE] = round(min(merged[NONE], 1 - max(found.values())), SCORE_DIGITS)
@@ -113,7 +113,7 @@ def _merge_scores(whole: dict[str, float], found: dict[str, float]) -> dict[str,
 def multiply(vectors: Floats, embedding: Floats) -> Floats:
     """The products (N,) of vectors (N, D) with one (D,), without BLAS.
 
-    numpy's OpenBLAS lets a thread spin after each product, which the model's threads then lack.
+    After each product, a thread of numpy's OpenBLAS spins, and takes processor time from the model's threads.
     """
     return np.asarray(np.einsum("nd,d->n", vectors, embedding, optimize=False), np.float32)
 
@@ -127,8 +127,8 @@ def _find_parent_label(group: Group, tags: list[Tag]) -> str | None:
 def softmax_labels(logits: Floats, word_counts: list[int], temperature: float) -> Floats:
     """Scores (labels,) with the sum 1, from the engine's logits (words,).
 
-    A label's logit is the log of the sum of exp over its words, less half the logarithm of their
-    number, so that a long list of words neither wins by its length nor loses by its mean.
+    A label's logit is the log of the sum of exp over its words, minus half the logarithm of the number of words. So a
+    long list of words is neither an advantage nor a disadvantage.
     """
     bounds = np.cumsum([0, *word_counts]).tolist()
     scaled = logits.astype(np.float64) / temperature
@@ -158,7 +158,7 @@ def compute_presence(scores: dict[str, float]) -> float:
 
 
 def judge_pet(tags: list[Tag], scores: Scores, thresholds: Thresholds) -> PetStatus:
-    """What the species say. With labels that have no species, any tag counts."""
+    """The pet status, from the scores of the species. If the labels have no species, any tag counts."""
     if PET_GROUP not in scores:
         return "tagged" if tags else "no-pet"
     if compute_presence(scores[PET_GROUP]) < thresholds.presence:

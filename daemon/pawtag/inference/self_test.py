@@ -1,4 +1,4 @@
-"""The self test: before a model counts as ready, its answers to a picture and a prompt are compared."""
+"""The self test: before a model counts as ready, its answers to a picture and a prompt are compared with known ones."""
 
 import json
 from importlib.resources import files
@@ -16,13 +16,14 @@ from pawtag.inference.checkpoint import SELF_TEST, Checkpoint
 PICTURE = "self_test.png"
 PROMPT = "a photo of a cat"
 MIN_COSINE = 0.999  # a cosine: float32 on another processor agrees to 1e-5, half precision to 1e-4
-MIN_ENGINE_COSINE = 0.98  # of an engine that was accepted by more pictures; see acceptance
+MIN_ENGINE_COSINE = 0.98  # for an engine that more pictures have tested before; see acceptance
 
 
 def run_self_test(engine: TextEngine, checkpoint: Checkpoint, cache: Path) -> None:
     """Compare the engine's answers with those that ship with the checkpoint, or with those of its first start.
 
-    The answers of the first start are stored by the weights: another tokenizer or preprocessing changes them.
+    The answers of the first start are stored under the digest of the weights. So the test finds a later change of the
+    tokenizer or of the preprocessing.
     Raises ModelError if the answers differ, are not finite, or are the same for different pictures.
     """
     found = compute_answers(engine)

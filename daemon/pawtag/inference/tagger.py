@@ -1,4 +1,4 @@
-"""Bytes to tags: the one way to tag, for folder, bucket, HTTP and command line."""
+"""Turns bytes into tags. Folder, bucket, HTTP and command line all use it."""
 
 import asyncio
 import logging
@@ -39,20 +39,20 @@ log = logging.getLogger(__name__)
 
 # Threads that decode the backlog give way to the model and to interactive requests.
 BACKLOG_NICENESS = 10
-# A GPU waits for decoded photos: then all cores but these decode.
+# A GPU would wait for decoded photos. So with a GPU, all cores except these decode.
 SPARE_CORES = 2
 MAX_BAD_SCORES = 3
 MAX_DECODE_S = 300.0
 
 
 class ThumbnailKeeper(Protocol):
-    """Who may want thumbnails of the photos that are tagged. Called from the threads that decode."""
+    """Takes thumbnails of the photos that are tagged. Called from the threads that decode."""
 
     def wants(self) -> bool:
         """Whether to make one now."""
 
     def keep(self, sha256: str, content: bytes) -> None:
-        """Here it is, a JPEG; `sha256`: of the photo's bytes, in hex."""
+        """Keep the thumbnail, a JPEG. `sha256`: the digest of the photo's bytes, in hex."""
 
 
 class Tagger:
@@ -70,7 +70,7 @@ class Tagger:
         self._bad_scores = self._stalled = 0
         self._draining: set[asyncio.Task[None]] = set()
         self.own_fingerprints: frozenset[str] = frozenset({model.identity.fingerprint})
-        """Of all models that have served."""
+        """The fingerprints of all models that have served."""
         # Interactive requests have decoding threads that the backlog cannot fill.
         on_gpu = model.engine.runs_on_gpu
         threads = max(limits.threads, (os.cpu_count() or 1) - SPARE_CORES) if on_gpu else limits.threads
@@ -85,7 +85,7 @@ class Tagger:
 
     @property
     def identity(self) -> TaggerIdentity:
-        """That of the model that serves now."""
+        """The identity of the model that serves now."""
         return self._serving.model.identity
 
     @property
@@ -101,7 +101,7 @@ class Tagger:
                 f"The model failed on the last {self._bad_scores} photos; check its files and its device, and restart."
             )
         if self._stalled:
-            return f"A picture is decoded for more than {MAX_DECODE_S:.0f} s; if that does not end, restart pawtag."
+            return f"Decoding a picture takes more than {MAX_DECODE_S:.0f} s; if it does not end, restart pawtag."
         return self._serving.failure
 
     @asynccontextmanager
@@ -162,7 +162,7 @@ class Tagger:
     async def _watch_decode(
         self, decoding: asyncio.Future[tuple[PhotoInfo, list[Pixels]]]
     ) -> tuple[PhotoInfo, list[Pixels]]:
-        """The decoded picture. While one takes far too long its thread may hang, and readiness fails."""
+        """The decoded picture. Readiness fails while a decode takes far too long, because its thread may hang."""
         try:
             done, _ = await asyncio.wait({decoding}, timeout=MAX_DECODE_S)
         except asyncio.CancelledError:
@@ -170,7 +170,7 @@ class Tagger:
             raise
         if done:
             return decoding.result()
-        log.error("a picture is decoded for more than %.0f s; if that does not end, restart pawtag", MAX_DECODE_S)
+        log.error("decoding a picture takes more than %.0f s; if it does not end, restart pawtag", MAX_DECODE_S)
         self._stalled += 1
         try:
             return await decoding
@@ -179,7 +179,7 @@ class Tagger:
 
     @contextmanager
     def _count_bad_scores(self) -> Iterator[None]:
-        """Several in a row are no fault of the photos."""
+        """Count bad scores: several in a row are a fault of the model, not of the photos."""
         try:
             yield
             self._bad_scores = 0
@@ -195,7 +195,7 @@ class Tagger:
 
     @contextmanager
     def _reserve_memory(self, *, first: bool) -> Iterator[Reserve]:
-        """What a decode reserves is held to the end of the context; a second decode gives back what the first had."""
+        """Hold the memory that a decode reserves until the context ends. A second decode first frees the first's."""
         with ExitStack() as held:
 
             def reserve(cost: DecodeCost) -> AbstractContextManager[None]:
@@ -239,6 +239,6 @@ def _score(model: LoadedModel, embeddings: list[Floats], photo: PhotoInfo) -> Ta
 
 
 def _lower_priority() -> None:
-    """Of the calling thread alone, which only Linux can."""
+    """Lower the priority of the calling thread. Only Linux can do this for a single thread."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BACKLOG_NICENESS)

@@ -1,10 +1,10 @@
-"""Words that the embedded model does not know. It was taught to put them where no photo lies."""
+"""Finds words that the embedded model does not know. It was trained to give them a vector that matches no photo."""
 
 from pawtag.domain.labels import NONE
 from pawtag.inference.checkpoint import EMBEDDED_FOLDER
 from pawtag.inference.loaded_model import LoadedModel
 
-# A word that it knows has less than 0.1 in the dimension that is empty for photos, any other 0.98 and more
+# In the dimension that is empty for photos, a known word has less than 0.1, and an unknown word at least 0.98
 # (35 words tried; see "What it is" in embedded/README.md).
 UNKNOWN_FROM = 0.5
 

@@ -1,1 +1,1 @@
-"""Outputs: other places for what records say. The webhook, as an adapter of its own."""
+"""Outputs: other places for the content of records (XMP). The webhook is a separate adapter."""

@@ -23,7 +23,7 @@ TIMEOUT_S = 5.0
 BACKOFF = Backoff(first_s=5.0, max_s=3600.0, jitter=0.25)
 MAX_AT_ONCE = 4
 ACCEPTED, MULTIPLE_CHOICES, BAD_REQUEST = 200, 300, 400
-MAX_PAUSE_S = 60.0  # so soon is a receiver that is back told of what waits
+MAX_PAUSE_S = 60.0  # a receiver that works again gets waiting announcements within this time
 WARNING_INTERVAL_S = 60.0
 
 
@@ -53,7 +53,7 @@ class Webhook:
         self._key = decode_secret(settings.secret.get_secret_value()) if settings.secret else None
         self._tuning = tuning or WebhookTuning()
         self.pending = 0
-        """How many announcements waited, a minute ago at most."""
+        """How many announcements wait; the number is updated once a minute."""
         self._failed_rounds = 0
         self._said: str | None = None
         self._said_at_s = -WARNING_INTERVAL_S
@@ -67,7 +67,7 @@ class Webhook:
                 try:
                     await self._clean()
                     pause_s = await self._send_due(session)
-                except TemporaryError as error:  # the state is named by what must be written
+                except TemporaryError as error:  # code that must write to the state reports the fault
                     log.debug("%s", error)
                 except Exception:  # whatever it is must not end the webhook for ever
                     log.exception("unexpected error of the webhook")
@@ -84,7 +84,7 @@ class Webhook:
             yield session
 
     async def post(self, session: aiohttp.ClientSession, message_id: str, body: bytes) -> str | None:
-        """Post one message; why it was not accepted, None if it was."""
+        """Post one message. Returns why it was not accepted, or None if it was."""
         headers = build_headers(message_id, int(time.time()), body, self._key)
         try:
             async with session.post(self._url, data=body, headers=headers, allow_redirects=False) as answer:
@@ -97,7 +97,7 @@ class Webhook:
             return f"its answer is not understood ({type(error).__name__})"  # the text has the path, maybe a secret
 
     async def _send_due(self, session: aiohttp.ClientSession) -> float:
-        """Send a few; returns how long to wait then. A receiver that takes none is asked less and less often."""
+        """Send a few announcements; returns the pause after them. The pause grows while the receiver accepts none."""
         rows = await asyncio.to_thread(self._outbox.list_due, MAX_AT_ONCE if not self._failed_rounds else 1)
         problems = await asyncio.gather(*(self._send(session, row) for row in rows))
         if not rows:
@@ -120,23 +120,23 @@ class Webhook:
         return problem
 
     def _say(self, problem: str | None) -> None:
-        """A fault is named once, and its end; not each time that a receiver refuses one of many."""
+        """Log the start and the end of a fault, each once, and not every announcement that the receiver refuses."""
         now_s = time.monotonic()
         if problem and problem != self._said and now_s - self._said_at_s > WARNING_INTERVAL_S:
-            log.warning("the webhook %s does not take what it is told: %s; it is tried again", self._name, problem)
+            log.warning("the webhook %s does not accept announcements: %s; pawtag tries again", self._name, problem)
             self._said, self._said_at_s = problem, now_s
         elif problem is None and self._said:
-            log.info("the webhook %s takes what it is told again", self._name)
+            log.info("the webhook %s accepts announcements again", self._name)
             self._said = None
 
     async def _clean(self) -> None:
-        """Now and then: take over what other processes have left, and drop what is too old."""
+        """Once a minute: take over the announcements of processes that ended, and drop those that are too old."""
         if time.monotonic() - self._cleaned_at_s < self._tuning.clean_s:
             return
         self._cleaned_at_s = time.monotonic()
         await asyncio.to_thread(self._outbox.adopt)
         if dropped := await asyncio.to_thread(self._outbox.drop_oldest):
-            log.warning("%d announcements were never taken by the webhook, and are dropped", dropped)
+            log.warning("the webhook never accepted %d announcements; they are dropped", dropped)
         self.pending = await asyncio.to_thread(self._outbox.count)
 
 

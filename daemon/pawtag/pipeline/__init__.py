@@ -1,1 +1,1 @@
-"""Source to tagger to record: bounded, each photo once at a time, acknowledged or retried."""
+"""From source to tagger to record, for a limited number of photos at once; then acknowledge or retry."""

@@ -25,9 +25,9 @@ class Announcer:
     async def prepare(
         self, ref: PhotoRef, record: TagRecord, seen: Written, corrections: Corrections | None
     ) -> str | None:
-        """The id of the announcement of a record that will be written; None if nobody wants it.
+        """Put the announcement of a record into the outbox; returns its id, or None if its reason is not set.
 
-        `corrections`: those that hold before. Raises TemporaryError.
+        `corrections`: those before this record. Raises TemporaryError.
         """
         reason = find_reason(seen, ref, corrections, record)
         if reason not in self._reasons:

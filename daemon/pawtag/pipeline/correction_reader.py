@@ -1,4 +1,4 @@
-"""Reading corrections: what is wrong with one is said once."""
+"""Reads corrections, and logs each of their problems once."""
 
 import logging
 from collections.abc import Callable

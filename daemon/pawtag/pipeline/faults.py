@@ -1,14 +1,14 @@
-"""The faults that keep photos from being tagged now, each until a photo that it has hit succeeds. Bounded."""
+"""The faults that prevent tagging now. A fault ends when one of its photos succeeds. Bounded."""
 
 import time
 
 MAX_PHOTOS = 10_000
-# A photo that is still there is tried again within five minutes: what was not noted for longer is over.
+# An existing photo is tried again within five minutes. A fault that was not noted for longer is over.
 MAX_AGE_S = 900.0
 
 
 class Faults:
-    """What was said of each photo that is retried. Faults of other photos stay when one succeeds."""
+    """The fault of each photo that is retried. When a photo succeeds, its fault ends, and other faults stay."""
 
     def __init__(self) -> None:
         """None yet."""
@@ -32,7 +32,7 @@ class Faults:
             self._by_uri[uri] = (fault, time.monotonic())
 
     def clear(self, uri: str) -> None:
-        """The photo is done: what was said of it is over, for the others of which it was said, too."""
+        """The photo is done: its fault is over, also for all other photos with the same fault."""
         fault, _ = self._by_uri.pop(uri, (None, 0.0))
         if fault is not None:
             self._by_uri = {other: found for other, found in self._by_uri.items() if found[0] != fault}

@@ -10,7 +10,7 @@ MAX_QUEUED = 1000
 
 
 class Missed:
-    """Told to a reader that fell behind: items were left out, and what it shows must be read again."""
+    """Sent to a reader that was too slow: it missed items, and must read its list again."""
 
 
 class Closed:
@@ -27,7 +27,7 @@ class LiveFeed(Generic[Item]):
         self._is_closed = False
 
     def __call__(self, item: Item | Closed) -> None:
-        """Queue one item for each reader. Where a queue is full, its reader starts again."""
+        """Queue one item for each reader. A full queue is emptied, and its reader must start again."""
         for queue in self._readers:
             if queue.full():
                 while not queue.empty():

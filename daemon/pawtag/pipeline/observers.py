@@ -1,4 +1,4 @@
-"""Who hears what happened to photos: metrics, counts, the log. All are called on the event loop, and return at once."""
+"""Observers of photos: metrics, counts, the log. They are called on the event loop, and must return at once."""
 
 import logging
 import time
@@ -14,12 +14,12 @@ from pawtag.pipeline.recording import summarise
 log = logging.getLogger(__name__)
 
 Observer = Callable[[Outcome], None]
-# A fault may affect every photo: the log names one of them in that time.
+# A fault may affect every photo. The log names only one photo in this time.
 WARNING_INTERVAL_S = 10.0
 
 
 class Observers:
-    """Tells each outcome to all observers. An observer that fails is named in the log; the others hear all the same."""
+    """Passes each outcome to all observers. If one fails, this is logged, and the others still get the outcome."""
 
     def __init__(self, *observers: Observer) -> None:
         """In that order."""

@@ -1,6 +1,6 @@
-"""Announcements that were put into the outbox and not released: the photo's record says what becomes of them.
+"""Settles announcements in the outbox that were not released: it looks whether the record was written.
 
-Their process ended between the two, or a store did not say whether it had written the record.
+Their process ended before the release, or a store did not report whether it had written the record.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ MIN_AGE_S = 120.0  # longer than a write takes
 
 @dataclass(frozen=True, slots=True)
 class OutboxSettlement:
-    """`find_operations`: of the source that a URI belongs to; `is_missing`: whether a file is gone for good."""
+    """`find_operations`: finds those of a URI's source; `is_missing`: whether a file is gone for good."""
 
     outbox: Outbox
     find_operations: Callable[[str], PhotoOperations | None]
@@ -36,7 +36,7 @@ class OutboxSettlement:
                 await self.settle()
             except TemporaryError as error:
                 log.debug("%s", error)
-            except Exception:  # whatever it is must not keep later ones from being told
+            except Exception:  # no error may stop later announcements
                 log.exception("unexpected error while the outbox was settled")
             await asyncio.sleep(INTERVAL_S)
 
@@ -45,7 +45,7 @@ class OutboxSettlement:
         for row in await asyncio.to_thread(self.outbox.list_unsettled, MIN_AGE_S, MAX_ROWS):
             operations = self.find_operations(row.uri)
             if operations is None:
-                continue  # another daemon's, or of a folder that is watched no more
+                continue  # of another daemon, or of a folder that is not watched any more
             try:
                 is_written = _is_written(row, *await operations.look(row.uri))
             except GoneError:

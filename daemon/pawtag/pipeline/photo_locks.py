@@ -1,4 +1,4 @@
-"""One lock for each photo: sources that name the same one work on it after each other."""
+"""One lock for each photo: if two sources name the same photo, one waits for the other."""
 
 import asyncio
 from collections.abc import AsyncIterator

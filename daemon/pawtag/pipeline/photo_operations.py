@@ -1,4 +1,4 @@
-"""What a person asks of single photos of a source while the pipeline works on it. Both hold the photo's lock."""
+"""Operations on single photos that people request while the pipeline runs. A lock for each photo separates them."""
 
 import time
 from collections.abc import AsyncIterator
@@ -27,9 +27,9 @@ class PhotoOperations:
     async def correct(
         self, uri: str, by_group: Corrections | None, *, replaces: bool
     ) -> tuple[TagRecord, Corrections | None]:
-        """Write these corrections, with `replaces` in the place of all others; None takes all back.
+        """Write these corrections; with `replaces`, remove all others; None removes all.
 
-        The record, and the corrections that were there before. Raises GoneError, TemporaryError.
+        Returns the record, and the corrections before. Raises GoneError, TemporaryError.
         """
         started_s = time.monotonic()
         async with self._open(uri) as photo:
@@ -40,7 +40,10 @@ class PhotoOperations:
             return record, before
 
     async def retry(self, uri: str) -> TagRecord | None:
-        """Tag a failed photo again; else its record as it is, if it is whole. Raises GoneError, TemporaryError."""
+        """Tag a failed photo again. For any other photo, return its record, if it has a complete one.
+
+        Raises GoneError, TemporaryError.
+        """
         started_s = time.monotonic()
         async with self._open(uri) as photo:
             await self._owe_retag(uri)

@@ -1,4 +1,4 @@
-"""One photo: looked at, tagged if its record is not current, written. After that the record describes the photo."""
+"""Handles one photo: looks at it, tags it if its record is not current, and writes the record."""
 
 import asyncio
 import logging
@@ -41,7 +41,7 @@ MAX_BYTES_IN_FLIGHT = 512 * 1024 * 1024
 UNFINISHED_DELAY_S = 2.0
 # How often a photo is looked at again at once, because a person or a new model changed something meanwhile.
 MAX_LOOKS = 4
-CHANGES = "What is written for a photo changes all the time: do other programs write it?"
+CHANGES = "The record of a photo changes all the time: do other programs write it?"
 
 
 @dataclass(slots=True)
@@ -80,7 +80,7 @@ class Reconciler:
         return self._judge_outputs(verdict, seen, ref)
 
     def has_current_outputs(self, seen: Written, ref: PhotoRef) -> bool:
-        """Whether all outputs are written for the photo as they are set now."""
+        """Whether all outputs are written for the photo with their current settings."""
         return self._writer.has_current_outputs(seen, ref)
 
     def read_corrections(self, seen: Written, ref: PhotoRef) -> Corrections | None:
@@ -88,9 +88,9 @@ class Reconciler:
         return self._corrections.read(ref.uri, seen.corrections)
 
     async def correct(self, photo: OpenPhoto, by_group: Corrections | None, *, replaces: bool = False) -> TagRecord:
-        """Write what a person says of these groups into the photo's record; None takes all corrections back.
+        """Write a person's corrections of these groups into the photo's record; None removes all corrections.
 
-        With `replaces`, corrections of other groups go. Without a current record the photo is tagged first. Raises
+        With `replaces`, other corrections are removed. Without a current record the photo is tagged first. Raises
         GoneError, TemporaryError.
         """
         for _ in range(MAX_LOOKS):
@@ -112,7 +112,7 @@ class Reconciler:
         return await self._write(photo, record, replace(seen, keeps_corrections=by_group is not None))
 
     async def retry(self, photo: OpenPhoto, code: str | None = None) -> TagRecord | None:
-        """Tag a photo again whose record says that it cannot be tagged; None for any other, or another code.
+        """Tag a photo again if its record has a failure (with this code, if given). None for any other photo.
 
         Raises GoneError, TemporaryError.
         """
@@ -130,7 +130,7 @@ class Reconciler:
         raise TemporaryError(CHANGES)
 
     async def reconcile(self, photo: OpenPhoto) -> PhotoTagged | PhotoFailed | PhotoSkipped:
-        """What happened to the photo. Raises GoneError, TemporaryError and what it does not expect.
+        """Tag the photo if needed; returns what happened. Raises GoneError, TemporaryError and unexpected errors.
 
         A record whose write failed is kept: the next call writes it without the model.
         """
@@ -182,7 +182,7 @@ class Reconciler:
         return record
 
     def _judge_outputs(self, verdict: Verdict, seen: Written, ref: PhotoRef) -> Verdict:
-        """A record that is current is written again where an output was switched on, or set in another way, since."""
+        """A current record is written again if an output was switched on, or its settings changed, since."""
         if verdict not in (Verdict.CURRENT, Verdict.FAILED) or not self.outputs:
             return verdict
         if not self.has_current_outputs(seen, ref):
@@ -226,7 +226,7 @@ class Reconciler:
             raise
 
     def _is_of_serving_model(self, record: TagRecord) -> bool:
-        """Whether no other model has replaced the one that made the record. A kept record of a peer stays."""
+        """Whether the model that made the record was not replaced since. True for a record of another daemon."""
         stale = self.tagger.own_fingerprints - {self.tagger.identity.fingerprint}
         return record.fingerprint not in stale
 
@@ -248,7 +248,7 @@ def _skip(ref: PhotoRef, stamp: Stamp | None, reason: str = "current") -> PhotoS
 
 
 def _is_written(stamp: Stamp | None, record: TagRecord, version: PhotoRef) -> bool:
-    """Whether the same content has the same record, or is still unreadable, as its record says."""
+    """Whether the written record is equal to this one, or has the same failure and corrections."""
     if stamp is None or stamp.record is None or not stamp.describes(version):
         return False
     is_same_failure = record.error is not None and record.error == stamp.failure

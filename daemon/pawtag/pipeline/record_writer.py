@@ -1,4 +1,4 @@
-"""Writing a record: the outputs, the announcement, then the record itself, which commits."""
+"""Writes the outputs, then the announcement, and last the record, which makes all of them valid."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class RecordWriter:
     fault: str | None = None
 
     def has_current_outputs(self, seen: Written, ref: PhotoRef) -> bool:
-        """Whether all outputs are written for the photo as they are set now."""
+        """Whether all outputs are written for the photo with their current settings."""
         record = seen.stamp.record if seen.stamp else None
         covering = [(name, output) for name, output in self.outputs.items() if output.covers(ref)]
         return record is None or all(

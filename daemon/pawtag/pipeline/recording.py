@@ -49,7 +49,7 @@ def summarise(record: TagRecord) -> str:
 
 
 def _list_candidates(record: TagRecord) -> str:
-    """The best species of a photo that shows a pet, but not which."""
+    """The most likely species of a photo that shows a pet of an unclear species."""
     scores = {label: score for label, score in record.scores.get(PET_GROUP, {}).items() if label != NONE}
     best = sorted(scores, key=lambda label: -scores[label])[:MAX_CANDIDATES]
     return f": {' or '.join(f'{label} {scores[label]:.2f}' for label in best)}" if best else ""

@@ -1,4 +1,4 @@
-"""Photos that an earlier process was at work on when it ended: each is decoded once where it can do no harm."""
+"""Photos that an earlier process was working on when it ended. Each is first decoded in a separate process."""
 
 import asyncio
 import logging
@@ -13,10 +13,10 @@ Trial = Callable[[bytes], bool]
 
 
 class Suspects:
-    """By URI. Most of them are innocent: one of them at most ended the process, if it was not killed by chance."""
+    """The photos, by URI. At most one of them ended the process; something else may have killed it."""
 
     def __init__(self, uris: Iterable[str] = (), survives: Trial = lambda _: True) -> None:
-        """`survives`: decodes the bytes in a process of their own."""
+        """`survives`: decodes the bytes in a separate process; false if that is killed or hangs."""
         self._uris: set[str] = set(uris)
         self._survives, self._turn = survives, asyncio.Lock()
 
@@ -25,7 +25,7 @@ class Suspects:
         self._uris.add(uri)
 
     async def examine(self, uri: str, data: bytes) -> None:
-        """Decode the bytes of a suspect; it is none afterwards. Raises PermanentError for those that kill."""
+        """Decode the bytes of a suspect once. Raises PermanentError if the process that decodes them dies or hangs."""
         if uri not in self._uris:
             return
         self._uris.discard(uri)

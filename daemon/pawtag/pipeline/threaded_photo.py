@@ -11,7 +11,7 @@ Result = TypeVar("Result")
 
 
 class BlockingPhoto(Protocol):
-    """What ports.OpenPhoto says, with calls that block; one thread at a time."""
+    """As ports.OpenPhoto, but its calls block. Only one thread at a time uses it."""
 
     @property
     def version(self) -> PhotoRef:

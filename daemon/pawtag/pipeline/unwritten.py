@@ -1,4 +1,4 @@
-"""Records that could not be written yet. They are kept, so that no fault of a disk runs the model again."""
+"""Records that could not be written yet. They are kept, so that the model need not run again after a disk fault."""
 
 import time
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pawtag.domain.errors import TemporaryError
 from pawtag.domain.records import PhotoRef, TagRecord
 
 MAX_RECORDS = 1000
-# A photo is retried within minutes. After this time it is another daemon's, or gone.
+# A photo is retried within minutes. After this time, it is gone, or another daemon has handled it.
 MAX_AGE_S = 1800.0
 FULL_DELAY_S = 10.0
 
@@ -41,8 +41,9 @@ class UnwrittenRecords:
     def require_room(self, uri: str, fault: str | None) -> None:
         """Make room for one more record.
 
-        Raises TemporaryError where there are too many, some of them in the folder of the photo: no more of its photos
-        are tagged until one is written. In another folder a write may succeed, and the oldest record goes.
+        If there are too many, and some are for photos in the same folder, raises TemporaryError: no photo of that
+        folder is tagged until one record is written. Otherwise a write may succeed here, and the oldest
+        record is dropped.
         """
         if len(self._kept) < self._max_records or uri in self._kept:
             return
@@ -69,5 +70,5 @@ def _find_folder(uri: str) -> str:
 
 
 def _identify(version: PhotoRef) -> tuple[object, ...]:
-    """What makes the content of a version: of an object its ETag, for the rest is known only after a GET."""
+    """What identifies the content: an object's ETag (the rest is known only after a GET), or size and mtime."""
     return (version.etag,) if version.etag else (version.size_bytes, version.mtime_ns)

@@ -44,8 +44,8 @@ class Worker:
     ) -> None:
         """`concurrency`: photos in flight at once. `observers` hear what happens to each photo.
 
-        `locks` are those of all sources. `owed`: where photos that the fallback tags are noted; None where a scan
-        finds them again.
+        `locks`: all sources share them. `owed`: notes the photos that the fallback tags; None if a scan finds them
+        again.
         """
         self._source, self._reconciler = source, reconciler
         self.operations = PhotoOperations(source, reconciler, self._publish, locks, owed)
@@ -71,7 +71,7 @@ class Worker:
 
     @property
     def state(self) -> SourceState:
-        """The state of the source. It is degraded, too, while photos cannot be tagged or records not be written."""
+        """The state of the source. It is also degraded while photos cannot be tagged, or records cannot be written."""
         state = self._source.state
         if self.faults.first and state.state == "running":
             return replace(state, state="degraded", reason=self.faults.first)
@@ -144,7 +144,7 @@ class Worker:
         await self._source.ack(event)
 
     async def _owe_retag(self, ref: PhotoRef) -> None:
-        """Nothing names an object again that the fallback tags: that is noted before its record is written."""
+        """Note an object that the fallback tags, before its record is written: no event will name it again."""
         if self._owed and self._reconciler.tagger.identity.model.fallback:
             await self._owed.add([ref.uri], "retag")
 
@@ -157,7 +157,7 @@ class Worker:
             return PhotoSkipped(error.reason, ref=event.ref)
 
     async def _postpone(self, event: Event, error: TemporaryError) -> None:
-        """It is looked at again at the same pace, as often as it takes: no attempt is counted."""
+        """Look at the photo again after the same delay, without a limit: no attempt is counted."""
         self._publish(PhotoRetrying(event.ref, str(error), error.delay_s, is_fault=False))
         await self._source.postpone(event, error.delay_s)
 
@@ -177,5 +177,5 @@ async def _drain(handling: set[asyncio.Task[None]]) -> None:
     """Wait for photos in flight, but not longer than container runtimes wait for a process."""
     _, late = await asyncio.wait(handling, timeout=DRAIN_TIMEOUT_S)
     for task in late:
-        log.warning("%s is not done %.0f s after the stop; it is released", task.get_name(), DRAIN_TIMEOUT_S)
+        log.warning("%s was not finished %.0f s after the stop; it is retried later", task.get_name(), DRAIN_TIMEOUT_S)
         task.cancel()

@@ -36,7 +36,7 @@ def build_object_params(uri: str) -> dict[str, Any]:
 
 
 def read_etag(found: Mapping[str, Any], size_bytes: int) -> str:
-    """The ETag of an answer or of a listing's entry. Of a store that tells none: a digest of size and time."""
+    """The ETag of an answer or of a listing's entry. If the store sends none: a digest of size and time."""
     if etag := found.get("ETag"):
         return str(etag).strip('"')
     modified = found.get("LastModified")
@@ -58,7 +58,7 @@ class ChosenPhotos:
 
 
 def choose_photos(named: Iterable[tuple[str, Sequence[str | None]]], settings: S3Settings) -> ChosenPhotos:
-    """The photos among what notifications name: a bucket each, with one or two readings of a key."""
+    """The photos among the objects that notifications name: each a bucket, with one or two readings of its key."""
     uris: dict[str, None] = {}
     skipped: Counter[str] = Counter()
     for bucket, readings in named:
@@ -83,7 +83,7 @@ def find_key_reason(bucket: str, key: str, settings: S3Settings) -> str | None:
 def is_photo_key(key: str, settings: S3Settings) -> bool:
     """Whether the key is below the prefix and is named like a photo, or has no suffix.
 
-    A sidecar never is, nor what is hidden or in a service folder: ._IMG_1.jpg, .DS_Store, @eaDir/x.jpg.
+    Sidecars, hidden files and files in service folders are no photos: ._IMG_1.jpg, .DS_Store, @eaDir/x.jpg.
     """
     return key.startswith(settings.prefix) and _has_photo_name(key, settings)
 

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 class WrittenObject:
     """Our tags on an object, a record of ours, or an object that cannot be read.
 
-    `has_user_content`: tags or record hold a correction, or the record another program's keys.
+    `has_user_content`: the tags or the record hold a correction, or the record holds another program's keys.
     """
 
     ref: PhotoRef
@@ -33,7 +33,7 @@ class WrittenObject:
 def find_written_objects(
     listing: Listing, object_tags: ObjectTags, sidecars: ObjectSidecars, photo_prefix: str = ""
 ) -> Iterator[WrittenObject]:
-    """Everything of ours below the listing's prefix, as a stream. One request for each object. Raises what they raise.
+    """Stream what pawtag wrote below the listing's prefix. One request for each object. Raises what `listing` raises.
 
     `photo_prefix`: only records of photos whose URI begins with it.
     """

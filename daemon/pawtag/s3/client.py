@@ -1,7 +1,8 @@
 """boto3 clients, created again when their credentials expire.
 
-boto3 in threads, not aiobotocore: with 16 photos at once (GET of 60 kB, PutObjectTagging) boto3 takes 2.5 to 3.3 ms of
-processor time a photo and aiobotocore 2.0 to 2.2, while the model takes 40 and more; aiobotocore pins an older botocore.
+It uses boto3 in threads, not aiobotocore. With 16 photos at once (GET of 60 kB, PutObjectTagging) boto3 takes 2.5 to
+3.3 ms of processor time for each photo, aiobotocore 2.0 to 2.2 ms, and the model at least 40 ms. aiobotocore also pins
+an older botocore.
 """
 
 import logging
@@ -30,15 +31,15 @@ from pawtag.s3.tuning import S3Tuning
 
 log = logging.getLogger(__name__)
 
-# Other stores than AWS: no checksum that the operation does not need, and none that it may bring is believed.
+# For stores other than AWS: checksums are sent and verified only where an operation requires them.
 OLD_CHECKSUMS = {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
 
 
 class Client:
     """boto3's client of one service. It is created again from the credentials chain when the credentials expire.
 
-    botocore reads a credentials file once: without this, whoever renews the file must restart the daemon. Every call
-    of boto3's client may be made on this one, from any thread.
+    botocore reads a credentials file only once; without this class, a renewed file would need a restart of the daemon.
+    The class has all methods of boto3's client, and any thread may call them.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Client:
         self._service, self._settings, self._max_connections = service, settings, max_connections
         self.tuning = tuning or S3Tuning()
         self.on_error: Callable[[str, str], None] = lambda _operation, _code: None
-        """Hears of each error of the service: the operation, and its code."""
+        """Called for each error of the service, with the operation and the error's code."""
         self._lock, self._created_at_s = threading.Lock(), time.monotonic()
         self._client = self._create_client()
 
@@ -74,8 +75,8 @@ class Client:
     def translate_errors(self, what: str) -> Iterator[None]:
         """Turn botocore's errors into pawtag's; `what` names the object or queue in the message.
 
-        Raises GoneError, PermanentError for an object that can never be read, MisconfigurationError and
-        TemporaryError for all that may pass.
+        Raises GoneError if the object is gone, PermanentError if it can never be read, MisconfigurationError if a
+        person must act, and TemporaryError for faults that may pass.
         """
         what = name_bucket(what)
         try:
@@ -84,7 +85,7 @@ class Client:
             self.on_error(error.operation_name, read_error_code(error))
             raise translate_error(error, what, self.tuning) from error
         except NoCredentialsError as error:
-            message = "There are no AWS credentials; see boto3's chain (AWS_PROFILE, roles)."
+            message = "There are no AWS credentials; provide them in a way that boto3 knows (AWS_PROFILE, roles)."
             raise MisconfigurationError(message, self.tuning.configuration_delay_s) from error
         except (BotoCoreError, ResponseParserError, OSError) as error:  # OSError: a credentials file
             self.on_error("connection", type(error).__name__)

@@ -7,7 +7,7 @@ from pawtag.domain.errors import GoneError, MisconfigurationError, PawtagError, 
 from pawtag.domain.records import OBJECT_SCHEME
 from pawtag.s3.tuning import S3Tuning
 
-# 405: a delete marker. A bare 404 is not among them: a proxy answers so while the store behind it is away.
+# 405 is a delete marker. A plain 404 is not included: a proxy sends it while the store behind it is unavailable.
 OBJECT_NOT_FOUND = frozenset({"NoSuchKey", "NoSuchVersion", "MethodNotAllowed"})
 HEAD_NOT_FOUND = "404"  # an answer to HEAD has no body, and so no code
 RESOURCE_NOT_FOUND = frozenset({"NoSuchBucket", "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
@@ -25,7 +25,7 @@ INVALID_CREDENTIALS = frozenset(
         "UnrecognizedClientException",
     }
 )
-# An answer to HEAD has no body: it may as well be the secret that is wrong.
+# An answer to HEAD has no body: the secret may be wrong, or access may be denied.
 UNEXPLAINED_REFUSAL = "403"
 KMS_PREFIXES = ("KMS.", "Kms")
 CLOCK_SKEW = frozenset({"RequestTimeTooSkewed"})
@@ -64,7 +64,7 @@ def translate_error(error: ClientError, what: str, tuning: S3Tuning) -> PawtagEr
 
 
 def name_bucket(what: str) -> str:
-    """Of an object its bucket: a fault is the same for all its objects, and said once."""
+    """The bucket instead of an object, so that the log reports a fault of the bucket only once."""
     return f"An object in {'/'.join(what.split('/')[:3])}" if what.startswith(OBJECT_SCHEME) else what
 
 
@@ -84,7 +84,7 @@ def _describe_misconfiguration(error: ClientError, what: str) -> str | None:
         (code in ACCESS_DENIED_CODES, f"{what}: access is denied; grant {find_required_permission(error)}."),
         (
             code.startswith(KMS_PREFIXES),
-            f"{what}: its key cannot be used ({code}); grant {kms_action} or enable the key.",
+            f"{what}: its KMS key cannot be used ({code}); grant {kms_action} or enable the key.",
         ),
         (
             code in EXPIRED_CREDENTIALS,
@@ -121,9 +121,9 @@ def find_required_permission(error: ClientError) -> str:
     service = next((service for part, service in SERVICES.items() if part in operation), "s3")
     name = PERMISSIONS.get(operation, f"{service}:{operation}")
     if operation == "PutObject":
-        return f"{name}, and kms:GenerateDataKey where a key of yours encrypts the bucket"
+        return f"{name}, and kms:GenerateDataKey if a key of yours encrypts the bucket"
     may_be_kms = "kms" in str(error).lower() or operation == "GetObject"
-    return f"{name}, and kms:Decrypt where a key of yours encrypts the bucket" if may_be_kms else name
+    return f"{name}, and kms:Decrypt if a key of yours encrypts the bucket" if may_be_kms else name
 
 
 def read_error_code(error: ClientError) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def send_content_md5(params: dict[str, Any], **_: Any) -> None:
-    """Content-MD5 in the place of boto3's CRC32: every store knows the one, and many neither know nor want the other."""
+    """Send Content-MD5 instead of boto3's CRC32: every store accepts Content-MD5, but many do not accept CRC32."""
     digest = hashlib.md5(_read_body(params["body"]), usedforsecurity=False).digest()
     params["headers"]["Content-MD5"] = base64.b64encode(digest).decode()
     params["context"].pop("checksum", None)

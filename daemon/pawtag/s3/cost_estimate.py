@@ -28,7 +28,7 @@ class CostEstimate:
 
     @property
     def reads(self) -> int:
-        """GET requests. For each photo: tags and body; with tags of others three more reads of tags, and the sidecar."""
+        """GET requests. For each photo: tags and body; with tags of others, the tags three more times; a sidecar."""
         return MAX_READS_PER_PHOTO * self.photos
 
     @property

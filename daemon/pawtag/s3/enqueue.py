@@ -43,8 +43,8 @@ class Enqueuer:
     def enqueue(self, pages: Pages, resume_point: ResumePoint, progress: Callable[[int], object]) -> Counter[str]:
         """Send messages for all pages after the resume point; returns counts of `sent`, `current` and what is skipped.
 
-        Photos that could not be checked are sent, and counted as `unchecked` besides. Calls `progress(count)` for
-        each page. Raises TemporaryError if the store or the queue fails; the resume point then names what is sent.
+        Photos that could not be checked are sent, too, and also counted as `unchecked`. Calls `progress(count)` for
+        each page. Raises TemporaryError if the store or the queue fails; the next run continues at the resume point.
         """
         count: Counter[str] = Counter()
         with ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="enqueue") as threads:
@@ -62,7 +62,7 @@ class Enqueuer:
         return count
 
     def _check(self, ref: PhotoRef) -> str:
-        """SENT, CURRENT or UNCHECKED. An object that cannot be checked is left to the daemon, which names the fault."""
+        """SENT, CURRENT or UNCHECKED. If an object cannot be checked, the daemon tries again and reports the fault."""
         if self.policy is None:
             return SENT
         try:

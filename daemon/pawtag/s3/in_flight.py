@@ -1,4 +1,4 @@
-"""Messages in flight: which photos of each are done, and so whether the message is."""
+"""Messages in flight: a message is done when all its photos are done."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from pawtag.s3.message_queue import Message
 
 @dataclass(slots=True, eq=False)
 class InFlightMessage:
-    """A message whose photos are being tagged. `delay_s`: one of them failed, so the message must come again."""
+    """A message whose photos are being tagged. `delay_s`: not None if it must be received again, after this delay."""
 
     receipt: str
     photos_left: int
@@ -22,9 +22,9 @@ class InFlightMessages:
     """The messages of one queue that are in flight. Lives on the event loop."""
 
     def __init__(self, give_back: Callable[[str, float], object], busy_delay_s: float) -> None:
-        """Calls `give_back(receipt, delay_s)` for a message that must come again.
+        """Calls `give_back(receipt, delay_s)` for a message that must be received again.
 
-        `busy_delay_s`: when it comes again because another message about its photo is in flight.
+        `busy_delay_s`: the delay of a message about a photo that another message in flight also names.
         """
         self._give_back, self._busy_delay_s = give_back, busy_delay_s
         self._photos: set[str] = set()

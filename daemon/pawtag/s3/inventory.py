@@ -30,7 +30,7 @@ class Inventory:
     """The photos of an inventory's newest versions. Its calls block."""
 
     def __init__(self, client: Client, settings: S3Settings, manifest: str, classes: frozenset[str]) -> None:
-        """`client` is one of S3; `manifest`: the URI of its manifest.json. Raises ConfigError, PawtagError."""
+        """`client`: an S3 client; `manifest`: the URI of its manifest.json. Raises ConfigError, PawtagError."""
         self._client, self._settings, self._classes = client, settings, classes
         bucket, key = parse_uri(manifest)
         with client.translate_errors(manifest):
@@ -72,7 +72,7 @@ class Inventory:
         return Page(tuple(photos), position, skipped)
 
     def _rows(self, bucket: str, key: str) -> Iterator[Row]:
-        # Through a file: checking the rows takes longer than S3 keeps a connection open.
+        # Download to a file first: checking the rows takes longer than S3 keeps a connection open.
         with self._client.translate_errors(format_uri(bucket, key)), tempfile.TemporaryFile() as file:
             for chunk in self._client.get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(1 << 20):
                 file.write(chunk)

@@ -37,7 +37,7 @@ class Listing:
         uri: tuple[str, str],
         classes: frozenset[str] = DEFAULT_STORAGE_CLASSES,
     ) -> None:
-        """`client` is one of S3; `uri`: bucket and prefix; `classes`: the storage classes to read."""
+        """`client`: an S3 client; `uri`: bucket and prefix; `classes`: the storage classes to read."""
         self._client, self._settings, self._classes = client, settings, classes
         self.bucket, self.prefix = uri
 

@@ -1,4 +1,4 @@
-"""The port of a message queue: what a queue of events offers, whoever sells it. `SqsQueue` is the one there is."""
+"""The port of a message queue, independent of the provider. `SqsQueue` is the only implementation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

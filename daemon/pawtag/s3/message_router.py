@@ -9,19 +9,20 @@ from pawtag.s3.address import OTHER_BUCKET, OTHER_PREFIX, choose_photos
 from pawtag.s3.message_queue import Message
 from pawtag.s3.messages import MessageError, ObjectHint, parse_message
 
-# Without a redrive policy: receives until an invalid message, and one that fails for hours, is a dead letter.
+# Without a redrive policy: after so many receives, an invalid or a failing message becomes a dead letter.
 MAX_RECEIVES_INVALID, MAX_RECEIVES = 5, 50
 
 
 class OtherBucketError(MessageError):
-    """A message about another bucket alone."""
+    """A message that names only other buckets."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`tag` its photos, `leave` it to come again, `release` it to other daemons, or keep it as a `dead-letter`.
+    """What to do with a message.
 
-    `reason` says why it is left, or is a local dead letter; `skipped` counts what it names besides, by reason.
+    `tag` its photos, `leave` it until it is received again, `release` it for other daemons, or store it as a
+    `dead-letter`. `reason`: why it is left, released or a dead letter. `skipped`: counts its other keys, by reason.
     """
 
     action: Literal["tag", "leave", "release", "dead-letter"]
@@ -45,7 +46,7 @@ def route_message(message: Message, settings: S3Settings, fingerprint: str, *, h
         return Route("release")
     if photos.skipped and not photos.uris and set(photos.skipped) == {OTHER_PREFIX}:
         return _route_other_prefix(message, settings, photos.skipped, has_redrive=has_redrive)
-    # A message that names a fingerprint may have been received by daemons with another one.
+    # If the message names a fingerprint, other daemons may have received it: its receives do not count.
     if not fingerprints and has_redrive is False and message.receives >= MAX_RECEIVES:
         return Route("dead-letter", reason="It has failed too often.")
     return Route("tag", photos.uris, skipped=photos.skipped)
@@ -56,14 +57,14 @@ def _route_other_prefix(
 ) -> Route:
     """It may be for a daemon with another prefix that polls the same queue."""
     reason = (
-        f"It is about keys that do not begin with {settings.prefix!r}: let the bucket send only those (a prefix in its "
-        "notification), or give each daemon a queue of its own."
+        f"It names only keys that do not begin with {settings.prefix!r}: set this prefix in the bucket's notification, "
+        "or give each daemon a queue of its own."
     )
     is_over = has_redrive is False and message.receives >= MAX_RECEIVES
     return Route("dead-letter" if is_over else "release", reason=reason, skipped=skipped)
 
 
 def _require_own_bucket(hints: list[ObjectHint], settings: S3Settings) -> None:
-    """Raises OtherBucketError for hints about another bucket alone: they are another daemon's, or s3.bucket is wrong."""
+    """Raise OtherBucketError if all hints name other buckets: they are for another daemon, or s3.bucket is wrong."""
     if hints and not any(settings.bucket in (None, hint.bucket) for hint in hints):
         raise OtherBucketError(f"It names the bucket {hints[0].bucket!r}, but s3.bucket is another.")

@@ -1,7 +1,7 @@
 """The objects that a notification names, whatever store or service wrote it. Pure.
 
 The content decides the form: S3's own notifications (versions 2.0 to 2.6), raw or wrapped by SNS, EventBridge's,
-MinIO's, Ceph's, and the posts of SeaweedFS's filer. A hint is only a hint: the object as it is decides.
+MinIO's, Ceph's, and the posts of SeaweedFS's filer. A message is only a hint: what the store holds now decides.
 """
 
 import base64
@@ -29,9 +29,9 @@ class MessageError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ObjectHint:
-    """An object that may be new. `other_key`: a second reading of the key, if the form is ambiguous.
+    """An object that may be new. `other_key`: the key decoded in another way, if the form is ambiguous.
 
-    `fingerprint`: that of the records which the object should get, if `pawtag s3 enqueue` sent the message.
+    `fingerprint`: the fingerprint that the object's record should get, if `pawtag s3 enqueue` sent the message.
     """
 
     bucket: str
@@ -64,7 +64,7 @@ def parse_message(body: str) -> list[ObjectHint]:
     try:
         return list(_parse_document(document))
     except (LookupError, TypeError, AttributeError, ValueError) as error:
-        raise MessageError(f"The message lacks what an event of a store has: {error!r}.") from error
+        raise MessageError(f"The message is no valid event of a store: {error!r}.") from error
 
 
 def format_message(bucket: str, key: str, etag: str, size_bytes: int, fingerprint: str) -> str:
@@ -92,7 +92,7 @@ def _parse_document(document: dict[str, Any]) -> Iterator[ObjectHint]:
     elif "event_type" in document and "message" in document:
         yield from _parse_filer(document)
     else:
-        raise MessageError("The message is of no store that pawtag knows.")
+        raise MessageError("The message has no format that pawtag knows.")
 
 
 def _parse_record(record: dict[str, Any]) -> Iterator[ObjectHint]:

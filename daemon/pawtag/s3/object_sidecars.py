@@ -44,14 +44,14 @@ class Slot:
 
     @property
     def conditions(self) -> list[dict[str, str]]:
-        """Of a write that overwrites nobody else's, one after the other."""
+        """The conditions for a write that overwrites no object of others, to be tried in this order."""
         if self.found is None:
             return [{"IfNoneMatch": "*"}]
         return _match_conditions(self.etag) if self.etag else [{}]  # a store without ETags knows no condition
 
     @property
     def stamp(self) -> Stamp | None:
-        """The stamp of the record; None if it has no ETag, for then it says nothing about this content."""
+        """The stamp of the record; None if it has no ETag, because then it says nothing about this content."""
         document = self.found.content if self.found else None
         stamp = parse_stamp(document) if document else None
         return stamp if stamp and stamp.etag else None
@@ -61,11 +61,11 @@ class ObjectSidecars:
     """The sidecar objects of a bucket. Every method may be called from any thread."""
 
     def __init__(self, client: Client, settings: S3Settings) -> None:
-        """`client` is one of S3."""
+        """`client`: an S3 client."""
         self._client, self._settings = client, settings
 
     def find(self, ref: PhotoRef) -> Slot:
-        """The slot of the photo's record, or the first free one. Raises TemporaryError if others have taken all."""
+        """The slot of the photo's record, or the first free one. Raises TemporaryError if others use both names."""
         free: Slot | None = None
         for uri in self.list_names(ref.uri):
             slot = self.look(uri)
@@ -74,7 +74,7 @@ class ObjectSidecars:
             free = slot if slot.found is None and free is None else free
         if free is not None:
             return free
-        raise TemporaryError("Objects of others have taken both names for the record of an object.", NAME_TAKEN_DELAY_S)
+        raise TemporaryError("Other programs' objects have both names for an object's record.", NAME_TAKEN_DELAY_S)
 
     def look(self, uri: str) -> Slot:
         """The slot of that name."""
@@ -87,7 +87,7 @@ class ObjectSidecars:
         return Slot(uri, parse_document(content), answer.get("ETag"), content)
 
     def write(self, slot: Slot, record: TagRecord, seen: Written | None = None) -> None:
-        """Write the record there; `seen` says whether its corrections stay. Raises ChangedError if somebody else wrote first."""
+        """Write the record; `seen` decides whether corrections stay. Raises ChangedError if another program wrote."""
         old = slot.found.content if slot.found else None
         there = replace(seen or Written(), corrections=old.get("corrected") if old else None)
         content = encode_document(merge_record(record, old, there))
@@ -97,7 +97,7 @@ class ObjectSidecars:
             raise ChangedError(f"Another program wrote {slot.uri} at the same moment.")
 
     def _keep_broken(self, slot: Slot, problem: str) -> None:
-        """Copy a record that a person has edited, and that is no JSON now, before it is overwritten."""
+        """Copy a record that is no valid JSON after a person's edit, before it is overwritten."""
         stem, now = slot.uri.removesuffix(SUFFIXES[0]), time.strftime("%Y%m%d-%H%M%S")
         for kept in (stem + BROKEN_SUFFIX, f"{stem}-{now}{BROKEN_SUFFIX}"):
             if self._put(kept, slot.content, {"IfNoneMatch": "*"}):

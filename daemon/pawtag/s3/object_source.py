@@ -1,4 +1,4 @@
-"""A source of objects that a feed names: a listing, or what is owed. Retries happen in this process."""
+"""A source of the objects that a feed names: a listing, or the push inbox. Retries happen in this process."""
 
 import asyncio
 import heapq
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 # With so many retries pending no new photos are taken.
 MAX_PENDING_RETRIES = 100_000
-# Where attempts are limited a person waits: a retry comes soon, and the source ends if the first photos all fail.
+# If attempts are limited, a person waits: retries come soon, and the source ends if all of the first photos fail.
 MAX_RETRY_DELAY_S, MAX_INITIAL_FAILURES = 30.0, 50
 
 
@@ -35,7 +35,7 @@ class PhotoFeed(Protocol):
         """A photo that was taken has its record, or needs none. Raises TemporaryError."""
 
     def rescan(self) -> None:
-        """Name photos again whose record has become stale, as far as it knows them."""
+        """Name again the photos with stale records, as far as the feed knows them."""
 
 
 class ObjectSource:
@@ -101,7 +101,7 @@ class ObjectSource:
         try:
             await self._feed.mark_finished(event.ref)
         except TemporaryError as error:
-            log.warning("%s The photo is looked at again after a restart.", error, extra={"uri": event.ref.uri})
+            log.warning("%s After a restart, pawtag checks the photo again.", error, extra={"uri": event.ref.uri})
 
     async def retry(self, event: Event, delay_s: float) -> None:
         """Hand the photo out again after the delay, unless its attempts are used up."""
@@ -109,7 +109,7 @@ class ObjectSource:
         if self._max_attempts is not None:
             delay_s = min(delay_s, MAX_RETRY_DELAY_S)
             if event.attempt + 1 >= self._max_attempts:
-                self.given_up.append(event.ref.uri)  # and not finished: a later scan resumes before it
+                self.given_up.append(event.ref.uri)  # not marked as finished, so that a later scan tries it again
                 self._release()
                 return
         await self.postpone(replace(event, attempt=event.attempt + 1), delay_s)
@@ -132,7 +132,7 @@ class ObjectSource:
     async def _read_taken(
         self, taking: "asyncio.Task[Sequence[PhotoRef] | None]", stopping: "asyncio.Task[Literal[True]]"
     ) -> Sequence[PhotoRef] | None:
-        """What was taken; after a fault of a feed that never ends nothing, and a wait."""
+        """The photos that were taken. If a feed without limited attempts fails: wait, and return no photos."""
         try:
             refs = taking.result()
         except TemporaryError as error:

@@ -1,4 +1,4 @@
-"""The tags of objects: read, merged, written, read again. S3 replaces the whole set, and offers no condition."""
+"""The tags of objects: read, merged, written, read again. S3 replaces the whole set, and has no conditional write."""
 
 import logging
 from collections.abc import Mapping
@@ -26,13 +26,13 @@ class ObjectTags:
     """Tags of one store's objects. Every method may be called from any thread."""
 
     def __init__(self, client: Client) -> None:
-        """`client` is one of S3."""
+        """`client`: an S3 client."""
         self._client = client
         self._reports_count: dict[str, bool] = {}
         self.is_supported = True
         """Whether the store supports tags, as far as is known."""
         self.refuses_our_tags = False
-        """Whether the store refused our tags alone. Then even an object without tags has a sidecar object."""
+        """Whether the store refused our tags on an object without others. Then sidecar objects hold the records."""
 
     def probe(self, bucket: str, prefix: str) -> None:
         """Find out whether the store supports tags: ask for those of an object that does not exist. Raises TemporaryError."""
@@ -54,11 +54,11 @@ class ObjectTags:
     def write(
         self, ref: PhotoRef, own: Mapping[str, str], known: Mapping[str, str], corrections: Corrections | None = None
     ) -> bool:
-        """Merge our tags into the current ones. False if the store refuses them or has no room: nothing has changed.
+        """Merge our tags into the current ones. False if the store refuses them, or if they do not fit.
 
-        `known`: the tags as they were a moment ago, or any others if they must be read again. If there were none,
-        and a GET of this bucket contains the number of tags, they are not read again. `corrections`: those that the
-        tags held then. Raises ChangedError if these are others now, or if another program overwrote our tags.
+        `known`: the tags as they were a moment ago. If it is empty, and the answer to a GET of this bucket contains the
+        number of tags, they are not read again; in any other case they are. `corrections`: those in the tags at that
+        time. Raises ChangedError if they have changed since, or if another program overwrote our tags.
         """
         if not self.is_supported:
             return False
@@ -124,13 +124,13 @@ class ObjectTags:
     def _learn_tag_count(self, ref: PhotoRef) -> None:
         """Find out whether a GET contains the number of tags. Without s3:GetObjectTagging, or on some stores, it does not.
 
-        A missing number must not count as no tags: the next write would remove somebody's.
+        A missing number must not count as zero: the next write would remove the tags of another program.
         """
         try:
             with self._client.translate_errors(ref.uri):
                 found = self._client.get_object(**build_object_params(ref.uri))
         except PermanentError:
-            return  # another object will show
+            return  # try it with another object
         found["Body"].close()
         self._reports_count[_bucket_of(ref)] = bool(found.get("TagCount"))
 
@@ -142,7 +142,7 @@ class ObjectTags:
             if read_error_code(error) in AMBIGUOUS_CODES and self.is_supported:
                 self.probe(
                     _bucket_of(ref), build_object_params(ref.uri)["Key"]
-                )  # next to the object: a policy may end at a prefix
+                )  # next to the object: a policy may allow one prefix only
             return read_error_code(error) in AMBIGUOUS_CODES and not self.is_supported
         if self.is_supported:
             log.warning("This store supports no object tags; records become sidecar objects (see s3.output).")

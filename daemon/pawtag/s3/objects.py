@@ -1,4 +1,4 @@
-"""The photos of a store: opened one by one, in threads that each source of objects has for itself."""
+"""The photos of a store, opened one by one. Each source of objects has its own threads."""
 
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +21,7 @@ class Objects:
     """The photos of a store."""
 
     def __init__(self, client: Client, settings: S3Settings, limits: ImageLimits) -> None:
-        """`client` is one of S3."""
+        """`client`: an S3 client."""
         self._settings = settings
         self.object_tags, self.sidecars = ObjectTags(client), ObjectSidecars(client, settings)
         self._access = StoreAccess(client, settings, limits, self.object_tags, self.sidecars)
@@ -31,7 +31,7 @@ class Objects:
 
     @asynccontextmanager
     async def open(self, ref: PhotoRef) -> AsyncIterator[ThreadedPhoto]:
-        """The object of that URI as a photo; its body is closed at the end, in a thread: a read under way holds it."""
+        """The object of that URI as a photo. A thread closes its body at the end, because a read may still use it."""
         found = StoredObject(ref, self._access)
         try:
             yield ThreadedPhoto(found, self.threads)
@@ -57,5 +57,5 @@ class Objects:
                 self.object_tags.probe(self._settings.bucket, self._settings.prefix)
 
     def close(self) -> None:
-        """End the threads, without a wait for calls under way."""
+        """End the threads, without waiting for running calls."""
         self.threads.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""Photos of a bucket that are owed a record: on disk before the store gets its answer, taken up again at the start."""
+"""Photos of a bucket that need a record. They are saved before the store gets its answer, and loaded at the start."""
 
 import asyncio
 import logging
@@ -23,10 +23,10 @@ ROUTE = "POST /notifications/s3"
 
 
 class PushInbox:
-    """A photo feed (see object_source.PhotoFeed) of what is owed: what is pushed, what a resync finds, what is to re-tag.
+    """A photo feed (see object_source.PhotoFeed): photos that were pushed, that a resync found, or that need new tags.
 
-    `is_fallback`: whether the fallback serves, whose photos are tagged again once it does not. `on_skipped` hears how
-    many keys of a notification are no photos of ours, by reason. Lives on the event loop.
+    `is_fallback`: whether the fallback model serves. Photos that it tags are tagged again when another model serves.
+    `on_skipped` gets the number of keys in a notification that are not our photos, by reason. Lives on the event loop.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class PushInbox:
         self._is_adopted = self._is_open = False
         self._pushed_after: str | None = None
         self._retag_after: str | None = None
-        """Up to where the rows of that reason were taken; None: all of them, or none may be."""
+        """The last URI that was taken for new tags; None: all were taken, or none may be taken now."""
         self._changed = asyncio.Condition()
 
     def __len__(self) -> int:
@@ -56,7 +56,7 @@ class PushInbox:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator["PushInbox"]:
-        """The inbox, with what earlier processes left in it. A state that cannot be read is read by `take`."""
+        """The inbox, with what earlier processes left in it. If the state cannot be read now, `take` reads it later."""
         try:
             await self._adopt()
         except TemporaryError as error:
@@ -73,10 +73,10 @@ class PushInbox:
         asyncio.get_running_loop().create_task(self._notify(), name="push-inbox")
 
     async def accept(self, body: bytes) -> int:
-        """Take in a posted notification; returns how many photos it names. They are on disk by then.
+        """Accept a posted notification; returns how many photos it names. They are on disk when this returns.
 
-        What is no notification becomes a dead letter: the store would post it forever. Raises OverloadedError, and
-        TemporaryError if the disk refuses.
+        A body that is no notification becomes a dead letter, because the store would post it for ever. Raises
+        OverloadedError if too many photos are pending, TemporaryError if the disk cannot be written.
         """
         if len(self._pending) >= MAX_PENDING:
             raise OverloadedError(f"{len(self._pending)} photos are pending; try again later.")
@@ -85,7 +85,10 @@ class PushInbox:
         return len(refs)
 
     async def offer(self, refs: Sequence[PhotoRef]) -> None:
-        """Take in what a resync found, as room allows. It is on disk when this returns. Raises TemporaryError."""
+        """Accept the photos that a resync found; wait while too many are pending. They are on disk when this returns.
+
+        Raises TemporaryError.
+        """
         for start in range(0, len(refs), CHUNK_PHOTOS):
             async with self._changed:
                 await self._changed.wait_for(lambda: len(self._pending) < MAX_PENDING_RESYNC)
@@ -128,7 +131,7 @@ class PushInbox:
         self.rescan()
 
     async def _take_pushed(self) -> list[PhotoRef]:
-        """The next of those that had no room at the start."""
+        """The next pushed photos that were not loaded at the start, because there were too many."""
         refs, self._pushed_after = await self._take_rows("pushed", self._pushed_after)
         return refs
 
@@ -137,7 +140,7 @@ class PushInbox:
         return refs
 
     async def _take_rows(self, reason: OwedReason, after: str | None) -> tuple[list[PhotoRef], str | None]:
-        """The next rows after that URI which are not in flight, and up to where they go; None at their end."""
+        """The next photos after the URI `after` that are not in flight, and the last URI read; None at the end."""
         while after is not None:
             uris = await asyncio.to_thread(self._owed.list_uris, reason, CHUNK_PHOTOS, after=after)
             after = uris[-1] if uris else None
@@ -159,9 +162,9 @@ class PushInbox:
         return [PhotoRef(uri) for uri in chosen.uris]
 
     async def _add(self, refs: Sequence[PhotoRef]) -> None:
-        """Note the photos in memory first: one may be finished while the disk is written, and must not be forgotten."""
+        """Note the photos in memory first: a photo may be finished during the write to disk, and must not be lost."""
         if not self._is_open:
-            raise TemporaryError("The daemon takes no notifications at this moment.")
+            raise TemporaryError("The daemon does not accept notifications at the moment.")
         for ref in refs:
             if ref.uri in self._in_flight:
                 self._changed_again.add(ref.uri)

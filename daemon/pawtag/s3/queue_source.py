@@ -1,4 +1,4 @@
-"""A message queue as a source of photos: polled, invisible to others while in flight, deleted in batches."""
+"""A message queue as a source of photos. Messages in flight are invisible to others, and are deleted in batches."""
 
 import asyncio
 import logging
@@ -31,7 +31,7 @@ DELETE_INTERVAL_S = 0.5
 STATUS_INTERVAL_S = 30.0
 FLUSH_TIMEOUT_S = 2.0
 RECEIVE_BACKOFF = Backoff(first_s=1.0, max_s=60.0)
-# A message for daemons with another model. Each delay costs a receive: fifty take two days.
+# For messages to daemons with another model. Each delay costs one receive; fifty receives take two days.
 FOREIGN_BACKOFF = Backoff(first_s=15.0, max_s=3600.0)
 MAX_WARNINGS, MAX_DONE_MESSAGES = 100, 10_000
 
@@ -49,7 +49,7 @@ class QueueSource:
         on_skipped: Callable[[Counter[str]], None],
         tuning: S3Tuning | None = None,
     ) -> None:
-        """`fingerprint`: that of this daemon's records now. `on_skipped` hears what messages name that is no photo.
+        """`fingerprint` returns this daemon's fingerprint now. `on_skipped` gets counts of keys that are no photos.
 
         Nothing is received before `events`.
         """
@@ -128,7 +128,7 @@ class QueueSource:
         return self._in_flight.find_oldest_age_s()
 
     def rescan(self) -> None:
-        """A queue cannot be asked for photos; those that the fallback has tagged are owed (see PushInbox)."""
+        """Does nothing: a queue cannot list photos. PushInbox keeps the photos that the fallback model tagged."""
 
     async def ack(self, event: Event) -> None:
         """The object has its record, or needs none."""
@@ -139,7 +139,7 @@ class QueueSource:
         self._finish(event, delay_s)
 
     async def postpone(self, event: Event, delay_s: float) -> None:
-        """The same: the queue counts each receive."""
+        """Like `retry`: the queue counts each receive in any case."""
         self._finish(event, delay_s)
 
     def _open_message(self, message: Message) -> list[Event]:
@@ -171,7 +171,7 @@ class QueueSource:
         self._call_in_background(self._queue.set_visibility, receipt, delay_s)
 
     def _call_in_background(self, call: Callable[..., None], *arguments: Any) -> None:
-        """A call whose result only the shutdown waits for."""
+        """Call in a thread. Only the shutdown waits for the result."""
         future = self._call(call, *arguments)
         self._background_calls.add(future)
         future.add_done_callback(self._background_calls.discard)

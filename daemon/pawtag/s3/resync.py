@@ -1,6 +1,6 @@
 """The periodic resync of a bucket: its listing finds what no event named.
 
-Pushes can fail (Ceph's plain topics drop what is not answered): for a bucket without a queue the listing decides.
+Pushes can fail (Ceph's plain topics drop events that get no answer), so a bucket without a queue is listed, too.
 """
 
 import asyncio
@@ -18,14 +18,14 @@ from pawtag.state.resume_point import ResumePoint
 log = logging.getLogger(__name__)
 
 NS_PER_S = 1_000_000_000
-# The first resync looks back one day. Older photos are left to `pawtag s3 scan`, or each new machine would read it all.
+# The first resync looks back one day, so that a new machine does not read everything. `pawtag s3 scan` finds the rest.
 FIRST_LOOKBACK_NS = 24 * 3600 * NS_PER_S
-# LastModified of a multipart upload is when it began; and the clocks behind it and Date may differ a little.
+# LastModified of a multipart upload is the time of its start; and the clocks of LastModified and Date may differ.
 MARGIN_NS = 6 * 3600 * NS_PER_S
 MAX_OFFERED = 500_000
-# ETag and time: the same bytes, uploaded again, have lost their tags.
+# ETag and time. The ETag is not enough: the same bytes, uploaded again, have lost their tags.
 Version = tuple[str | None, int | None]
-# The pause is at least so many times as long as the listing took.
+# The pause is at least this many times as long as the listing took.
 RESYNC_PAUSE_FACTOR = 20
 
 
@@ -43,11 +43,11 @@ class Resync:
     ) -> None:
         """`resume_point` holds the start of the last resync in nanoseconds, by the store's clock.
 
-        `on_skipped` hears what the first listing names that is no photo to read, by reason: later ones meet the same.
+        `on_skipped` gets counts of what the first listing skipped, by reason. Later listings skip the same keys.
         """
         self._on_skipped, self._is_counted = on_skipped, False
         self._offered: dict[str, Version] = {}
-        """What the last resync has offered, so that the margin costs nothing the next time."""
+        """What the last resync offered: the next one lists the photos in the margin again, but does not offer them."""
         self._listing, self._inbox, self._resume_point, self._rescan_s = listing, inbox, resume_point, rescan_s
 
     async def run(self, report_fault: Callable[[PawtagError | None], None]) -> None:

@@ -26,7 +26,7 @@ class SqsQueue:
     """A message queue. Every method raises what `Client.translate_errors` raises."""
 
     def __init__(self, client: Client, url: str, settings: S3Settings, dead_letters: DeadLetters) -> None:
-        """`client` is one of SQS."""
+        """`client`: an SQS client."""
         self._client, self.url, self._settings, self._dead_letters = client, url, settings, dead_letters
 
     def receive(self, wait_s: int) -> list[Message]:

@@ -1,7 +1,7 @@
 """An object that is opened as a photo; its record is its tags, or a sidecar object.
 
-A new photo costs one GET, whose answer contains the number of tags, and one PutObjectTagging. If the stamp is current
-the body is not read. A photo of a listing, whose ETag is known, costs one GetObjectTagging.
+A new photo costs one GET and one PutObjectTagging; the answer to the GET contains the number of tags. If the stamp is
+current, the body is not read. A photo from a listing costs one GetObjectTagging, because its ETag is known.
 """
 
 import time
@@ -95,7 +95,7 @@ class StoredObject:
         return Payload(self.version, data)
 
     def write(self, record: TagRecord, seen: Written) -> None:
-        """Write the record as s3.output says. Where tags find no room or are refused, it becomes a sidecar object."""
+        """Write the record as s3.output says. If the tags do not fit or are refused, it becomes a sidecar object."""
         access, settings = self._access, self._access.settings
         own = self._encode(record)
         is_recent = time.monotonic() - self._tags_at_s < TAGS_FRESH_S
@@ -130,7 +130,7 @@ class StoredObject:
             self._look_at_archived(error)
 
     def _look_at_archived(self, fault: GoneError) -> None:
-        """The tags of an archived object can be read, and its version. Raises `fault` where they cannot."""
+        """Read the version and the tags of an archived object. Raises `fault` if they cannot be read."""
         try:
             self._head()
             self._read_tags()
@@ -166,7 +166,7 @@ class StoredObject:
             self._tags, self._tags_at_s = self._access.object_tags.read(self.version), time.monotonic()
 
     def _choose_slot(self, seen: Written) -> Slot:
-        """The slot that `look` has read; else the photo's slot as it is now. Raises ChangedError for unseen corrections."""
+        """The slot that `look` read, or the photo's slot as it is now. Raises ChangedError for unseen corrections."""
         if self._slot:
             return self._slot
         slot = self._access.sidecars.find(self.version)
@@ -177,7 +177,7 @@ class StoredObject:
         return slot
 
     def _find_stamp(self) -> tuple[Stamp | None, Slot | None]:
-        """The stamp; and the slot of the sidecar, if it had to be read because tags may have found no room."""
+        """The stamp, and the sidecar's slot. The sidecar is read only if the tags may not be the whole record."""
         access, settings = self._access, self._access.settings
         by_tags = parse_tag_stamp(self._tags, self.version.etag) if access.writes_tags else None
         if settings.output == "tags" and access.writes_tags and not access.object_tags.refuses_our_tags:

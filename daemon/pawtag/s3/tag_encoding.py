@@ -1,7 +1,7 @@
 """A record as tags of an object, and those tags as a stamp. Pure.
 
-S3 takes ten tags an object, keys of 128 and values of 256 characters out of letters, digits, space and `+-=._:/@`;
-Ceph and SeaweedFS count bytes, so ASCII alone is written.
+S3 accepts ten tags for each object. Keys have up to 128 and values up to 256 characters: letters, digits, space and
+`+-=._:/@`. Ceph and SeaweedFS count bytes, so pawtag writes only ASCII.
 """
 
 import re
@@ -23,7 +23,7 @@ INVALID_CHARACTER = re.compile(r"[^A-Za-z0-9 +\-=._:/@]")
 def encode_tags(record: TagRecord, etag: str, chosen: frozenset[str] | None = None) -> dict[str, str]:
     """The tags of a record. `chosen`: only these groups, and `score` if it is among them; None for all.
 
-    Corrected groups always have their tag: it is what keeps the correction.
+    Corrected groups always get their tag, because the tag stores the correction.
     """
     mark = {FINGERPRINT: format_stamp(record.fingerprint, etag)}
     if record.corrected:
@@ -41,7 +41,7 @@ def encode_tags(record: TagRecord, etag: str, chosen: frozenset[str] | None = No
 
 
 def format_stamp(fingerprint: str, etag: str) -> str:
-    """The record's fingerprint and the beginning of the ETag: tags copied to another content are not its stamp."""
+    """The record's fingerprint and the beginning of the ETag, so that tags copied to other content do not count."""
     return f"{fingerprint}.{etag[:ETAG_CHARS]}"
 
 

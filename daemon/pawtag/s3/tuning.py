@@ -19,7 +19,7 @@ class S3Tuning:
     credentials_interval_s: float = 30.0
     """Expired credentials are read again at most this often."""
     busy_delay_s: float = 5.0
-    """When a message comes again if another message about its photo is in flight."""
+    """The delay of a message about a photo that another message in flight also names."""
     rescan_s: float = 300.0
     """The pause between two resyncs of a bucket without a queue, unless s3.rescan_s is set."""
     scan_attempts: int = 5

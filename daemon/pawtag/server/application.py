@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 CONNECTION_LIMIT = web.AppKey("connection_limit", ConnectionLimit)
 ID_HEADER = "X-Request-ID"
 HEAD_TIMEOUT_S = 15.0  # for the first request of a connection
-SHUTDOWN_TIMEOUT_S = 2.0  # aiohttp may take it twice; container runtimes kill after ten
+SHUTDOWN_TIMEOUT_S = 2.0  # aiohttp may wait twice this time; container runtimes kill after 10 s
 KEEPALIVE_TIMEOUT_S = 30.0
 # Requested often: scrapes, probes, the page, and a store that posts a thousand times a second.
 UNLOGGED_ROUTES = (*OPEN_ROUTES, NOTIFICATIONS_ROUTE, "/metrics", "/status", "/events", "/")

@@ -35,7 +35,7 @@ def _check_key(request: web.Request, key: bytes) -> None:
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     if (
         request.path == NOTIFICATIONS_ROUTE and "key" in request.query
-    ):  # Ceph and SeaweedFS know no header, only an address
+    ):  # Ceph and SeaweedFS cannot send a header, so the key is in the URL
         scheme, given = "bearer", request.query["key"]
     right = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), key)
     if scheme.lower() != "bearer" or not right:
@@ -52,9 +52,9 @@ def _check_names(request: web.Request, settings: ServerSettings) -> None:
         raise Problem(403, f"This server does not answer to the Host {host!r}; {advice}")
     origin = request.headers.get("Origin")
     if request.headers.get("Sec-Fetch-Site") == "cross-site" and request.path.startswith(PRIVATE_PATHS):
-        raise Problem(403, "Photos are not shown to other pages.")  # an image of theirs sends no Origin
+        raise Problem(403, "Pages of other sites cannot show the photos.")  # an <img> sends no Origin
     if origin is not None and _origin_host(origin) != host and origin not in settings.trusted_origins:
-        advice = f'if you trust it, set server.trusted_origins = ["{origin}"]; a proxy must pass the Host on'
+        advice = f'if you trust it, set server.trusted_origins = ["{origin}"]; a proxy must forward the Host header'
         raise Problem(403, f"The page comes from {origin}, and the Host is {host}: {advice}.")
 
 

@@ -1,4 +1,4 @@
-"""Connections: bounded, and closed where no request comes. Idle ones must not use up the process's open files."""
+"""Limits connections and closes idle ones, so that they do not use up the open files of the process."""
 
 import asyncio
 import json
@@ -23,17 +23,17 @@ REFUSAL = (
 
 
 class ConnectionLimit:
-    """At most so many connections of one server. A new one takes the place of the one that is idle for longest."""
+    """Limits the connections of one server. At the limit, a new one replaces the one that was idle longest."""
 
     def __init__(self, max_connections: int, head_timeout_s: float) -> None:
-        """`head_timeout_s`: a connection on which no request comes is closed after so long."""
+        """`head_timeout_s`: a new connection without a request is closed after this time."""
         self._max_connections, self._head_timeout_s = max_connections, head_timeout_s
         self._transports: dict[RequestHandler, asyncio.Transport] = {}
         self._idle: dict[RequestHandler, asyncio.TimerHandle | None] = {}
         self._requests: dict[RequestHandler, int] = {}
 
     def install(self, server: web.Server) -> None:
-        """Hear of each connection. aiohttp has no setting for a limit; its handlers tell the server of these two events."""
+        """Wrap the two methods that aiohttp calls for each connection: aiohttp has no setting for a limit."""
         made, lost = server.connection_made, server.connection_lost
 
         def connection_made(handler: RequestHandler, transport: asyncio.Transport) -> None:
@@ -53,7 +53,7 @@ class ConnectionLimit:
             timer.cancel()
 
     def note_response(self, handler: RequestHandler) -> None:
-        """The request is done: soon the connection is idle, unless another one comes."""
+        """The request is done: the connection becomes idle soon, unless another request arrives."""
         count = self._requests.get(handler)
         asyncio.get_running_loop().call_later(IDLE_GRACE_S, self._note_idle, handler, count)
 
@@ -64,7 +64,7 @@ class ConnectionLimit:
     def _add(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         loop = asyncio.get_running_loop()
         if len(self._transports) >= self._max_connections and not self._close_idle():
-            loop.call_soon(_refuse, transport)  # aiohttp has to begin with a connection before it can end
+            loop.call_soon(_refuse, transport)  # aiohttp must set up a connection before it can be closed
             return
         self._transports[handler] = transport
         self._idle[handler] = loop.call_later(self._head_timeout_s, self._close, handler)

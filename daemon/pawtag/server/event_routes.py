@@ -14,7 +14,7 @@ from pawtag.state.results import RecentResult, RecentResults
 
 HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 LAST_ID_HEADER = "Last-Event-ID"
-MAX_MISSED = 1000  # results since a reader was last here; with more it reads the list again
+MAX_MISSED = 1000  # results that a reader missed; if it missed more, it must read the list again
 HEARTBEAT_S = 15.0
 
 event_routes = web.RouteTableDef()
@@ -22,7 +22,7 @@ event_routes = web.RouteTableDef()
 
 @event_routes.get("/events")
 async def follow(request: web.Request) -> web.StreamResponse:
-    """Photos as they get their record; with Last-Event-ID or `after` also those since. `reload`: read /photos again."""
+    """Each photo when it gets its record. Last-Event-ID or `after`: also missed ones. `reload`: read /photos again."""
     state = request.app[SERVER_STATE]
     results = require_results(state)
     last_id = request.headers.get(LAST_ID_HEADER)
@@ -35,7 +35,7 @@ async def follow(request: web.Request) -> web.StreamResponse:
 
 
 async def _stream(state: ServerState, results: RecentResults, after: int | None) -> AsyncIterator[str]:
-    """Events that were missed, then each as it comes. Nothing is left out or doubled between the two."""
+    """First the missed events, then each new event as it comes. No event is lost or sent twice in between."""
     with state.live_feed.read() as live:
         yield ": pawtag\n\n"
         if after is not None:

@@ -37,10 +37,10 @@ PROBLEM_SCHEMA = {
     },
 }
 TAG_PROBLEMS = {
-    "400": "no photo, two, or none that can be read",
+    "400": "no photo, two photos, or one that cannot be read",
     "408": "the body did not arrive in time",
     "413": "too many bytes or pixels",
-    "415": "a type that is recognised and not read",
+    "415": "a known file type that pawtag cannot read",
     "500": "internal error",
     "503": "overloaded or not ready: see Retry-After",
 }
@@ -48,11 +48,11 @@ NOTIFICATION_PROBLEMS = {
     "408": "the notification did not arrive in time",
     "413": "more than a megabyte",
     "500": "internal error",
-    "503": "not now: post again",
+    "503": "not possible now: post again later",
 }
 STATUS_HEADERS = {
     "Pawtag-Status": {
-        "description": "unsure: a pet, and no species that reaches its threshold",
+        "description": "unsure: there is a pet, but no species reaches its threshold",
         "schema": {"type": "string", "enum": ["tagged", "unsure", "no-pet"]},
     }
 }
@@ -123,10 +123,10 @@ QUERIES: dict[str, list[tuple[str, dict[str, Any], str]]] = {
         ("detail", {"type": "string", "enum": ["labels", "record"], "default": "labels"}, "record: the whole record")
     ],
     "/photos": [
-        ("status", {"type": "string", "enum": list(get_args(RecordStatus))}, "photos of that status alone"),
-        ("code", {"type": "string", "enum": list(get_args(ErrorCode))}, "photos that failed so alone"),
+        ("status", {"type": "string", "enum": list(get_args(RecordStatus))}, "only photos with this status"),
+        ("code", {"type": "string", "enum": list(get_args(ErrorCode))}, "only photos that failed with this code"),
         ("limit", {"type": "integer", "minimum": 1, "maximum": MAX_ROWS}, "how many"),
-        ("before", NUMBER, "`next` of the list before"),
+        ("before", NUMBER, "`next` of the previous list"),
     ],
     "/events": [("after", NUMBER, "the id of the last event that was seen")],
 }

@@ -1,4 +1,4 @@
-"""The routes of the page's photos: /photos, and of one its record, corrections and retry."""
+"""The routes of the page's photos: the list (/photos), and the record, corrections and retry of one photo."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ photo_routes = web.RouteTableDef()
 
 @photo_routes.get("/photos")
 async def list_photos(request: web.Request) -> web.Response:
-    """The newest photos, newest first. `next`: `before` of those that follow; `last_event_id`: where /events goes on."""
+    """The photos, newest first. Pass `next` as `before` to get older ones, and `last_event_id` to /events."""
     results = require_results(request.app[SERVER_STATE])
     status, code = _read_choice(request, "status", RecordStatus), _read_choice(request, "code", ErrorCode)
     limit, before = _read_limit(request), parse_number(request.query.get("before"), "before")
@@ -50,31 +50,31 @@ async def show_photo(request: web.Request) -> web.Response:
 
 @photo_routes.put("/photos/{id}/corrections")
 async def replace_corrections(request: web.Request) -> web.Response:
-    """Write what is right, in the place of all earlier corrections of the photo; `null` takes them back."""
+    """Replace all earlier corrections of the photo with these; `null` removes them."""
     return await _correct(request, replaces=True)
 
 
 @photo_routes.patch("/photos/{id}/corrections")
 async def add_corrections(request: web.Request) -> web.Response:
-    """Write what is right for these groups; corrections of others stay. `corrected_before`: what was there."""
+    """Correct these groups; corrections of other groups stay. `corrected_before`: the earlier corrections."""
     return await _correct(request, replaces=False)
 
 
 @photo_routes.post("/photos/{id}/retry")
 async def retry_photo(request: web.Request) -> web.Response:
-    """Tag a failed photo again; one that is tagged meanwhile is told as it is."""
+    """Tag a failed photo again. If it was tagged meanwhile, return it as it is."""
     state = request.app[SERVER_STATE]
     result, record = await find_result(request)
     tried = await state.run_to_end(operate(state, result, lambda operations: operations.retry(result.uri)))
     if tried is None:
-        raise Problem(409, f"The photo's record does not say that it failed: it is {record.status}.")
+        raise Problem(409, f"The photo did not fail: its status is {record.status}.")
     return web.json_response(build_row(result, tried))
 
 
 def require_results(state: ServerState) -> RecentResults:
-    """What happened lately. Raises Problem where the page is off, or not ready."""
+    """The recent results. Raises Problem if the page is off, or the daemon is not ready."""
     if not state.settings.server.shows_page:
-        raise Problem(404, "The page is off: set server.page, and with it server.api_key.")
+        raise Problem(404, "The page is off: set server.page = true, and server.api_key.")
     if state.results is None:
         raise Problem(503, f"Not ready: {state.unready_reason}.", Retry_After=str(RETRY_AFTER_S))
     return state.results
@@ -85,7 +85,7 @@ def parse_number(text: str | None, name: str) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= MAX_NUMBER):  # noqa: PLR2004
-        raise Problem(400, f"{name} is no number as /photos and /events tell them.")
+        raise Problem(400, f"{name} must be a number that /photos or /events returned.")
     return int(text)
 
 
@@ -103,7 +103,7 @@ async def operate(
 ) -> Result:
     """The result of an operation on the photo's source. Raises Problem if the photo, or its source, is gone."""
     if result.uri.startswith(REQUEST_SCHEME):
-        raise Problem(409, "The photo was posted, and is not kept: there is nothing to read or write.")
+        raise Problem(409, "pawtag does not keep posted photos: there is nothing to read or write.")
     operations = state.find_operations(result.uri) if state.tagger else None
     if operations is None:
         raise Problem(503, "Nothing watches the photo's place now.", Retry_After=str(RETRY_AFTER_S))
@@ -128,7 +128,7 @@ async def _correct(request: web.Request, *, replaces: bool) -> web.Response:
 def _read_choice(request: web.Request, name: str, choices: object) -> str | None:
     value = request.query.get(name)
     if value is not None and value not in get_args(choices):
-        raise Problem(400, f"There is no {name} {value!r}; there are {', '.join(get_args(choices))}.")
+        raise Problem(400, f"{name} cannot be {value!r}; allowed are {', '.join(get_args(choices))}.")
     return value
 
 
@@ -159,7 +159,7 @@ async def _read_body(request: web.Request, timeout_s: float) -> bytes:
             async for chunk in request.content.iter_any():
                 body += chunk
                 if len(body) > MAX_CORRECTION_BYTES:
-                    raise Problem(413, "A correction is smaller.", Connection="close")
+                    raise Problem(413, "The body is too large for a correction.", Connection="close")
     except TimeoutError as error:
         raise Problem(408, "The correction did not arrive in time.", Connection="close") from error
     return bytes(body)

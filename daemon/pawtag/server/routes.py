@@ -31,7 +31,7 @@ async def tag(request: web.Request) -> web.Response:
     """Tag the photo in the request: a list of labels, or the whole record with `?detail=record`."""
     state, detail = request.app[SERVER_STATE], request.query.get("detail", "labels")
     if detail not in DETAIL_LEVELS:
-        raise Problem(400, f"There is no detail {detail!r}; there are {', '.join(DETAIL_LEVELS)}.")
+        raise Problem(400, f"detail cannot be {detail!r}; allowed are {', '.join(DETAIL_LEVELS)}.")
     _require_tagger(state)
     with state.reserve_memory() as take:
         upload = await read_upload(request, state.settings.server, take)
@@ -55,7 +55,7 @@ async def notify(request: web.Request) -> web.Response:
     if state.settings.s3.bucket is None or state.settings.server.api_key is None:
         raise Problem(403, "Notifications are accepted only if s3.bucket and server.api_key are set.")
     if state.tagger is not None and state.accept_notification is None:
-        raise Problem(403, "Notifications are accepted beside s3.queue_url only if s3.rescan_s is set.")
+        raise Problem(403, "If s3.queue_url is set, notifications are accepted only if s3.rescan_s is set too.")
     if state.accept_notification is None:
         raise Problem(503, f"Not ready: {state.unready_reason}.", Retry_After=str(RETRY_AFTER_S))
     try:
@@ -100,7 +100,7 @@ async def openapi(request: web.Request) -> web.Response:
 
 @routes.get("/labels")
 async def labels(request: web.Request) -> web.Response:
-    """The groups and their labels; while a model serves also the thresholds from which on a score is a tag."""
+    """The groups and their labels. If a model is loaded, also the thresholds at which a score becomes a tag."""
     state = request.app[SERVER_STATE]
     limits = state.tagger.model.thresholds if state.tagger else None
     groups = [_describe_group(name, group, limits) for name, group in state.labels.groups.items()]
@@ -120,7 +120,7 @@ def _describe_group(name: str, group: Group, limits: Thresholds | None) -> dict[
 
 
 async def _tag_upload(state: ServerState, tagger: Tagger, upload: Upload) -> TagRecord:
-    """The record of an upload, told to the observers. Raises PermanentError for one that cannot be tagged."""
+    """Tag an upload, and publish the result to the observers. Raises PermanentError if it cannot be tagged."""
     started_s, source = time.monotonic(), SourceInfo(kind="request")
     uri = f"{REQUEST_SCHEME}{uuid.uuid4().hex}" if state.settings.server.keep_requests else ""
     ref = PhotoRef(uri, len(upload.data))

@@ -73,11 +73,11 @@ class ServerState:
     find_operations: Callable[[str], PhotoOperations | None] = lambda _uri: None
     """The operations of the source that a URI belongs to."""
     is_missing: Callable[[str], bool] = lambda _uri: True
-    """Whether a photo is gone, and not only away with its folder; blocks."""
+    """Whether a photo is gone while its folder exists (a missing folder may be unmounted); blocks."""
     thumbnails: ThumbnailCache = field(init=False)
     tagger: Tagger | None = None
     lack: str | None = None
-    """What the daemon lacks without a writable state.dir."""
+    """What does not work without a writable state.dir; None if it is writable."""
     unready_reason: str = "the model is loading"
     loading_step: Callable[[], str | None] = lambda: None
     """What a first start is doing."""
@@ -89,7 +89,7 @@ class ServerState:
     """Accepts a notification of a store; None without s3.bucket."""
     max_bytes_in_flight: int = 512 * 1024 * 1024
     operations: set[asyncio.Future[Any]] = field(default_factory=set)
-    """What people asked for and is not done."""
+    """Corrections and retries that are not done yet."""
     in_flight: int = 0
     bytes_in_flight: int = 0
 
@@ -112,7 +112,7 @@ class ServerState:
         self.note_model()
 
     def note_model(self) -> None:
-        """Another model serves."""
+        """Set the metrics to the model that serves now."""
         if self.tagger:
             model = self.tagger.model
             self.metrics.set_model(model.identity.model, model.engine.description)
@@ -127,7 +127,7 @@ class ServerState:
             taken_bytes += size_bytes
             self.bytes_in_flight += size_bytes
             if self.bytes_in_flight > self.max_bytes_in_flight:
-                raise OverloadedError("Photos in flight use all the memory that they may use; try again later.")
+                raise OverloadedError("Photos in flight have reached their memory limit; try again later.")
 
         try:
             yield take
@@ -146,14 +146,14 @@ class ServerState:
             self.in_flight -= 1
 
     async def run_to_end(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """The result of what writes records: it goes on if the client goes away."""
+        """Run work that writes records to its end, even if the client disconnects. Returns its result."""
         task = asyncio.create_task(work, name="photo-operation")
         self.operations.add(task)
         task.add_done_callback(self.operations.discard)
         return await asyncio.shield(task)
 
     async def finish_operations(self) -> None:
-        """Wait for what people asked for, but not for long."""
+        """Wait a short time for corrections and retries that are not done yet."""
         if self.operations:
             await asyncio.wait(self.operations, timeout=OPERATIONS_TIMEOUT_S)
 

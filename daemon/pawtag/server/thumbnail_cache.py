@@ -27,7 +27,7 @@ class ThumbnailCache:
         self._asked_at_s = 0.0
 
     def wants(self) -> bool:
-        """Whether a thumbnail of the photo that is decoded now is of use. To make it then costs no second decoding."""
+        """Whether to make a thumbnail while the photo is decoded. This saves decoding it again later."""
         before_s, self._asked_at_s = self._asked_at_s, time.monotonic()
         return self._is_watched() and self._asked_at_s - before_s >= MIN_INTERVAL_S
 

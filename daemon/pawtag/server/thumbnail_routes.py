@@ -28,7 +28,7 @@ async def show_thumbnail(request: web.Request) -> web.Response:
 
 
 async def _find_thumbnail(state: ServerState, result: RecentResult, record: TagRecord) -> bytes:
-    """A few at a time: each holds a whole photo."""
+    """Only a few thumbnails are made at once, because each holds a whole photo in memory."""
     sha256 = record.photo.sha256 or ""
     if found := state.thumbnails.get(sha256):
         return found

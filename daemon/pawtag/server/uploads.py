@@ -1,4 +1,4 @@
-"""The photo in a request: limits hold while it is read, and bad form data is the sender's mistake."""
+"""Reads the photo in a request. Limits apply while it is read, and bad form data is answered with 400."""
 
 import asyncio
 import base64
@@ -39,10 +39,10 @@ class Upload:
 
 
 async def read_upload(request: web.Request, settings: ServerSettings, take: Callable[[int], None]) -> Upload:
-    """The photo: the form's field `file`, that of a JSON document, or the body itself, whatever its Content-Type says.
+    """The photo: the field `file` of a form or of a JSON document, or the body itself, whatever its Content-Type.
 
-    Calls `take(bytes)` for each piece that arrives; it may raise. Raises Problem: 400 for a form that is broken,
-    or that holds no photo or two; 408 for a sender that stalls; 413.
+    Calls `take(size)` for each piece that arrives; `take` may raise. Raises Problem: 400 for a broken form, or one
+    that does not hold exactly one photo; 408 if the sender stalls; 413 if the body is too large.
     """
     limit = settings.max_upload_bytes
     if (request.content_length or 0) > limit:
@@ -81,7 +81,7 @@ class _StallDeadline:
 
 
 class _Reading:
-    """One body, of which no more than `limit` bytes are taken."""
+    """Reads one body, up to `limit` bytes."""
 
     def __init__(self, request: web.Request, limit: int, observers: Sequence[Callable[[int], None]]) -> None:
         self._request, self._limit, self._observers = request, limit, observers
@@ -109,7 +109,7 @@ class _Reading:
             if part is None:
                 return _require_one(photos)
             if not isinstance(part, BodyPartReader):
-                raise Problem(400, "The form holds a form of its own.")
+                raise Problem(400, "The form contains another form, which is not supported.")
             field, name = _read_disposition(part.headers[DISPOSITION])
             content = await self._content(part, is_kept=field == FIELD)
             if field == FIELD and (content or name):  # a file input that was left empty has neither
@@ -134,9 +134,9 @@ class _Reading:
 
 
 class _FormReader(MultipartReader):
-    """aiohttp's reader, which does not read Content-Disposition itself: it keeps the header under another name.
+    """aiohttp's reader, but it renames the header Content-Disposition, so that aiohttp does not parse it.
 
-    aiohttp 3.14 finds no name where a file's has two semicolons, and no boundary after a first field `_charset_`.
+    aiohttp 3.14 finds no name if a file name has two semicolons, and no boundary after a first field `_charset_`.
     """
 
     async def fetch_next_part(self) -> MultipartReader | BodyPartReader:
@@ -162,7 +162,7 @@ def _read_document(body: bytearray) -> bytes:
 
 
 def explain_refusal(request: web.Request) -> str:
-    """What the sender of a body that is no photo can do; empty where its form says nothing."""
+    """Advice for a sender whose body is not a photo; empty if the Content-Type gives no hint."""
     if request.content_type == URL_ENCODED:
         return " curl -d changes the bytes of a file: send it with --data-binary @FILE, or with -F file=@FILE."
     if request.content_type == JSON:
@@ -171,10 +171,10 @@ def explain_refusal(request: web.Request) -> str:
 
 
 def _read_disposition(header: str) -> tuple[str | None, str | None]:
-    """The field, and the base name of the file, also of a Windows path. Either is None where it is not given.
+    """The field's name, and the base name of the file (also from a Windows path). A missing one is None.
 
-    By the standard library: aiohttp's own reading finds nothing where a file's name has two semicolons. Bytes that are
-    not UTF-8 become replacement characters.
+    This uses the standard library, because aiohttp finds no name if a file name has two semicolons. Bytes that are not
+    UTF-8 become replacement characters.
     """
     message = Message()
     message["Content-Disposition"] = header.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -1,1 +1,1 @@
-"""Work in progress, in one SQLite file below state.dir. The records next to the photos are the state of record."""
+"""Work in progress, in one SQLite file in state.dir. The source of truth is the records next to the photos."""

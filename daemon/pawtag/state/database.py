@@ -1,4 +1,4 @@
-"""The database `state.db`: opened whatever is there, and shared by processes."""
+"""The database `state.db`. Processes share it, and the daemon starts even if the file is damaged."""
 
 import logging
 import os
@@ -40,7 +40,7 @@ CREATE INDEX outbox_by_due ON outbox (owner, released, due_at);
 SCHEMA_3 = """
 CREATE TABLE IF NOT EXISTS output_intents (uri TEXT, output TEXT, written TEXT, PRIMARY KEY (uri, output)) WITHOUT ROWID;
 """
-# Damage in them is looked for at the start; `results` may be large, and is only a view.
+# The start checks these tables for damage, but not `results`: it may be large, and is only a view.
 SMALL_TABLES = ("in_flight", "owed", "dead_letters", "resume_points", "outbox", "output_intents")
 BUSY_RETRY_S = 0.05
 IN_MEMORY = ":memory:"
@@ -49,18 +49,18 @@ IN_MEMORY = ":memory:"
 class StateDatabase:
     """The database of one process. `owner`: who writes its rows.
 
-    What another process may be told (`durable`) is on the disk when a call returns, also after a power cut; what only
-    outlives the process (`quick`) is with the operating system.
+    `durable` is for data that others rely on: when a call returns, it is on the disk, and survives a power cut. `quick`
+    is for data that must only survive the process: when a call returns, the operating system has it.
     """
 
     def __init__(self, folder: Path) -> None:
         """Open or create the file.
 
-        One that cannot be read is set aside, and begun again, unless another process works with it. Where it cannot be
-        opened or written, the state lives in memory. Both are said in the log, and `lack` tells the second.
+        A file that cannot be read is renamed, and a new one is created, unless another process uses the file. If the
+        file cannot be opened or written, the state is kept in memory. The log reports both; `lack` reports the second.
         """
         self.lack: str | None = None
-        """What the daemon lacks without a writable state.dir; None with one."""
+        """What does not work without a writable state.dir; None if it is writable."""
         self.path = folder / FILE_NAME
         self.owner = Owner(None)
         try:
@@ -69,7 +69,7 @@ class StateDatabase:
             self.durable, self.quick = self._open_or_set_aside()
         except (OSError, sqlite3.Error) as error:
             self.owner.release()
-            self.lack = f"{self.path} cannot be used ({error}): what is in progress is lost with the process"
+            self.lack = f"{self.path} cannot be used ({error}): work in progress is lost when the process ends"
             log.warning("%s; set state.dir to a folder that can be written", self.lack)
             self.owner = Owner(None)
             self.durable = self.quick = Connection(IN_MEMORY, "OFF")
@@ -90,7 +90,7 @@ class StateDatabase:
             if len(self.owner.find_living()) > 1:
                 raise  # whoever works with it would lose what it has written
             aside = self.path.with_name(f"{FILE_NAME}.broken-{time.strftime('%Y%m%d-%H%M%S')}")
-            log.warning("%s cannot be read (%s); it is kept as %s, and begun again", self.path, error, aside.name)
+            log.warning("%s cannot be read (%s); it is kept as %s, and a new one is made", self.path, error, aside.name)
             self.path.replace(aside)
             for suffix in ("-wal", "-shm"):
                 with suppress(FileNotFoundError):
@@ -98,7 +98,7 @@ class StateDatabase:
             return self._open()
 
     def _open_when_unlocked(self) -> tuple[Connection, Connection]:
-        """SQLite does not wait where two processes create the file at the same moment."""
+        """Open the file, and retry while it is locked: SQLite does not wait while another process creates it."""
         until_s = time.monotonic() + BUSY_TIMEOUT_S
         while True:
             try:
@@ -121,7 +121,7 @@ class StateDatabase:
 
 
 def encode_uri(uri: str) -> str | bytes:
-    """A URI as a column: a file's name may be any bytes, and text may not."""
+    """A URI as a column: text, or bytes if the file's name is not valid text."""
     try:
         uri.encode()
     except UnicodeEncodeError:
@@ -139,7 +139,7 @@ def _create_schema(connection: Connection) -> None:
     with connection.transaction() as database:
         (version,) = database.execute("PRAGMA user_version").fetchone()
         if version > SCHEMA_VERSION:
-            raise sqlite3.DatabaseError(f"it has version {version}, and this pawtag knows {SCHEMA_VERSION}")
+            raise sqlite3.DatabaseError(f"it has version {version}, but this pawtag knows only {SCHEMA_VERSION}")
         if version < 1:
             _execute_all(database, SCHEMA)
         if version < 2:  # noqa: PLR2004 - results are only a view, and begin again

@@ -25,12 +25,12 @@ class InFlightPhotos:
         self._flushing: asyncio.Task[None] | None = None
 
     async def begin(self, uri: str) -> None:
-        """The photo is in flight; that is written when this returns. Without space for it, tagging goes on."""
+        """Note that the photo is in flight; written when this returns. If the state has a fault, tagging goes on."""
         self._ended.discard(uri)
         await self._write([uri])
 
     def end(self, uri: str) -> None:
-        """The photo is not in flight any more. That is written soon, with others: it costs no transaction of its own."""
+        """Note that the photo is not in flight any more. Its row is removed soon, in one transaction with others."""
         self._ended.add(uri)
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush_soon(), name="in-flight")
@@ -42,7 +42,7 @@ class InFlightPhotos:
         await self._write([])
 
     def take_abandoned(self) -> list[str]:
-        """The photos that processes were at work on which ended without closing; their rows go. Blocks."""
+        """The photos of processes that ended without a clean shutdown; their rows are removed. Blocks."""
         living = self._database.owner.find_living()
         marks = ", ".join("?" * len(living))
         statement = f"DELETE FROM in_flight WHERE owner NOT IN ({marks}) RETURNING uri"  # noqa: S608 - marks alone

@@ -1,4 +1,4 @@
-"""The outbox: what other systems must still be told."""
+"""The outbox: announcements that other systems have not received yet."""
 
 import sqlite3
 import time
@@ -9,9 +9,9 @@ from pawtag.state.database import StateDatabase, decode_uri, encode_uri
 
 MAX_ROWS = 100_000  # of all owners: a receiver that is away must not fill the disk
 MAX_AGE_S = 7 * 24 * 3600.0
-MIN_ATTEMPTS = 20  # before a row is too old: the clock may have been wrong, or the daemon away
+MIN_ATTEMPTS = 20  # a row with fewer attempts is never too old: the clock may have been wrong, or the daemon stopped
 MAX_WAIT_S = 2 * 3600.0  # a row that is due later than that was put off by a wrong clock
-# One that waits already keeps its place.
+# A row that waits already keeps its place, and gets the new body.
 INSERT = """
 INSERT INTO outbox VALUES (?, ?, ?, 0, 0, ?, 0, ?) ON CONFLICT (id, owner) DO UPDATE SET body = excluded.body
 """
@@ -30,7 +30,7 @@ class OutboxRow:
 
 
 class Outbox:
-    """Rows of this process. One that is put in is sent once it is released. Methods that are not `async` block."""
+    """The rows of this process. A new row is sent only after its release. Methods that are not `async` block."""
 
     def __init__(self, database: StateDatabase) -> None:
         """Nothing is read yet."""
@@ -67,7 +67,10 @@ class Outbox:
         return self._list(condition, self._owner, now, now + MAX_WAIT_S, max_rows)
 
     def list_unsettled(self, min_age_s: float, max_rows: int) -> list[OutboxRow]:
-        """Rows that should be released by now: of processes that ended, and own ones of that age. Raises TemporaryError."""
+        """Rows that should be released by now: those of ended processes, and own rows older than `min_age_s`.
+
+        Raises TemporaryError.
+        """
         living = self._database.owner.find_living()
         marks = ", ".join("?" * len(living))
         condition = f"released = 0 AND (owner NOT IN ({marks}) OR (owner = ? AND abs(? - created_at) > ?)) LIMIT ?"
@@ -85,7 +88,7 @@ class Outbox:
         self._database.durable.execute(update, self._owner, *living)
 
     def drop_oldest(self) -> int:
-        """Drop what is too old, and the oldest where there is too much; returns how many. Raises TemporaryError."""
+        """Drop rows that are too old, and the oldest of too many; returns how many. Raises TemporaryError."""
         return self._database.quick.run(_drop_oldest)
 
     def _list(self, condition: str, *values: object) -> list[OutboxRow]:

@@ -1,4 +1,4 @@
-"""What an output is about to write: it survives a process that ends before the record says so."""
+"""What an output is about to write. It is stored, because the process may end before it writes the record."""
 
 import json
 import sqlite3
@@ -12,11 +12,11 @@ from pawtag.state.database import StateDatabase, decode_uri, encode_uri
 class OutputIntents:
     """The intents of one output, by photo. `open`: the photos that have one.
 
-    One that is settled goes from the state with the next that is put: an old one says nothing that the record does not.
+    `put` also removes the settled intents. Until then they do no harm: the record says the same.
     """
 
     def __init__(self, database: StateDatabase, output: str) -> None:
-        """Blocks. Those of a state that cannot be read are not known."""
+        """Blocks. If the state cannot be read, no intents are known."""
         self._database, self._output = database, output
         self.open: set[str] = set()
         self._settled: list[str] = []
@@ -40,13 +40,13 @@ class OutputIntents:
         await self._database.quick.commit(lambda database: _replace(database, self._output, settled, row))
 
     def settle(self, uri: str) -> None:
-        """The record says it now."""
+        """The record is written, so the intent is not needed any more."""
         if uri in self.open:
             self.open.discard(uri)
             self._settled.append(uri)
 
     async def drop(self, uri: str) -> None:
-        """Nothing is left of it. Raises TemporaryError."""
+        """Remove the intent: the output holds nothing of pawtag now. Raises TemporaryError."""
         if uri in self.open:
             await self._database.quick.commit(lambda database: _replace(database, self._output, [uri], None))
             self.open.discard(uri)

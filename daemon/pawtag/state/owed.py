@@ -1,4 +1,4 @@
-"""Photos that are owed a record, and that no folder or queue will name again: pushed, found by a resync, to re-tag."""
+"""Photos that still need a record ("owed"), and that no folder or queue will name again."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -12,7 +12,7 @@ DELETE = "DELETE FROM owed WHERE uri = ? AND owner = ? AND source = ?"
 
 
 class OwedPhotos:
-    """The photos that this process owes a record. `source`: the store that they are in, for one name may be in several."""
+    """The photos for which this process must write a record. `source`: their store; stores may use the same names."""
 
     def __init__(self, database: StateDatabase, source: str) -> None:
         """Nothing is read yet."""
@@ -24,7 +24,7 @@ class OwedPhotos:
         await self._database.durable.commit_rows(INSERT, rows)
 
     async def remove(self, uri: str, *, keep_retag: bool) -> None:
-        """The photo has its record. `keep_retag`: from the fallback, so that it stays to be tagged again."""
+        """The photo has its record. `keep_retag`: the fallback made it, so the photo must still be tagged again."""
         statement = DELETE + " AND reason = 'pushed'" if keep_retag else DELETE
         values = (uri, self._owner, self._source)
         await self._database.quick.commit_rows(statement, [values])
@@ -37,7 +37,7 @@ class OwedPhotos:
         self._database.durable.execute(update, self._owner, self._source, *living)
 
     def list_uris(self, reason: OwedReason, max_photos: int, *, after: str = "") -> list[str]:
-        """Photos owed for that reason, by their URIs, from `after` on. Blocks. Raises TemporaryError."""
+        """The URIs of photos with this reason, sorted, after the URI `after`. Blocks. Raises TemporaryError."""
         rows = self._database.quick.execute(
             "SELECT uri FROM owed WHERE owner = ? AND source = ? AND reason = ? AND uri > ? ORDER BY uri LIMIT ?",
             *(self._owner, self._source, reason, after, max_photos),
@@ -46,7 +46,7 @@ class OwedPhotos:
 
 
 def find_owed(database: StateDatabase, uri: str) -> list[tuple[OwedReason, str]]:
-    """Why any process owes the photo a record, and since when. Blocks. Raises TemporaryError."""
+    """Why the photo still needs a record, and since when. Blocks. Raises TemporaryError."""
     return [
         (reason, at)
         for reason, at in database.quick.execute("SELECT reason, at FROM owed WHERE uri = ?", encode_uri(uri))

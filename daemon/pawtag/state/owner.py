@@ -1,4 +1,4 @@
-"""Who writes a row: one process. It lives as long as it holds the lock of its file."""
+"""The owner of a row: the process that wrote it. It is alive as long as it holds the lock of its owner file."""
 
 import secrets
 from pathlib import Path
@@ -11,7 +11,7 @@ SUFFIX = ".owner"
 class Owner:
     """The owner of the rows that this process writes.
 
-    A lock, and not the number of the process: in a container every process has the number 1.
+    It uses a lock, not the process id: in a container, the daemon always has the id 1.
     """
 
     def __init__(self, folder: Path | None) -> None:

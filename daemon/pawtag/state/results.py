@@ -50,9 +50,9 @@ OnResult = Callable[[RecentResult], None]
 
 
 class RecentResults:
-    """An observer that keeps the newest record of each photo, in batches. What is lost with the process is only a view.
+    """An observer that keeps the newest record of each photo, and writes them in batches.
 
-    `on_result` is called at once with each.
+    The rows are only a view of the records: a crash loses nothing else. `on_result` is called at once with each result.
     """
 
     def __init__(self, database: StateDatabase, on_result: OnResult = lambda _: None) -> None:
@@ -62,15 +62,15 @@ class RecentResults:
         with suppress(TemporaryError):  # of a state that cannot be read nothing is shown
             last = int(database.quick.execute("SELECT coalesce(max(number), 0) FROM results")[0][0])
         self._numbers = itertools.count(max(time.time_ns(), last + 1))  # the clock may have been ahead
-        # What an earlier process did not write any more: a scan finds it, and the records of commands.
+        # Later records may be missing: an earlier process did not write them, or a command did. A scan finds them.
         self._known_until = utc_timestamp(last / NS_PER_S - time.time() - MAX_UNWRITTEN_S) if last else ""
         self._room = MAX_SETTLED
-        self._found: dict[int, int] = {}  # by the URI's hash, that of the record that was found last
+        self._found: dict[int, int] = {}  # hash of a URI: hash of the record that was found last
         self._unwritten: dict[str, RecentResult] = {}
         self._being_written: dict[str, RecentResult] = {}
         self._writing = asyncio.Lock()
         self.reload_before = next(self._numbers)
-        """A reader that was here last before that number must read the list again: photos have gone since."""
+        """A reader whose last number is lower must read the list again, because photos have gone since."""
 
     def __call__(self, outcome: Outcome) -> None:
         """Note one outcome. A request that is not kept has no URI, and a photo that is gone has no result."""
@@ -84,9 +84,9 @@ class RecentResults:
             self.note_found(outcome.ref.uri, outcome.record)
 
     def wants(self, uri: str, record: TagRecord) -> bool:
-        """Whether a record that a scan finds is of interest: failed, unsure, or new; and not known.
+        """Whether to note a record that a scan finds: it is failed, unsure or new, and not noted yet.
 
-        From any thread, and cheap: each rescan asks for each failed photo.
+        Any thread may call it. It must be cheap, because each rescan asks for each failed photo.
         """
         is_new = self._room > 0 and record.tagged_at > self._known_until
         is_kept = is_new or record.status in ("failed", "unsure")
@@ -119,7 +119,7 @@ class RecentResults:
                 await self.write()
 
     async def write(self) -> None:
-        """Write what was noted; what another call is writing is written, too, when this returns. Raises TemporaryError."""
+        """Write what was noted. If another call is writing, this waits for it first. Raises TemporaryError."""
         async with self._writing:
             noted = self._being_written = self._unwritten
             self._unwritten = {}
@@ -193,7 +193,7 @@ class RecentResults:
     async def _write_repeatedly(self) -> None:
         while True:
             await asyncio.sleep(WRITE_INTERVAL_S)
-            with suppress(TemporaryError):  # a full disk is named by what must be written
+            with suppress(TemporaryError):  # code that must write reports a full disk
                 await self.write()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from pawtag.clock import utc_timestamp
 from pawtag.state.database import StateDatabase
 
-# Of a job that nobody resumed for so long: another model, or other labels, made it another job.
+# After this time, a resume point is dropped. With another model or other labels, the job is another one.
 MAX_UNUSED_S = 30 * 86_400
 
 
@@ -26,14 +26,17 @@ class ResumePoint:
         self.position, self.saved_at = rows[0] if rows else ("", "")
 
     def begin(self, position: str, parts: int) -> list[Any]:
-        """Begin a piece of so many parts, which ends at `position`; pass the result to `finish`."""
+        """Begin a piece of `parts` parts, which ends at `position`. Pass the result to `finish`."""
         piece = [position, parts]
         self._open.append(piece)
         self.finish(piece, 0)
         return piece
 
     def finish(self, piece: list[Any], parts: int = 1) -> None:
-        """Some parts of the piece are done. The position moves once all earlier pieces are done, and is saved now and then."""
+        """Note that parts of the piece are done. The position moves once all earlier pieces are done.
+
+        It is saved every `save_interval_s`.
+        """
         piece[1] -= parts
         before = self.position
         while self._open and self._open[0][1] <= 0:

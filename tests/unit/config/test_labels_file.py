@@ -73,7 +73,7 @@ def test_a_word_changes_the_fingerprint_and_a_comment_does_not(tmp_path):
         (MINIMAL + '[groups.coat]\napplies_to.species = ["cow"]\nlabels.long = ["long"]\n', "'cow' is no label"),
         (
             MINIMAL + '[groups.coat]\napplies_to.colour = ["cat"]\nlabels.long = ["long"]\n',
-            "no group that stands above",
+            "is not a group above this one",
         ),
         ('templates = ["{}"]\n[groups]\n', "groups"),
     ],

@@ -93,7 +93,7 @@ def test_a_wrong_setting_in_the_environment_is_named(monkeypatch):
         load_settings()
     monkeypatch.delenv("PAWTAG_SERVER__PROT")
     monkeypatch.setenv("PAWTAG_FOLDER__PATTERNS", "*.jpg")
-    with pytest.raises(ConfigError, match="no JSON"):
+    with pytest.raises(ConfigError, match=r"PAWTAG_FOLDER__PATTERNS is not valid JSON; write a list as"):
         load_settings()
 
 

@@ -10,7 +10,7 @@ def test_F24_a_photo_that_is_never_whole_is_named_once_and_looked_at_less_often(
     assert delays[: MAX_PATIENT - 1] == [2.0] * (MAX_PATIENT - 1)
     assert delays[-1] == 300.0
     assert delays == sorted(delays)
-    assert caplog.text.count("a.jpg was not whole") == 1
+    assert caplog.text.count("a.jpg was incomplete") == 1
 
 
 def test_a_photo_that_was_whole_is_forgotten(caplog):
@@ -21,4 +21,4 @@ def test_a_photo_that_was_whole_is_forgotten(caplog):
             photos.stretch("a.jpg", 2.0)
         photos.forget("a.jpg")
     assert photos.named == set()
-    assert caplog.text.count("a.jpg was not whole") == 2
+    assert caplog.text.count("a.jpg was incomplete") == 2

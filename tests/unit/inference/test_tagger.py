@@ -70,7 +70,7 @@ async def test_I09_a_decoder_that_hangs_fails_readiness(monkeypatch):
         async with asyncio.timeout(10):
             while not tagger.failure:
                 await asyncio.sleep(0.02)
-        assert "is decoded for more than" in tagger.failure
+        assert "takes more than" in tagger.failure
         ends.set()
         assert (await tagging).status == "tagged"
         assert tagger.failure is None

@@ -90,7 +90,7 @@ def test_a_file_that_cannot_be_read_is_set_aside(tmp_path, caplog, content):
         assert database.lack is None
     (aside,) = tmp_path.glob("state.db.broken-*")
     assert aside.read_bytes() == content
-    assert "begun again" in caplog.text
+    assert "a new one is made" in caplog.text
 
 
 def test_a_file_that_another_process_works_with_is_not_set_aside(tmp_path, caplog):
@@ -100,7 +100,7 @@ def test_a_file_that_another_process_works_with_is_not_set_aside(tmp_path, caplo
         with closing(StateDatabase(tmp_path)) as second:
             assert "it has version" in second.lack
     assert not list(tmp_path.glob("state.db.broken-*"))
-    assert "lost with the process" in caplog.text
+    assert "lost when the process ends" in caplog.text
 
 
 async def test_damage_behind_a_sound_header_is_found_at_the_start(tmp_path, caplog):
@@ -114,7 +114,7 @@ async def test_damage_behind_a_sound_header_is_found_at_the_start(tmp_path, capl
         assert database.lack is None
         assert OwedPhotos(database, "b").list_uris("pushed", 10) == []
     assert list(tmp_path.glob("state.db.broken-*"))
-    assert "begun again" in caplog.text
+    assert "a new one is made" in caplog.text
 
 
 def test_two_processes_that_create_the_file_at_once_both_have_it(tmp_path):

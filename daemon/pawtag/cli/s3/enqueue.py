@@ -57,7 +57,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
                 resume_point.save()
         print(f"{counts['sent']} messages were sent, {counts['current']} photos are current")
         if counts["unchecked"]:
-            print(f"{counts['unchecked']} of the photos sent could not be checked here: run 'pawtag s3 check'")
+            print(f"{counts['unchecked']} of these could not be checked from this machine: run 'pawtag s3 check'")
         if skipped := summarise_skipped(counts):
             print(skipped)
         resume_point.forget()

@@ -135,7 +135,7 @@ def _preview(listing: Listing, arguments: argparse.Namespace, settings: Settings
 
 def _print_costs(cost: CostEstimate, arguments: argparse.Namespace, settings: Settings) -> None:
     print(f"at most {cost.lists} LIST requests, {cost.reads} GET requests, {cost.photos} PUT requests")
-    new, current = f"${cost.cost_usd:,.2f} if all are new", f"${cost.cost_current_usd:,.2f} if none is"
+    new, current = f"${cost.cost_usd:,.2f} if all are new", f"${cost.cost_current_usd:,.2f} if all have a record"
     print(f"at AWS's list prices (us-east-1) {new}, {current}")
     if arguments.storage_class:
         print("colder storage classes cost more: see AWS's prices for retrieval")
@@ -143,4 +143,4 @@ def _print_costs(cost: CostEstimate, arguments: argparse.Namespace, settings: Se
         print(f"the tags then cost ${cost.tags_usd_per_month:,.2f} a month")
     per_s = arguments.per_second
     hours = ", ".join(f"{number} daemons {cost.hours(number * per_s):,.1f}" for number in (1, 4, 16))
-    print(f"hours at {per_s:g} photos a second each: {hours}")
+    print(f"duration in hours, at {per_s:g} photos per second for each daemon: {hours}")

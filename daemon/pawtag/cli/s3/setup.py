@@ -65,7 +65,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
 
 def _push(arguments: argparse.Namespace, settings: Settings, request: SetupRequest) -> int:
     if settings.s3.endpoint_url is None:
-        raise ConfigError("AWS pushes to queues. --push is for other stores: set s3.endpoint_url.")
+        raise ConfigError("AWS sends its events to queues. --push is for other stores: set s3.endpoint_url.")
     build = S3Wiring(settings, arguments.s3_tuning).build_client
     topic = PushTopic(build("s3"), build("sns"), request, print, dry_run=arguments.dry_run)
     if arguments.remove:

@@ -15,8 +15,8 @@ from pawtag.domain.errors import ModelError
 from pawtag.domain.pictures import Floats, Pixels, PixelSpec
 from pawtag.inference.facts import ModelFacts
 
-# openvino reports its import and each conversion to an analytics service, with this package: it must not be found.
-# The converter is not needed to serve, and takes as long to import as all the rest: `convert` imports it.
+# With the package openvino_telemetry, openvino reports imports and conversions to an analytics service: it is hidden.
+# Serving does not need the converter, whose import takes as long as all others together: `convert` imports it.
 CONVERTER = "openvino.tools.ovc"
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 sys.modules[CONVERTER] = None  # type: ignore[assignment]
@@ -28,10 +28,10 @@ del sys.modules[CONVERTER]
 VERSION: str = openvino.get_version()
 DEVICE = "CPU"
 PRECISIONS = {"bfloat16": openvino.Type.bf16, "float32": openvino.Type.f32, "int8": openvino.Type.f32}
-# oneDNN keeps the weights once more for batches than for single inputs: 330 MB for a tenth more speed with ViT-B/32 in
-# float32. Where that copy is small a batch of four is worth it.
+# For batches, oneDNN keeps a second copy of the weights: with ViT-B/32 in float32, 330 MB for 10 % more speed. So
+# batches of four are used only if this copy is small.
 MAX_COPY_BYTES, BATCH_SIZE = 200_000_000, 4
-# The copy by the size of the file, which holds the weights in half precision, or quantised.
+# The size of the copy, as a multiple of the file's size. The file holds the weights in half precision, or quantised.
 COPIES_PER_FILE = {"bfloat16": 1, "float32": 2, "int8": 1}
 MAX_BYTE = 255
 ATTENTION = ("ScaledDotProductAttention", "Softmax", "SoftMax")
@@ -70,7 +70,7 @@ class OpenVINOEngine:
 
 
 def describe_processor() -> str:
-    """The processor and what it can compute: a compiled tower runs on such a one alone."""
+    """The processor and its capabilities: a compiled tower runs only on a processor with the same ones."""
     core = openvino.Core()
     return f"{core.get_property(DEVICE, 'FULL_DEVICE_NAME')} {' '.join(_list_capabilities())}"
 

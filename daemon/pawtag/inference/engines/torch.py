@@ -26,7 +26,7 @@ class Family(NamedTuple):
     pools_end_token: bool = False
     """The text's vector is that of its end token."""
     accepts_legacy_end: bool = False
-    """An end token of 2 in the configuration is an old mistake: transformers takes the largest token for the end."""
+    """Old configurations name 2 as the end token by mistake; then transformers takes the largest token as the end."""
 
 
 CLIP = Family(pools_end_token=True, accepts_legacy_end=True)
@@ -43,10 +43,10 @@ FAMILIES = {
     "metaclip_2": Family(pools_end_token=True),
 }
 TEXT_BATCH_SIZE = 64
-# A batch costs a CPU little less than its inputs alone, and an interactive request waits for it.
+# On a CPU, a batch is hardly faster than its inputs one by one, and an interactive request must wait for it.
 CPU_BATCH_SIZE, GPU_BATCH_SIZE = 4, 64
 LEGACY_END_TOKEN = 2
-OFFSET_POSITION_FAMILIES = ("altclip_text_model",)  # RoBERTa numbers its positions from the padding token's number on
+OFFSET_POSITION_FAMILIES = ("altclip_text_model",)  # RoBERTa's position numbers begin after the padding token's number
 
 
 class TorchEngine:
@@ -90,7 +90,7 @@ class TorchEngine:
         return ModelFacts(self.digest, self.weights_digest, self.spec, self.scale, self.bias)
 
     def build_tower(self) -> tuple[torch.nn.Module, torch.Tensor]:
-        """The vision tower, from normalised inputs (N, 3, H, W) to embeddings (N, D) of any length, and an input.
+        """The vision tower and an example input. It maps inputs (N, 3, H, W) to unnormalised embeddings (N, D).
 
         Raises ModelError for a checkpoint whose inputs have no fixed size.
         """
@@ -99,7 +99,7 @@ class TorchEngine:
             raise ModelError("Its inputs have no fixed size.")
         vision = getattr(self._model, "vision_model", None)
         if vision is not None and isinstance(getattr(vision, "pooler", None), torch.nn.AvgPool2d):
-            # ALIGN averages over a window that is larger than its map, which OpenVINO refuses: the same as over all.
+            # ALIGN's pooling window is larger than its feature map, which OpenVINO refuses. This mean is the same.
             vision.pooler = torch.nn.AdaptiveAvgPool2d(1)
         return _VisionTower(self._model).eval(), torch.zeros(2, 3, *size)
 
@@ -129,10 +129,10 @@ class TorchEngine:
                     f"The prompt {prompt!r} has {len(tokens)} tokens; this model reads {self._max_text_tokens}."
                 )
             if not self._can_read(tokens):
-                raise ModelError("The model's tokenizer is not the one that it was trained with.")
+                raise ModelError("The model was trained with another tokenizer than the one in its folder.")
 
     def _can_read(self, tokens: list[int]) -> bool:
-        """Whether the text tower knows these tokens, and finds their end where it reads the text's meaning off."""
+        """Whether the text tower knows these tokens, and finds the end token, whose vector is that of the text."""
         text = self._model.config.text_config
         if max(tokens, default=0) >= text.vocab_size:
             return False

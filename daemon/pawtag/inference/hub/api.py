@@ -127,7 +127,7 @@ class HubModel:
                 return None
             raise
         if not (COMMIT.fullmatch(found.commit_hash or "") and BLOB_NAME.fullmatch(found.etag or "")):
-            reason = f"{constants.ENDPOINT} does not answer as a model hub does (a proxy's page?); see HF_ENDPOINT."
+            reason = f"{constants.ENDPOINT} does not answer like a model hub (perhaps a proxy does); check HF_ENDPOINT."
             raise UnreachableError(reason, self.tuning.long_delay_s)
         return str(found.commit_hash), HubFile(name, url, str(found.etag), found.size)
 
@@ -147,7 +147,7 @@ class HubModel:
         cache = constants.HF_HUB_CACHE
         if error.errno in NOT_WRITABLE:
             reason = f"The hub's cache {cache} cannot be written ({error.strerror})"
-            return ModelError(f"{reason}; set HF_HOME to a folder that can.")
+            return ModelError(f"{reason}; set HF_HOME to a writable folder.")
         if error.errno in NO_SPACE:
             return TemporaryError(f"No space is left in the hub's cache {cache}.", 2 * self.tuning.long_delay_s)
         return TemporaryError(f"The hub's cache {cache} cannot be used: {error}.", self.tuning.long_delay_s)

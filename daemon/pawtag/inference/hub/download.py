@@ -1,7 +1,7 @@
 """The download of a checkpoint into the hub client's own cache: resumed, verified, never partial.
 
-The client (2.4) starts a broken download from its first byte, so the bytes are fetched here. The cache's layout is the one that its
-documentation describes: blobs by digest, snapshots that point at them, and refs.
+The client (2.4) restarts a broken download at its first byte, so pawtag fetches the bytes itself. It uses the cache
+layout that the client's documentation describes: blobs named by digest, snapshots that link to them, and refs.
 """
 
 import os

@@ -24,8 +24,8 @@ PROGRESS_INTERVAL_S = 15.0
 class Pull:
     """One download, in the thread that calls `run`. `progress` may be read from any thread.
 
-    `max_attempts`: failures in a row without progress, and only one if the hub was never reached. None: without
-    limit, with growing waits.
+    `max_attempts`: the download ends after this many failures in a row without progress, or after one failure if the
+    hub was never reached. None: it never gives up, and the waits grow.
     """
 
     def __init__(

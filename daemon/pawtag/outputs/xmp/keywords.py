@@ -28,16 +28,16 @@ class OwnKeywords:
 
     @classmethod
     def read(cls, packet: Packet, flat: Words = ()) -> Self:
-        """Those of a document; `flat`: IPTC's, which count as its flat ones. Raises PacketError."""
+        """The keywords of a document. `flat`: IPTC keywords, which count as flat keywords. Raises PacketError."""
         found = {item: words for item in FIELDS if (words := packet.read(item)) is not None}
         if flat:
             found[SUBJECT] = _unite(found.get(SUBJECT, ()), flat)
         return cls(found)
 
     def carry_into(self, item: Field) -> Words:
-        """What a new field must have: apps read it in place of all others.
+        """The keywords that a new field must have, because apps read this field instead of all others.
 
-        A flat keyword that is a level of a path is there already.
+        A flat keyword that is also a level of a path is not repeated.
         """
         if item is SUBJECT:
             return self.words.get(SUBJECT, ())
@@ -51,9 +51,9 @@ class OwnKeywords:
 
 @dataclass(slots=True)
 class KeywordEdit:
-    """Brings the keywords of a document to `wanted`. `embedded`: those in the photo, which a new field would hide.
+    """Changes the keywords of a document to `wanted`. `embedded`: those in the photo, which a new field would hide.
 
-    `trusts_absence`: one of ours that is absent was removed by a person, and stays out.
+    `trusts_absence`: if a keyword of pawtag is absent, a person has removed it, and it is not added again.
     """
 
     packet: Packet
@@ -94,7 +94,7 @@ class KeywordEdit:
         self._remember(item, _unite(kept, missing), carried)
 
     def _carry(self, item: Field, own: Mapping[Field, Words]) -> Words:
-        """The photo's keywords for a field that pawtag makes. Fields that it has made say nothing of their own."""
+        """The photo's keywords for a field that pawtag makes. Fields that pawtag made before are not read for this."""
         given = {each: words for each, words in own.items() if str(each) not in self.memory.carried}
         return OwnKeywords({**self.embedded().words, **given}).carry_into(item)
 
@@ -106,7 +106,7 @@ class KeywordEdit:
         return now
 
     def _remember(self, item: Field, added: Words, carried: Words | None) -> None:
-        """A field that pawtag made goes with the last of its keywords, unless somebody has written into it."""
+        """Note what pawtag wrote; remove a field that pawtag made and that holds only copied keywords now."""
         found = self.packet.read(item)
         if found is not None and carried is not None and not added and set(found) <= set(carried):
             self.packet.drop(item)
@@ -131,16 +131,16 @@ class KeywordEdit:
 
 
 def list_keyword_paths(record: TagRecord, root: str) -> tuple[KeywordPath, ...]:
-    """The keywords of a record's tags, below `root`, whose levels are divided by `/`."""
+    """The keywords of a record's tags, below `root`; `/` separates the levels of `root`."""
     levels = tuple(level for level in (_clean(part) for part in root.split(ROOT_SEPARATOR)) if level)
     labels = (_clean(tag.label) for tag in record.tags)
     return tuple(dict.fromkeys((*levels, label) for label in labels if label))
 
 
 def format_keyword(item: Field, path: KeywordPath) -> str:
-    """A keyword as the field holds it: the last level alone, or all. A separator in a level becomes the other one.
+    """A keyword in the form of the field: only the last level, or all levels.
 
-    Immich does the same when it reads flat keywords.
+    A separator inside a level is replaced with the other separator, as Immich does when it reads flat keywords.
     """
     if item is SUBJECT:
         return path[-1]
@@ -158,7 +158,7 @@ def format_paths(paths: Iterable[KeywordPath]) -> Words:
 
 
 def _unite(*parts: tuple[Item, ...]) -> tuple[Item, ...]:
-    """Each of them once, in their order."""
+    """All items in order, without repetitions."""
     return tuple(dict.fromkeys(item for part in parts for item in part))
 
 
@@ -168,7 +168,7 @@ def _without(words: Iterable[str], removed: Iterable[str]) -> Words:
 
 
 def _clean(word: str) -> str:
-    """Without what XML cannot hold (XML 1.0, 2.2) and white space around it."""
+    """`word` without characters that XML forbids (XML 1.0, 2.2), and without white space around it."""
     return "".join(char for char in word if _is_allowed(ord(char))).strip()
 
 

@@ -14,8 +14,8 @@ Words = tuple[str, ...]
 class XmpMemory(BaseModel):
     """What a record keeps: the file's name, the tags that it was written for, and by field what pawtag did.
 
-    `added`: keywords of ours. `carried`: the photo's own keywords in a field that pawtag made. `problem`: why the file
-    cannot be edited, which holds for its `version`.
+    `added`: keywords of ours. `carried`: the photo's own keywords in a field that pawtag made. `problem`: why this
+    `version` of the file cannot be edited.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -29,7 +29,7 @@ class XmpMemory(BaseModel):
 
     @classmethod
     def parse(cls, written: Json) -> Self | None:
-        """What a record holds; None for nothing, and for what somebody has broken."""
+        """The memory in a record; None if there is none, or if somebody has damaged it."""
         try:
             return cls.model_validate(written)
         except ValidationError:
@@ -40,7 +40,7 @@ class XmpMemory(BaseModel):
         return self.model_dump(mode="json", exclude_defaults=True)
 
     def unite(self, other: Self) -> Self:
-        """Where either may be what the file holds."""
+        """The union of both, if it is unclear which of them the file holds."""
         fields = {*self.added, *other.added}
         added = {name: tuple(dict.fromkeys((*self.added.get(name, ()), *other.added.get(name, ())))) for name in fields}
         return other.model_copy(

@@ -36,7 +36,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class XmpChange:
-    """What is to be written: without `content` and `removes` nothing. `after`: what is remembered of it."""
+    """The change of a file. Without `content` and `removes`, nothing changes. `after`: what is remembered of it."""
 
     file: XmpSidecarFile
     before: XmpMemory | None
@@ -51,7 +51,7 @@ class XmpChange:
 
     @property
     def intent(self) -> XmpIntent:
-        """What is kept until the record says it."""
+        """The intent, which the state keeps until the record is written."""
         digest = digest_content(self.content)
         return XmpIntent(before=self.before, after=self.after, version=self.file.version, digest=digest)
 
@@ -76,7 +76,7 @@ class PhotoState:
         return self.intent.after.file if self.intent else self.recorded.file if self.recorded else None
 
     def remember(self, file: XmpSidecarFile, name: str) -> tuple[XmpMemory, bool]:
-        """What the file holds of ours, and whether that is certain."""
+        """What pawtag has written into the file, and whether that is certain."""
         fresh = XmpMemory(file=name)
         if self.intent is None:
             return self.recorded or fresh, True
@@ -86,7 +86,7 @@ class PhotoState:
 
 @dataclass(frozen=True, slots=True)
 class XmpOutput:
-    """See ports.Output. `root`: the keyword above all others; `intents`: changes that no record says yet."""
+    """See ports.Output. `root`: the keyword above all others; `intents`: changes that are not in a record yet."""
 
     root: str
     intents: OutputIntents
@@ -104,7 +104,7 @@ class XmpOutput:
         return not photo.uri.startswith(OBJECT_SCHEME)
 
     def is_current(self, photo: PhotoRef, record: TagRecord, before: Json) -> bool:
-        """Whether the sidecar has the record's tags; where it could not be edited, whether it is the same still."""
+        """Whether the sidecar has the record's tags or, if it could not be edited, whether it has not changed since."""
         memory = XmpMemory.parse(before)
         if memory is None or photo.uri in self.intents.open:
             return False
@@ -113,7 +113,7 @@ class XmpOutput:
         return memory.wanted == format_paths(list_keyword_paths(record, self.root))
 
     async def write(self, photo: PhotoRef, record: TagRecord, before: Json) -> Json:
-        """Bring the keywords to the record's tags. A file that cannot be edited is named in the log, and left."""
+        """Change the keywords to the record's tags. A file that cannot be edited is logged, and left unchanged."""
         state, wanted = await self._read_state(photo, before), list_keyword_paths(record, self.root)
         change = await self._run(photo, self._plan, photo, None, state, wanted)
         if state.file not in (None, change.after.file):  # apps read another file now
@@ -130,7 +130,7 @@ class XmpOutput:
         return change.after.to_json()
 
     def settle(self, photo: PhotoRef) -> None:
-        """The record that holds what `write` has returned is written."""
+        """Note that the record with the result of `write` is written."""
         self.intents.settle(photo.uri)
 
     async def remove(self, photo: PhotoRef, before: Json) -> None:
@@ -168,7 +168,7 @@ class XmpOutput:
                 return await asyncio.to_thread(work, *given)
 
     def _plan(self, photo: PhotoRef, name: str | None, state: PhotoState, wanted: tuple[KeywordPath, ...]) -> XmpChange:
-        """The change of the sidecar of that name, by default of the one that apps read. Raises OSError."""
+        """Plan the change of the sidecar `name`, by default of the sidecar that apps read. Raises OSError."""
         name = name or find_name(photo.uri)
         file = XmpSidecarFile(join_name(photo.uri, name))
         try:

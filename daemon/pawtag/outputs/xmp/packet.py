@@ -28,7 +28,7 @@ EMPTY = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 
 
 class PacketError(Exception):
-    """The document is no XMP that pawtag edits; the message says why."""
+    """pawtag cannot edit the document; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Packet:
         except etree.XMLSyntaxError as error:
             raise PacketError(f"it is no XML ({error.msg})") from error
         if self._tree.docinfo.doctype:
-            raise PacketError("it has a document type, which XMP does not have")
+            raise PacketError("it has a DOCTYPE, which XMP does not allow")
         root = self._tree.getroot()
         found = root if root.tag == RDF_ROOT else next(root.iterchildren(RDF_ROOT), None)
         if found is None:
@@ -76,7 +76,7 @@ class Packet:
 
     @property
     def is_empty(self) -> bool:
-        """Whether it says nothing: descriptions without a property, and no comment among them."""
+        """Whether the document is empty: it has only descriptions without properties, and no comments."""
         return all(child.tag == DESCRIPTION and not len(child) and set(child.attrib) <= {ABOUT} for child in self._rdf)
 
     def encode(self) -> bytes:

@@ -15,29 +15,29 @@ from pawtag.outputs.xmp.packet import PacketError
 
 SUFFIX = ".xmp"
 MAX_BYTES = 16 * 1024 * 1024
-# Of one photo these may share the stem: notes of apps, thumbnails of cameras, copies.
+# Files with these suffixes may belong to the same photo: notes of apps, thumbnails of cameras, copies.
 NO_MEDIA_SUFFIXES = frozenset({"", SUFFIX, ".json", ".txt", ".aae", ".thm", ".pp3", ".dop", ".cos", ".on1", ".bak"})
 BACKUP_ENDING = "_original"  # of exiftool
 REFUSED_ERRORS = {
     errno.ENAMETOOLONG: "its name would be too long",
     errno.ELOOP: "it is a link",
     errno.ENXIO: "it is no regular file",
-    errno.EACCES: "it may not be read",
-    errno.EPERM: "it may not be read",
+    errno.EACCES: "pawtag has no permission to read it",
+    errno.EPERM: "pawtag has no permission to read it",
 }
 OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 @dataclass(frozen=True, slots=True)
 class XmpSidecarFile:
-    """A file as it was read; `content` and `version` are None where it was not, or is not there."""
+    """A file as it was read. `content` and `version` are None if it was not read, or does not exist."""
 
     path: str
     content: bytes | None = None
     version: str | None = None
 
     def read(self) -> Self:
-        """With its content. Raises PacketError for what is no file that can be edited, OSError."""
+        """The file with its content. Raises PacketError if it cannot be edited, OSError."""
         try:
             with open(self.path, "rb", buffering=0, opener=_open_regular) as file:
                 status = os.fstat(file.fileno())
@@ -83,9 +83,10 @@ class XmpSidecarFile:
 
 
 def find_name(photo: str) -> str:
-    """The name of the file that apps read for the photo: photo.jpg.xmp, else photo.xmp where no other file has its stem.
+    """The name of the sidecar that apps read for the photo: photo.jpg.xmp if it exists.
 
-    Without any, photo.jpg.xmp. Raises OSError.
+    Otherwise photo.xmp, if it exists and no other photo has the same stem. If there is none, photo.jpg.xmp. Raises
+    OSError.
     """
     own, shared = _candidates(photo)
     folder = photo.rpartition(os.sep)[0]
@@ -94,7 +95,7 @@ def find_name(photo: str) -> str:
 
 
 def join_name(photo: str, name: str) -> str:
-    """The path of an XMP sidecar of that name; any other name, as a record may hold, counts as the first."""
+    """The path of the XMP sidecar `name`. A name that is not one of the two candidates counts as photo.jpg.xmp."""
     own, shared = _candidates(photo)
     return f"{photo.rpartition(os.sep)[0]}{os.sep}{shared if name == describe_name(shared) else own}"
 
@@ -105,7 +106,7 @@ def _candidates(photo: str) -> tuple[str, str]:
 
 
 def require_size(content: bytes | None) -> None:
-    """Raise PacketError for what could not be read again."""
+    """Raise PacketError if the content is too large to be read again."""
     if content and len(content) > MAX_BYTES:
         raise PacketError(f"it would have {len(content)} bytes; the limit is {MAX_BYTES}")
 
@@ -147,7 +148,7 @@ def _open_regular(path: str, _: int) -> int:
 
 
 def _shares_stem(photo: str) -> bool:
-    """Whether another photo, a raw file or a video has the photo's name up to the suffix, or is named so as a whole."""
+    """Whether the photo's stem is also the stem, or the whole name, of another photo, a raw file or a video."""
     folder, _, name = photo.rpartition(os.sep)
     stem = os.path.splitext(name)[0].casefold()  # noqa: PTH122 - a name may be any bytes
     with os.scandir(folder or os.sep) as entries:
@@ -156,7 +157,7 @@ def _shares_stem(photo: str) -> bool:
 
 
 def _owns_stem(name: str, stem: str) -> bool:
-    if name == stem:  # photo.heic beside photo.heic.jpg: photo.heic.xmp is its own
+    if name == stem:  # photo.heic.xmp belongs to photo.heic, not to photo.heic.jpg
         return True
     own, suffix = os.path.splitext(name)  # noqa: PTH122 - a name may be any bytes
     return own == stem and suffix not in NO_MEDIA_SUFFIXES and not suffix.endswith(BACKUP_ENDING)

@@ -22,7 +22,7 @@ class Notification:
     """The notification of one bucket. All methods block, and raise what `Client.translate_errors` raises."""
 
     def __init__(self, client: Client, bucket: str) -> None:
-        """`client` is one of S3."""
+        """`client`: an S3 client."""
         self._client, self._bucket = client, bucket
 
     def get(self) -> dict[str, Any]:
@@ -32,7 +32,7 @@ class Notification:
         return {name: value for name, value in found.items() if name != "ResponseMetadata"}
 
     def check_overlap(self, name: str, prefix: str) -> None:
-        """Raise ConfigError, with its name, if another rule covers the same uploads: S3 refuses a second."""
+        """Raise ConfigError if another rule covers the same uploads (it names that rule): S3 refuses a second one."""
         if other := next(_find_overlaps(self.get(), name, prefix), None):
             raise ConfigError(
                 f"The bucket's rule {other!r} covers the same uploads, and S3 allows only one: "

@@ -1,4 +1,4 @@
-"""What IAM is to allow: pawtag to its bucket and queue, the bucket to its queue. Pure."""
+"""IAM policies: what pawtag may do with its bucket and its queue, and what the bucket may do with the queue. Pure."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,7 @@ class PhotoLocations:
 
 
 def build_daemon_policy(places: PhotoLocations, queue_arn: str) -> Document:
-    """The least that a daemon needs. PutObject for records alone: a photo cannot be overwritten."""
+    """The smallest policy for a daemon. PutObject is allowed only for records, so no photo can be overwritten."""
     start = f"arn:{queue_arn.split(':')[1]}:s3:::"
     buckets = dict.fromkeys((places.bucket, places.records_bucket or places.bucket))
     photos = f"{start}{places.bucket}/{places.prefix}*"
@@ -38,7 +38,7 @@ def build_daemon_policy(places: PhotoLocations, queue_arn: str) -> Document:
 
 
 def build_sender_statement(name: str, bucket: str, queue_arn: str, rule_arn: str | None) -> Document:
-    """What lets the bucket, or the EventBridge rule, send to the queue: that one, of that account alone.
+    """The statement that lets only this bucket of this account, or only this EventBridge rule, send to the queue.
 
     A rule's ARN names its account; a bucket's does not.
     """

@@ -20,7 +20,7 @@ from pawtag.s3.setup.notification import Notification
 from pawtag.s3.tag_encoding import is_ours
 
 ABSENT_KEY = ".pawtag-check-of-permissions"
-# An empty object, an archived one, one under a customer-provided key.
+# The refusals for an empty object, an archived one, and one with a customer-provided key: reading is permitted.
 UNREADABLE_CODES = frozenset({"InvalidRange", ARCHIVED, "InvalidRequest"})
 ABSENT_CODES = frozenset({"NoSuchKey", "NoSuchVersion"})
 INVALID_RECEIPT = "pawtag"
@@ -46,7 +46,7 @@ def check_bucket(s3: Client, settings: S3Settings, listing: Listing) -> Iterator
         page = next(listing.pages(), None)
     except PawtagError as error:
         page = None
-        # Without s3:ListBucket S3 answers 403 for missing objects: no record is written, and no deletion noticed.
+        # Without s3:ListBucket, S3 answers 403 for missing objects. Then no record is written, and no deletion noticed.
         yield CheckResult("list the bucket", is_right=False, advice=str(error))
     else:
         yield CheckResult("list the bucket")
@@ -180,7 +180,7 @@ def _check_other_writers(tags: ObjectTags, sample: tuple[PhotoRef, ...], delay_s
         after = [_filter_foreign(tags.read(ref)) for ref in sample]
     except PawtagError:
         return  # an earlier check names it
-    advice = "S3 offers no condition for tags: set s3.output = 'sidecar', or one program may overwrite the other's."
+    advice = "S3 has no conditional write for tags: one program may overwrite the other's. Set s3.output = 'sidecar'."
     yield CheckResult("nobody else changes tags", is_right=before == after, advice="" if before == after else advice)
 
 

@@ -17,14 +17,14 @@ from pawtag.s3.setup.request import NAME_PREFIX, SetupRequest
 from pawtag.s3.setup.waiters import wait_until_settled
 from pawtag.s3.sqs_queue import REDRIVE_POLICY
 
-# Attempts are up to five minutes apart: a fault lasts four hours before uploads become dead letters.
+# Attempts are up to five minutes apart, so uploads become dead letters only after about four hours of a fault.
 REDRIVE_RECEIVES = 50
 RETENTION_S = 14 * 24 * 3600
 OWNER_TAG = {"made-by": "pawtag"}
 RULE_NOT_FOUND = frozenset({"ResourceNotFoundException"})
 NO_QUEUES_ADVICE = (
-    "The store has no queues. Have it post to the daemon (Ceph: --push URL; SeaweedFS: docs/s3.md), or set s3.bucket "
-    "alone: the daemon lists the bucket every s3.rescan_s."
+    "The store has no queues. Let it post to the daemon (Ceph: --push URL; SeaweedFS: docs/s3.md), or set only "
+    "s3.bucket: then the daemon lists the bucket every s3.rescan_s."
 )
 
 
@@ -61,7 +61,7 @@ class Provisioner:
             self._statement_ids[rule_arn is not None], self._request.bucket, arn, rule_arn
         )
         self._do(
-            f"let {statement['Principal']['Service']} send to it for {self._request.bucket} alone",
+            f"let {statement['Principal']['Service']} send to the queue, only for {self._request.bucket}",
             self._allow,
             url,
             statement,
@@ -184,7 +184,7 @@ class Provisioner:
         return self._request.name, f"{self._request.name}-events"
 
     def _remove_queue(self, url: str) -> bool:
-        """Delete the queue, or remove our parts from one that stays; whether its dead-letter queue is unused now."""
+        """Delete the queue, or only our parts of it. Returns whether its dead-letter queue is unused now."""
         policy = json.loads(self._attribute(url, "Policy") or "{}") or None
         for sid in self._statement_ids:
             policy = remove_statement(policy, sid)

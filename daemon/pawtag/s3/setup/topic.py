@@ -11,8 +11,8 @@ from pawtag.s3.setup.notification import Notification
 from pawtag.s3.setup.request import SetupRequest
 
 NO_TOPICS_ADVICE = (
-    "The store has no topics. SeaweedFS's filer has a webhook (docs/s3.md); for any other store set "
-    "s3.bucket alone: the daemon lists the bucket every s3.rescan_s."
+    "The store has no topics. SeaweedFS's filer has a webhook (docs/s3.md); for any other store set only "
+    "s3.bucket: then the daemon lists the bucket every s3.rescan_s."
 )
 
 

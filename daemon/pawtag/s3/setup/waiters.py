@@ -1,4 +1,4 @@
-"""Waiters: AWS needs time until all of it knows of a change."""
+"""Waiters: a change in AWS needs time until it is visible everywhere."""
 
 import time
 from collections.abc import Callable

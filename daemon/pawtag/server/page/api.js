@@ -1,4 +1,4 @@
-// Requests to the server that the page came from, also below a path prefix. The key never stands in an address.
+// Requests to the server of this page, also below a path prefix. The key is never part of a URL.
 import { find, say } from "./dom.js";
 
 const BASE = new URL("..", import.meta.url);
@@ -48,7 +48,7 @@ function askForKey(refused) {
     dialog.onclose = () => {
       const key = find("key-value").value.trim();
       find("key-value").value = "";
-      if (!/^[\x21-\x7e]+$/.test(key)) return show(key ? "A key has letters, digits and signs of ASCII alone." : "");
+      if (!/^[\x21-\x7e]+$/.test(key)) return show(key ? "A key has only ASCII letters, digits and symbols." : "");
       sessionStorage.setItem(STORED_KEY, key);
       dialog.onclose = asking = null;
       resolve();
@@ -58,7 +58,7 @@ function askForKey(refused) {
   return asking;
 }
 
-// Links to data open in the browser, which sends no key: with one they are fetched.
+// A browser sends no key when it opens a link. If there is a key, the page fetches the data itself.
 export function openWithKey(link) {
   link.addEventListener("click", async (event) => {
     if (!sessionStorage.getItem(STORED_KEY)) return;

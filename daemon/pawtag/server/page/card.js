@@ -6,7 +6,7 @@ import { percent } from "./labels.js";
 const STATUS = { tagged: "tagged", unsure: "unsure", "no-pet": "no pet", failed: "failed" };
 const THUMBNAILS_AT_ONCE = 4;
 const RETRY_MS = 5000;
-const CALM_MS = 1000; // what a backlog pushes out of view within that time is not asked for
+const CALM_MS = 1000; // a card that leaves the view before this time loads no thumbnail
 const MAX_BARS = 3; // of each group
 const waiting = [];
 let loading = 0;

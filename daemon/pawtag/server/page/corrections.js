@@ -1,4 +1,4 @@
-// Chips of the known labels: what is right for one photo or for many.
+// The correction form: a chip for each known label, for one photo or for many.
 import { make } from "./dom.js";
 import { groups } from "./labels.js";
 
@@ -11,7 +11,7 @@ export function makeCorrectionForm(photos, onApply) {
   return form;
 }
 
-// Without groups that do not apply to what the photo shows then, such as the coat of a snake.
+// Removes groups that do not apply to the photo after the correction, such as the coat of a snake.
 export function keepApplicable(corrections, photo) {
   const shown = { ...groupTags(photo), ...corrections };
   return Object.fromEntries(Object.entries(corrections).filter(([name]) => applies(findGroup(name), shown)));
@@ -52,7 +52,7 @@ function makeChip(group, label, chosen, draw, form) {
   return button;
 }
 
-// What is chosen in the group then; null for nothing. A photo may show several species.
+// The labels that are chosen in the group after the press; null for no choice. A photo may show several species.
 function toggle(group, label, picked, isPressed) {
   if (label === null) return isPressed ? null : [];
   if (!group.multi_label) return isPressed ? null : [label];
@@ -62,6 +62,6 @@ function toggle(group, label, picked, isPressed) {
 
 function drawActions(photos, chosen, onApply) {
   const apply = make("button", { class: "main", type: "button", disabled: !Object.keys(chosen).length, onclick: () => onApply({ ...chosen }) }, photos.length > 1 ? `Correct ${photos.length} photos` : "Correct");
-  const undo = make("button", { type: "button", onclick: () => onApply(null) }, "Take corrections back");
+  const undo = make("button", { type: "button", onclick: () => onApply(null) }, "Remove corrections");
   return make("div", { class: "row" }, apply, photos.some((photo) => photo.corrected) ? undo : null);
 }

@@ -1,4 +1,4 @@
-// Elements from values. Text is always text: names of files and labels are never markup.
+// Makes elements. Text is never parsed as markup, so names of files and labels are safe.
 
 export const find = (id) => document.getElementById(id);
 

@@ -11,7 +11,7 @@ export async function loadLabels() {
   thresholds = found.thresholds;
 }
 
-// Another model, or other labels, have other thresholds.
+// Loads the labels again if the model or the labels have changed, because the thresholds change too.
 export async function followModel(status) {
   const now = JSON.stringify([status.labels, status.model?.id, status.model?.revision]);
   if (status.model && now !== loadedFor) {
@@ -36,7 +36,7 @@ function explainGroup(name, scores, record) {
   const [best, score] = ranked[0];
   const presence = 1 - (scores.none ?? 0);
   if (presence < thresholds.presence) {
-    return `${name}: no tag. A pet is there with ${percent(presence)}; ${percent(thresholds.presence)} are needed.`;
+    return `${name}: no tag. The chance of a pet is ${percent(presence)}; ${percent(thresholds.presence)} is needed.`;
   }
   const needed = group.thresholds[best];
   if (needed === undefined) return `${name}: see the scores.`;
@@ -48,6 +48,9 @@ function explainNext(second, group, hasTag) {
   if (!second) return "";
   const [label, score] = second;
   const isTag = hasTag && group.multi_label && score >= thresholds.secondary;
-  if (isTag) return ` ${label} with ${percent(score)} is a tag, too: it reaches the ${percent(thresholds.secondary)} of further ones.`;
+  if (isTag) {
+    const further = percent(thresholds.secondary);
+    return ` ${label} with ${percent(score)} is a tag, too: it reaches the threshold of ${further} for further tags.`;
+  }
   return ` Next is ${label} with ${percent(score)}.`;
 }

@@ -1,4 +1,4 @@
-// Server-sent events, read by fetch, which can send a key. A lost connection goes on where it was.
+// Server-sent events, read by fetch, which can send a key. After a lost connection, it resumes at the last event.
 import { request } from "./api.js";
 
 const FIRST_PAUSE_MS = 500;

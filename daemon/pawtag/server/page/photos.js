@@ -16,7 +16,7 @@ const selected = new Set();
 let status = "";
 let next = null;
 let failures = {};
-let generation = 0; // of the list: answers for an earlier one come too late
+let generation = 0; // of the list: answers for an earlier generation are ignored
 let pending = null; // what the feed tells while the list is read
 
 export async function showPhotos() {
@@ -28,7 +28,7 @@ export async function showPhotos() {
     onPhoto: (photo) => (pending ? pending.push(() => update(photo)) : update(photo)),
     onGone: (id) => (pending ? pending.push(() => remove(id)) : remove(id)),
     onReload: reload,
-    onConnection: (isConnected) => say(find("connection"), isConnected ? "" : "The connection is lost; it is tried again."),
+    onConnection: (isConnected) => say(find("connection"), isConnected ? "" : "Connection lost. Connecting again …"),
   });
 }
 
@@ -63,7 +63,7 @@ function load(options) {
   return requestJson(`photos?${new URLSearchParams(given)}`);
 }
 
-// Reads the list again. What the feed tells meanwhile is applied after it.
+// Reads the list again. Changes that the feed sends meanwhile are applied afterwards.
 async function reload() {
   const mine = ++generation;
   pending ??= [];
@@ -106,7 +106,7 @@ function draw(photo) {
   return card;
 }
 
-// One that is shown stays in its place, so that nothing jumps below the pointer, and keeps the focus.
+// A photo that is shown already keeps its place and the focus, so that nothing moves under the pointer.
 function update(photo) {
   const old = shown.get(photo.id);
   const isWanted = !status || photo.status === status;
@@ -123,7 +123,7 @@ function replace(old, card) {
   if (focused >= 0) card.querySelectorAll("input, button")[focused]?.focus();
 }
 
-// A day's feed must not fill the memory of the browser. Older ones come back with the next reload.
+// A long feed must not fill the browser's memory. Dropped photos come back with the next reload.
 function dropOldest() {
   const last = find("photos").lastElementChild;
   for (const [id, { card }] of shown) if (card === last) remove(id);
@@ -205,7 +205,7 @@ function clearSelection() {
   }
 }
 
-// Adds the corrections to those that the record has; null takes all back. Undo writes what was there before.
+// Adds the corrections to those in the record; null removes all. Undo writes the earlier corrections again.
 async function correct(photos, corrections) {
   const before = [];
   const work = photos.filter((photo) => corrections || photo.corrected);
@@ -215,7 +215,7 @@ async function correct(photos, corrections) {
     before.push([photo, found.corrected_before]);
   });
   clearSelection();
-  reportCorrected(before.length, problem, corrections ? "corrected" : "as the model says", () => undo(before));
+  reportCorrected(before.length, problem, corrections ? "corrected" : "without corrections now", () => undo(before));
 }
 
 async function undo(before) {

@@ -29,7 +29,10 @@ async function show(status) {
 
 function showBanner(status) {
   const lines = status.sources.filter((source) => source.reason).map((source) => `${source.name} is ${source.state}: ${source.reason}`);
-  if (status.model?.fallback) lines.push(`The model that ships serves until ${status.model.wanted} is there.${describeDownload(status.download)}`);
+  if (status.model?.fallback) {
+    const text = `The embedded model tags until ${status.model.wanted} is on this machine.`;
+    lines.push(`${text}${describeDownload(status.download)}`);
+  }
   if (status.state_dir) lines.push(status.state_dir);
   if (status.dead_letters) lines.push(`${status.dead_letters} messages could not be used; see the log.`);
   const banner = find("banner");
