@@ -56,4 +56,4 @@ def test_a_store_that_does_not_answer_does_not_delay_the_stop(store, tmp_path, w
             took_s = time.monotonic() - asked_s
     assert took_s < 10
     if what == "a photo":
-        assert "released" in running.said()
+        assert "is retried later" in running.said()

@@ -161,7 +161,7 @@ def test_clean_removes_exactly_what_pawtag_wrote(tmp_path, chelsea):
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     found = command("clean", folder, home=tmp_path)
     assert found.stdout.decode().splitlines()[0] == "files removed: 1"
-    assert "1 sidecars hold corrections" in found.stdout.decode()
+    assert "sidecars kept, with corrections or keys of other programs: 1" in found.stdout.decode()
     assert {path.name for path in folder.iterdir()} == {"a.png", "b.png", "b.png.json", "c.jpg.json"}
     command("clean", "--corrected", folder, home=tmp_path)
     assert {path.name for path in folder.iterdir()} == {"a.png", "b.png", "c.jpg.json"}
@@ -261,7 +261,7 @@ def test_status_says_what_pawtag_does_with_each_path(tmp_path, chelsea):
     lines = found.stdout.decode().splitlines()
     assert found.returncode == 0
     assert lines[0].startswith(f"{folder / 'a.png'}: current, since 20")
-    assert "skipped: It is no photo by its name" in lines[1]
+    assert "skipped: Its name matches none of folder.patterns" in lines[1]
     described = command("status", "--json", folder / "a.png", home=tmp_path)
     assert json.loads(described.stdout)["state"] == "current"
     assert command("status", home=tmp_path, PAWTAG_SERVER__PORT="1").returncode == 1, "no daemon is running"
@@ -280,7 +280,11 @@ def test_correct_writes_what_a_person_knows_better(tmp_path, chelsea):
     table = command("correct", "--from", folder / "table.csv", home=tmp_path)
     assert table.returncode == 1
     assert b"gone.png: No such file" in table.stderr
-    for line, what in (("b.png,cat,,", b"more cells"), ("b.png,,", b"what is right"), ("b.png,dgo,", b"known are cat")):
+    for line, what in (
+        ("b.png,cat,,", b"more cells"),
+        ("b.png,,", b"at least one label"),
+        ("b.png,dgo,", b"known are cat"),
+    ):
         (folder / "table.csv").write_text(f"file,species,coat\n{line}\n")
         refused = command("correct", "--from", folder / "table.csv", home=tmp_path)
         assert (refused.returncode, what in refused.stderr, b"line 2" in refused.stderr) == (2, True, True)
@@ -324,4 +328,4 @@ def test_config_names_the_file_and_checks_the_labels(tmp_path):
     found = command("--config", "my.toml", "config", "check", home=tmp_path).stdout.decode()
     assert "  species: cat, quokka" in found
     assert "cat is a label of species and place" in found
-    assert "does not know, and gives no score to: quokka" in found
+    assert "gives them no score: quokka" in found

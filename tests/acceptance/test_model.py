@@ -113,7 +113,7 @@ def test_M04_a_killed_download_is_resumed_at_the_next_start(home, full_size):
                 running.stop(signal.SIGKILL)
         hub.pause_s = 0
         with daemon(home, **online(hub, home)) as running:
-            running.wait_until_said("replaces the embedded one")
+            running.wait_until_said("replaces the embedded model")
             assert running.stop() == 0
         begun = [int(asked.removeprefix("bytes=")[:-1]) for asked in hub.fetched("model.safetensors") if asked]
     assert begun == sorted(begun)
@@ -194,7 +194,7 @@ def test_M03_a_damaged_model_in_the_cache_is_downloaded_again(home, small):
         blob = next((home / "hf").rglob("model.safetensors")).resolve()
         blob.write_bytes(blob.read_bytes()[:-1] + b"x")
         with daemon(home, **online(hub, home)) as running:
-            running.wait_until_said("replaces the embedded one")
+            running.wait_until_said("replaces the embedded model")
             assert "damaged" in running.said()
             assert running.stop() == 0
 
@@ -254,8 +254,8 @@ def test_evaluate_reads_what_people_corrected(tmp_path, chelsea):
     found = command("model", "evaluate", "--corrections", "--write", home=tmp_path)
     assert found.returncode == 0, found.stderr
     text = found.stdout.decode()
-    assert "22 records of this model" in text
-    assert "21 photos with a corrected species" in text
+    assert "22 records in photos have this model" in text
+    assert "21 photos have a corrected species" in text
     assert re.search(r"cat +22 +21 +0\n", text)
     assert "threshold now, 0.5: 1 of 22 photos right" in text
     written = (tmp_path / "config/pawtag.toml").read_text()

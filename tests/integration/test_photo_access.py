@@ -80,8 +80,8 @@ def settings(tmp_path) -> Settings:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("notes.txt", "no photo by its name"),
-        ("a.png.json", "records and temporary files"),
+        ("notes.txt", "matches none of folder.patterns"),
+        ("a.png.json", "name is that of a record or a temporary file"),
         (".a.png", "hidden"),
         ("@eaDir/a.png", "service folder @eaDir"),
         (".trash/deep/a.png", "service folder .trash"),
@@ -158,7 +158,7 @@ async def test_an_object_is_explained_as_a_file_is(store, tmp_path):
         other = await access.explain("s3://other/in/a.png", reconciler, database)
     assert [each.state for each in found] == ["current", "failed", "new", "unknown", "skipped", "skipped"]
     assert found[1].code == "not-an-image"
-    assert all("owed a record (retag 20" in found[number].reason for number in (0, 2))
+    assert all("still waits for a new record (retag 20" in found[number].reason for number in (0, 2))
     assert "another bucket" in other.reason
 
 
@@ -216,7 +216,7 @@ async def test_a_correction_survives_another_model_and_can_be_taken_back(setting
 async def test_a_photo_that_is_none_cannot_be_corrected(settings):
     """With the reason that status gives."""
     old(settings.folder.path / "notes.txt")
-    with pytest.raises(ConfigError, match="no photo by its name"):
+    with pytest.raises(ConfigError, match="matches none of folder.patterns"):
         await correct(settings, settings.folder.path / "notes.txt", {"species": ["green"]})
 
 
@@ -290,7 +290,7 @@ async def test_a_second_correction_does_not_keep_what_the_first_one_dropped(sett
 async def test_a_record_of_an_object_is_no_photo_to_correct(store, tmp_path):
     """Its name says so, as that of a file does."""
     put(store, "a.png.json", b"{}")
-    with pytest.raises(ConfigError, match="no photo by its name"):
+    with pytest.raises(ConfigError, match="not that of a photo"):
         await correct(settings_for(store, state=tmp_path), f"s3://{BUCKET}/a.png.json", {"species": ["green"]})
 
 
@@ -337,4 +337,4 @@ async def test_a_record_with_a_slip_is_explained(settings):
     path.write_text(path.read_text().replace('"species": [', '"species": [,', 1))
     [found] = await explain(settings, photo)
     assert found.state == "new"
-    assert "no JSON" in found.reason
+    assert "is not JSON" in found.reason

@@ -188,7 +188,7 @@ def test_webhook_test_says_whether_it_is_taken(tmp_path):
     """Exit 1 and the reason where it is not, 2 without an address."""
     address = f"http://127.0.0.1:{free_port()}/hook"
     done = command("webhook", "test", home=tmp_path, PAWTAG_WEBHOOK__URL=address)
-    assert (done.returncode, b"does not take it" in done.stderr) == (1, True)
+    assert (done.returncode, b"did not accept the message" in done.stderr) == (1, True)
     done = command("webhook", "test", home=tmp_path, PAWTAG_WEBHOOK__URL="")
     assert (done.returncode, b"webhook.url" in done.stderr) == (2, True)
     done = command("webhook", "test", home=tmp_path, PAWTAG_WEBHOOK__URL="ftp://x/y")
