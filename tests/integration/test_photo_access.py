@@ -216,7 +216,7 @@ async def test_a_correction_survives_another_model_and_can_be_taken_back(setting
 async def test_a_photo_that_is_none_cannot_be_corrected(settings):
     """With the reason that status gives."""
     old(settings.folder.path / "notes.txt")
-    with pytest.raises(ConfigError, match="matches none of folder.patterns"):
+    with pytest.raises(ConfigError, match="matches none of"):
         await correct(settings, settings.folder.path / "notes.txt", {"species": ["green"]})
 
 
