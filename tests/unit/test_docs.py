@@ -29,7 +29,7 @@ SETTINGS = {
 SETTING = re.compile(rf"`((?:{'|'.join(Settings.model_fields)})\.[a-z0-9_]+)(?: = [^`]*)?`")
 # In labels.toml a label has the form of a setting, and the file its name.
 # Files, labels in labels.toml, and fields of a record have the form of a setting.
-NO_SETTINGS = re.compile(r"labels\.(toml|cat|ferret|none)|state\.db|log\.py|model\.(wanted|fallback)")
+NO_SETTINGS = re.compile(r"labels\.(toml|csv|cat|ferret|none)|state\.db|log\.py|model\.(wanted|fallback)")
 THOUGHT_END = re.compile(r"[.:;!?…>][)*_`\"]*$|\)$|^\|.*\|$|^#|\\$")
 
 

@@ -12,8 +12,10 @@ def build_common_options() -> argparse.ArgumentParser:
     """The options of every command, as a parent of its parser."""
     parser = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     parser.add_argument("--config", type=Path, metavar="FILE", help="the settings file (default: config/pawtag.toml)")
-    parser.add_argument("--model", metavar="ID", help="a hub id, a checkpoint folder, or 'embedded'")
-    parser.add_argument("--labels", type=Path, metavar="FILE", help="a labels.toml of your own")
+    parser.add_argument(
+        "--model", metavar="ID", help="the id of a model on the Hugging Face hub, a folder with a model, or 'embedded'"
+    )
+    parser.add_argument("--labels", type=Path, metavar="FILE", help="your own labels.toml")
     return parser
 
 

@@ -24,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("place", metavar="DIR", help="a folder or s3://BUCKET/PREFIX")
     parser.add_argument("--dry-run", action="store_true", help="only print what clean would remove")
     parser.add_argument(
-        "--corrected", action="store_true", help="also remove records that hold corrections or keys of other programs"
+        "--corrected",
+        action="store_true",
+        help="also remove records with corrections, and records into which other programs have written",
     )
 
 

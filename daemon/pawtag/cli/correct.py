@@ -1,4 +1,4 @@
-"""pawtag correct: write corrections into records; a correction stays, whatever the model finds."""
+"""pawtag correct: write corrections into records; a correction stays, even if the model finds something else."""
 
 import argparse
 import asyncio
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `correct`."""
     parser.add_argument("places", nargs="*", metavar="FILE", help="photos: files, or s3://BUCKET/KEY")
     parser.add_argument(
-        "--species", metavar="LABELS", help="the right species; write several as cat/dog, and 'none' for no pet"
+        "--species", metavar="LABELS", help="the right species; for two write cat/dog, for no pet write none"
     )
     parser.add_argument("--coat", metavar="LABELS", help="the right coat; 'none' for no tag")
     parser.add_argument(

@@ -41,7 +41,7 @@ def add_evaluation_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--show-errors", action="store_true", help="name each photo with a wrong tag")
     parser.add_argument(
-        "--write", action="store_true", help="write the calibrated threshold and temperature to the settings file"
+        "--write", action="store_true", help="write the best threshold and temperature into the settings file"
     )
 
 

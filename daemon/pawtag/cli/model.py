@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from pawtag.inference.hub.pull import Pull
 
 MODEL_ACTIONS = {
-    "show": "load the model and print its facts",
-    "pull": "download the model into the cache of the hub client",
+    "show": "load the model, and print its engine, thresholds and fingerprint",
+    "pull": "download the model from the Hugging Face hub",
     "check": "load the model and run its self test",
     "evaluate": "compare the model with photos whose labels are known",
-    "optimize": "quantise the model on your photos, and use the result if their tags stay the same",
+    "optimize": "make a faster int8 version of the model, and use it if 99.5 percent of the tags of your photos stay the same",
 }
 MAX_PULL_ATTEMPTS = 5
 

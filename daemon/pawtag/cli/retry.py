@@ -1,4 +1,4 @@
-"""pawtag retry: tag failed photos again."""
+"""pawtag retry: tag failed photos again, in this process."""
 
 import argparse
 import asyncio

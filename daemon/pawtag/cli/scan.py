@@ -1,4 +1,4 @@
-"""pawtag scan: tag once each photo of a folder that needs a record."""
+"""pawtag scan: tag all photos of a folder that have no record or an old one, then end."""
 
 import argparse
 import asyncio
@@ -41,7 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--verify", action="store_true", help="read every photo, and compare its content, not only its size and time"
     )
     parser.add_argument("--strict", action="store_true", help="exit with code 1 if a photo cannot be tagged")
-    parser.add_argument("--prune", action="store_true", help="remove sidecars of photos that no longer exist")
+    parser.add_argument(
+        "--prune",
+        action="store_true",
+        help="remove sidecars of photos that no longer exist, but keep those with corrections",
+    )
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:

@@ -1,4 +1,4 @@
-"""pawtag status: ask the daemon for its state, or explain the state of photos."""
+"""pawtag status: print the state of the running daemon; with PATH, explain the state of photos, without a daemon."""
 
 import argparse
 import asyncio

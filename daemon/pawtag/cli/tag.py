@@ -24,7 +24,9 @@ STDIN = "-"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `tag`."""
-    parser.add_argument("files", nargs="+", metavar="FILE", help="photos to tag; - reads one from standard input")
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", help="photos to tag; '-' reads one photo from standard input"
+    )
     parser.add_argument("--json", action="store_true", help="print one record per line, in the order of the files")
 
 

@@ -21,21 +21,21 @@ class ServerSettings(Section):
     api_key_file: OptionalPath = None
     """A file that holds the key, such as a mounted secret. Use it instead of api_key."""
     allowed_hosts: tuple[str, ...] = ()
-    """The Host names that pawtag answers. On loopback its own names are always allowed. Elsewhere an empty list allows all."""
+    """The names (Host header) under which people may use pawtag. If pawtag listens on loopback, localhost and 127.0.0.1 are always allowed. If it listens on another address, an empty list allows every name."""
     trusted_origins: tuple[Annotated[str, AfterValidator(check_origin)], ...] = ()
-    """Origins of web pages that may send requests, such as "https://shelter.example". The page behind a proxy may need it too."""
+    """Origins of web pages of other sites that may send requests, such as "https://shelter.example". If your proxy does not forward the Host header, name the origin of pawtag's own page here too."""
     keep_requests: bool = False
-    """Whether the list of recent results has photos that were posted. It holds their names and tags, and no pixels."""
+    """Whether the list of recent photos also shows photos that were sent to POST /tag. pawtag then keeps their names and tags, but not the pictures."""
     page: bool | None = None
     """Whether pawtag serves the page at /, /photos and /events. Not set: only on loopback, or with an api_key."""
     max_upload_bytes: Count = 50 * MIB
     """The largest body of POST /tag, in bytes. limits.max_file_bytes applies too."""
     stall_timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30.0
-    """The longest pause of a sender, in seconds. After it, or below 8 kB per second, the answer is 408."""
+    """The longest pause of a sender, in seconds. After a longer pause, or if a sender is slower than 8 kB per second, the answer is 408."""
     max_pending: Count = 64
     """The number of requests that may wait for the model. A further request gets 503."""
     max_connections: Count = 256
-    """The number of open connections. A further one replaces an idle connection. If there is none, it gets 503."""
+    """The largest number of open connections. For a further connection, pawtag closes an idle one. If no connection is idle, the further one gets 503."""
 
     @property
     def is_private(self) -> bool:
@@ -63,7 +63,7 @@ class WebhookSettings(Section):
     secret_file: OptionalPath = None
     """A file that holds the secret. Use it instead of secret."""
     events: tuple[Reason, ...] = ("new", "changed", "corrected")
-    """The reasons to send an event. Add "re-tagged" to hear of all photos after a change of the model or the labels."""
+    """Which events to send. Add "re-tagged" if you also want an event for each photo after a change of the model or the labels."""
 
     @model_validator(mode="before")
     @classmethod

@@ -18,17 +18,17 @@ class ModelSettings(Section):
     """The model that tags the photos."""
 
     id: str = "openai/clip-vit-base-patch32"
-    """A hub id, a checkpoint folder, or "embedded" for the model that ships."""
+    """The id of a model on the Hugging Face hub, a folder with a model, or "embedded" for the small model that is part of pawtag."""
     revision: str | None = None
-    """The revision on the hub. Not set: the pinned revision of the default model, the latest of any other."""
+    """The revision of the model on the hub. Not set: a fixed revision for the default model, and the latest revision for any other model."""
     fallback: Literal["embedded", "none"] = "embedded"
-    """The model that serves until model.id is available: "embedded", or "none" to serve no other model."""
+    """The model that tags until the model of model.id is ready. With "none" pawtag waits for that model."""
     download: bool = True
     """Whether pawtag may download the model from the hub. With false it never connects to the hub."""
     threshold: Score | None = None
     """The lowest score at which a label becomes a tag, for this model. `pawtag model evaluate` measures it."""
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    """pawtag divides the logits of this model by this number. `pawtag model evaluate` measures it with the threshold."""
+    """A number that makes the scores fit reality (pawtag divides the logits by it). Do not set it by hand: `pawtag model evaluate --write` measures and writes it."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """The device that runs the model. "auto" uses a GPU if there is one."""
     engine: Literal["auto", "openvino", "torch"] = "auto"
@@ -47,9 +47,9 @@ class LabelSettings(Section):
     tag_threshold: Score | None = None
     """The lowest score at which a label becomes a tag. Not set: the threshold of the model."""
     presence_threshold: Score | None = None
-    """The lowest probability at which a photo shows a pet (1 minus the score of "none"). Not set: that of the model, or 0.5."""
+    """pawtag says that a photo shows a pet from this probability on (1 minus the score of "none"). Not set: the value of the model, or 0.5."""
     views: Literal["whole", "parts"] = "whole"
-    """With "parts" the model also looks at four quarters of a photo. It finds several animals, and takes four times as long."""
+    """With "parts" the model also looks at four quarters of a photo. So it finds several animals in one photo, and needs almost four times as long."""
     min_score: Score = 0.01
     """The answer of POST /tag lists labels with at least this score."""
 
@@ -86,28 +86,28 @@ class FolderSettings(Section):
     recursive: bool = True
     """Whether pawtag watches subfolders too."""
     observer: Literal["auto", "native", "polling"] = "auto"
-    """How pawtag notices changes: "native" uses file events, "polling" compares listings. "auto" polls network shares."""
+    """How pawtag notices changes. "native": file events of the system. "polling": it compares lists of the folder. "auto": polling for network shares, file events for other folders."""
     settle_s: Seconds = 1.0
-    """Seconds without a change after which a file is complete that a program has closed or moved in."""
+    """A file that a program has closed or moved in is complete after this many seconds without a change."""
     stable_s: Seconds = 5.0
-    """Seconds without a change after which any other new file is complete."""
+    """Any other new file is complete after this many seconds without a change."""
     rescan_s: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 300.0
     """Seconds between two scans of the whole folder. A scan compares each photo with its sidecar."""
     patterns: tuple[str, ...] = PATTERNS
     """The file names of photos. Upper and lower case are the same."""
     exclude: tuple[str, ...] = ()
-    """Files and folders to ignore. A pattern matches a name ("thumbs*") or a path below the folder ("old/raw")."""
+    """Files and folders to ignore. A pattern is a name of a file or folder ("thumbs*"), or a path below folder.path ("old/raw")."""
     concurrency: Count = 32
     """The number of photos of the folder that pawtag handles at once."""
 
 
 class S3Settings(Section):
-    """The bucket, and the queue that receives its events. boto3 finds the credentials in its usual places."""
+    """The bucket, and the queue that receives its events. The credentials of AWS come from the usual places (AWS_PROFILE, AWS_ACCESS_KEY_ID, ~/.aws, a role)."""
 
     queue_url: str | tuple[str, ...] | None = None
     """The URL of the SQS queue that receives upload events, or a list of URLs."""
     bucket: str | None = None
-    """The bucket. pawtag refuses events of other buckets. Without queue_url it lists the bucket, and accepts pushed events."""
+    """The bucket. pawtag refuses events of other buckets. If queue_url is not set, pawtag lists the bucket regularly, and accepts events that a store posts to POST /notifications/s3."""
     prefix: str = ""
     """pawtag tags only keys that begin with this prefix."""
     endpoint_url: str | None = None
@@ -115,7 +115,7 @@ class S3Settings(Section):
     region: str | None = None
     """The region. Not set: AWS_REGION, or the region that boto3 finds."""
     addressing: Literal["auto", "path", "virtual"] = "auto"
-    """Where requests name the bucket: in the path, or in the host name ("virtual")."""
+    """Where an S3 address has the name of the bucket: in the "path", or in the host name ("virtual")."""
     output: Literal["tags", "sidecar", "both"] = "tags"
     """Where pawtag writes records: as tags on the object, as a sidecar object, or both."""
     tags: tuple[str, ...] | None = None
@@ -123,13 +123,13 @@ class S3Settings(Section):
     sidecar_bucket: str | None = None
     """The bucket for sidecar objects. Not set: the bucket of the photo."""
     sidecar_prefix: str = ""
-    """The prefix of the keys of sidecar objects. The key of the photo follows it."""
+    """The text before the photo's key in the key of a sidecar object."""
     patterns: tuple[str, ...] = PATTERNS
     """The names of photos. Upper and lower case are the same. Keys without a suffix are photos too."""
     concurrency: Count = 16
     """The number of photos of the bucket that pawtag handles at once."""
     visibility_timeout_s: Annotated[int, Field(ge=10, le=43_200)] = 60
-    """The visibility timeout of SQS messages, in seconds. pawtag extends it while it works on the photos of a message."""
+    """The visibility timeout of SQS messages, in seconds. If a daemon is killed, its messages come again after this time. pawtag extends the timeout while it works on a message."""
     rescan_s: Annotated[float, Field(ge=10, allow_inf_nan=False)] | None = None
     """Seconds between two resyncs (listings of the bucket). Not set: 300 without a queue; no resync with a queue."""
 
@@ -148,7 +148,7 @@ class SidecarSettings(Section):
     """Where pawtag writes the records of a folder."""
 
     dir: OptionalPath = None
-    """A folder for the sidecars, with the same subfolders as the photos. For folders that pawtag cannot write."""
+    """A separate folder for the sidecars. It gets the same subfolders as the photos. Use it if pawtag cannot write into the folder of the photos."""
     xmp: bool = False
     """Whether pawtag also writes the tags as keywords into XMP sidecars, for Immich, digiKam, darktable and PhotoPrism."""
     xmp_root: str = "pets"
@@ -159,24 +159,24 @@ class StateSettings(Section):
     """What pawtag keeps between runs."""
 
     dir: HomePath = platformdirs.user_state_path("pawtag")
-    """The folder of state.db: photos in flight, pushed events, resume points, dead letters, recent results."""
+    """The folder for state.db: work in progress, events that are not handled yet, and the list of recent photos."""
 
 
 class LimitSettings(Section):
     """Limits for photos and for the daemon."""
 
     max_pixels: Count = 50_000_000
-    """The largest picture, in pixels. A baseline JPEG counts with the reduced size at which pawtag decodes it."""
+    """The largest picture, in pixels. pawtag decodes most (baseline) JPEG files at a reduced size. For them the reduced size counts, so a JPEG may have more pixels than this."""
     max_file_bytes: Count = 200 * MIB
     """The largest file, in bytes."""
     threads: Count = min(4, os.cpu_count() or 1)
-    """The number of threads that decode, and of threads that run the model."""
+    """pawtag uses this many threads for decoding, and the same number for the model."""
     memory_bytes: Annotated[int, Field(ge=100_000_000)] = 640_000_000
     """Memory for all pictures that are decoded at the same time, in bytes. pawtag refuses a picture that needs more."""
     batch_size: Count | None = None
     """The largest number of photos in one call of the model. Not set: the engine and the model decide."""
     batch_wait_s: Seconds = 0.005
-    """Seconds that a waiting photo waits for others to share one call of the model."""
+    """How many seconds a photo waits for other photos, so that the model computes them together."""
 
 
 class LogSettings(Section):

@@ -103,7 +103,7 @@ def _open(prepared: "PreparedModel", request: "PreparationRequest") -> tuple[Eng
         log.warning("The model %s stays on torch. %s", request.model.id, compiled.refusal)
         return None
     if compiled.note:
-        level = logging.INFO if request.precision == "auto" else logging.WARNING
+        level = logging.DEBUG if request.precision == "auto" else logging.WARNING
         log.log(level, "%s The model runs in %s.", compiled.note, compiled.precision)
     engine = OpenVINOEngine(prepared.facts, prepared.path, compiled.precision, request.threads)
     self_test.check_picture(engine, request.checkpoint, request.cache)

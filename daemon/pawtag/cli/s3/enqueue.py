@@ -30,7 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--inventory", metavar="s3://.../manifest.json", help="read an S3 Inventory instead of listing the bucket"
     )
-    parser.add_argument("--all", action="store_true", help="send a message for every photo, and read no tags")
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help="send a message for every photo, and do not read its tags first; cheaper for a new bucket",
+    )
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:

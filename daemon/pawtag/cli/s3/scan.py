@@ -1,4 +1,4 @@
-"""pawtag s3 scan: tag the photos of a bucket that need a record, from this machine; a second run resumes the first."""
+"""pawtag s3 scan: tag, on this machine, all photos of a bucket that have no record or an old one; a second run resumes the first."""
 
 import argparse
 import asyncio
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=DEFAULT_PHOTOS_PER_S,
         metavar="N",
-        help="with --dry-run: the photos that one daemon tags in a second (default: 20)",
+        help="with --dry-run: the photos per second of one daemon, to estimate the duration (default: 20)",
     )
 
 

@@ -17,7 +17,9 @@ from pawtag.s3.setup.topic import PushTopic
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `s3 setup`."""
-    parser.add_argument("uri", metavar="s3://BUCKET/PREFIX", help="the uploads to tag")
+    parser.add_argument(
+        "uri", metavar="s3://BUCKET/PREFIX", help="the uploads to tag; without PREFIX all uploads of the bucket"
+    )
     parser.add_argument("--queue", default="", metavar="NAME", help="the queue's name (default: pawtag-BUCKET)")
     parser.add_argument(
         "--via",
@@ -28,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--push",
         metavar="URL",
-        help="create no queue: the store (Ceph) posts events to this address of a daemon, http://HOST:7860/notifications/s3?key=KEY",
+        help="create no queue; instead the store (Ceph) posts events to a daemon: http://HOST:7860/notifications/s3?key=KEY",
     )
     parser.add_argument("--dry-run", action="store_true", help="only print the changes")
     parser.add_argument("--remove", action="store_true", help="remove what an earlier setup created")
