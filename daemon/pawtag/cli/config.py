@@ -22,7 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `config`."""
     commands = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     actions = {name: add_command(commands, name, text) for name, text in CONFIG_ACTIONS.items()}
-    actions["schema"].add_argument("--record", action="store_true", help="the schema of a record (a sidecar)")
+    actions["schema"].add_argument(
+        "--record", action="store_true", help="print the schema of a record (a sidecar) instead"
+    )
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:

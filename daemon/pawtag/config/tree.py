@@ -22,13 +22,13 @@ class ModelSettings(Section):
     revision: str | None = None
     """The revision of the model on the hub. Not set: a fixed revision for the default model, and the latest revision for any other model."""
     fallback: Literal["embedded", "none"] = "embedded"
-    """The model that tags until the model of model.id is ready. With "none" pawtag waits for that model."""
+    """The model that tags until the model of model.id is ready. With "none" pawtag tags nothing during the download, and ends with an error if it cannot reach the hub."""
     download: bool = True
     """Whether pawtag may download the model from the hub. With false it never connects to the hub."""
     threshold: Score | None = None
     """The lowest score at which a label becomes a tag, for this model. `pawtag model evaluate` measures it."""
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    """A number that makes the scores fit reality (pawtag divides the logits by it). Do not set it by hand: `pawtag model evaluate --write` measures and writes it."""
+    """pawtag divides the raw results of the model (logits) by this number. With the right number, a label with the score 0.90 is right about 90 times of 100. Do not set it by hand: `pawtag model evaluate --write` measures and writes it."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """The device that runs the model. "auto" uses a GPU if there is one."""
     engine: Literal["auto", "openvino", "torch"] = "auto"
@@ -47,7 +47,7 @@ class LabelSettings(Section):
     tag_threshold: Score | None = None
     """The lowest score at which a label becomes a tag. Not set: the threshold of the model."""
     presence_threshold: Score | None = None
-    """pawtag says that a photo shows a pet from this probability on (1 minus the score of "none"). Not set: the value of the model, or 0.5."""
+    """The lowest probability of a pet (1 minus the score of "none") at which pawtag says that the photo shows a pet. Not set: the value of the model, or 0.5."""
     views: Literal["whole", "parts"] = "whole"
     """With "parts" the model also looks at four quarters of a photo. So it finds several animals in one photo, and needs almost four times as long."""
     min_score: Score = 0.01
@@ -88,7 +88,7 @@ class FolderSettings(Section):
     observer: Literal["auto", "native", "polling"] = "auto"
     """How pawtag notices changes. "native": file events of the system. "polling": it compares lists of the folder. "auto": polling for network shares, file events for other folders."""
     settle_s: Seconds = 1.0
-    """A file that a program has closed or moved in is complete after this many seconds without a change."""
+    """If a program has closed a file or moved it into the folder, the file is complete after this many seconds without a change."""
     stable_s: Seconds = 5.0
     """Any other new file is complete after this many seconds without a change."""
     rescan_s: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 300.0
@@ -119,11 +119,11 @@ class S3Settings(Section):
     output: Literal["tags", "sidecar", "both"] = "tags"
     """Where pawtag writes records: as tags on the object, as a sidecar object, or both."""
     tags: tuple[str, ...] | None = None
-    """The tags to write: names of groups, and "score". Not set: all."""
+    """The tags to write: names of groups, and "score", for example ["species", "score"]. pawtag always writes fingerprint, error and corrected. Not set: all."""
     sidecar_bucket: str | None = None
     """The bucket for sidecar objects. Not set: the bucket of the photo."""
     sidecar_prefix: str = ""
-    """The text before the photo's key in the key of a sidecar object."""
+    """The beginning of the keys of sidecar objects: such a key is this text, then the key of the photo, then ".json"."""
     patterns: tuple[str, ...] = PATTERNS
     """The names of photos. Upper and lower case are the same. Keys without a suffix are photos too."""
     concurrency: Count = 16

@@ -22,7 +22,7 @@ def add_job_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="CLASS",
-        help="include photos of this colder storage class",
+        help="include photos of this colder storage class; may be repeated",
     )
     parser.add_argument("--restart", action="store_true", help="begin at the first key, not where the last run ended")
 
