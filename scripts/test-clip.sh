@@ -3,7 +3,7 @@
 # Without PHOTO it posts Chelsea, the cat in scikit-image's wheel (CC0), and installs what the tests need for this.
 set -euo pipefail
 here=$(dirname "$0")
-address=${PAWTAG_ADDRESS:-http://127.0.0.1:7860}
+address=${PAWTAG_ADDRESS:-http://127.0.0.1:${PAWTAG_SERVER__PORT:-7860}}
 command -v curl >/dev/null || { echo "curl is needed; on Debian and Ubuntu: apt install curl." >&2; exit 1; }
 photo=${1:-}
 if [[ ! $photo ]]; then

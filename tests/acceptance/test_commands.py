@@ -267,6 +267,20 @@ def test_status_says_what_pawtag_does_with_each_path(tmp_path, chelsea):
     assert command("status", home=tmp_path, PAWTAG_SERVER__PORT="1").returncode == 1, "no daemon is running"
 
 
+def test_correct_with_other_labels_says_so(tmp_path, chelsea):
+    """Whoever forgets --labels would wonder why labels of the daemon are gone from the record."""
+    folder = tagged_folder(tmp_path, chelsea)
+    (tmp_path / "mine.toml").write_text(
+        'templates = ["a {}"]\n[groups.species]\nlabels.cat = ["cat"]\nlabels.dog = ["dog"]\n'
+    )
+    first, second = (
+        command("correct", folder / "a.png", "--species", "dog", "--labels", "mine.toml", home=tmp_path)
+        for _ in range(2)
+    )
+    assert b"a.png was tagged with another model or other labels" in first.stderr
+    assert b"other labels" not in second.stderr
+
+
 def test_correct_writes_what_a_person_knows_better(tmp_path, chelsea):
     """From the command line and from a table; a slip is refused before anything is written."""
     folder = tagged_folder(tmp_path, chelsea)
@@ -289,6 +303,9 @@ def test_correct_writes_what_a_person_knows_better(tmp_path, chelsea):
         refused = command("correct", "--from", folder / "table.csv", home=tmp_path)
         assert (refused.returncode, what in refused.stderr, b"line 2" in refused.stderr) == (2, True, True)
     assert [tag["label"] for tag in json.loads((folder / "b.png.json").read_text())["tags"][:2]] == ["cat", "dog"]
+    (folder / "table.csv").write_text("file,species\nb.png,cat\n")
+    assert command("correct", "--from", folder / "table.csv", "--undo", home=tmp_path).returncode == 0
+    assert json.loads((folder / "b.png.json").read_text())["corrected"] is None
     command("correct", folder / "a.png", "--undo", home=tmp_path)
     assert json.loads((folder / "a.png.json").read_text())["corrected"] is None
 

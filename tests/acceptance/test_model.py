@@ -241,6 +241,19 @@ def test_evaluate_measures_and_writes_the_thresholds(tmp_path, chelsea):
     assert shown["calibrated"] is True
 
 
+def test_evaluate_writes_no_threshold_of_another_model(tmp_path, chelsea):
+    """A model that is only on the command line, or a fallback: the settings file names another one."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/pawtag.toml").write_text("[server]\nport = 7861\n")
+    shutil.copy(chelsea, tmp_path / "cat.png")
+    (tmp_path / "mine.csv").write_text("file,species\ncat.png,cat\n")
+    arguments = ("model", "evaluate", "--labelled", "mine.csv", "--write")
+    other, fallback = command(*arguments, "--model", "embedded", home=tmp_path), command(*arguments, home=tmp_path)
+    assert (other.returncode, b"set model.id = 'embedded' there first" in other.stderr) == (2, True)
+    assert (fallback.returncode, b"'pawtag model pull' first" in fallback.stderr) == (2, True)
+    assert "threshold" not in (tmp_path / "config/pawtag.toml").read_text()
+
+
 def test_evaluate_reads_what_people_corrected(tmp_path, chelsea):
     """Which labels were wrong how often, and the threshold that would have been right; written if asked."""
     (tmp_path / "config").mkdir()

@@ -128,6 +128,19 @@ async def test_F08_an_observer_that_ended_is_started_again(tmp_path, caplog):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the queue is inotify's")
+async def test_F23_a_rescan_reports_a_record_of_other_labels(tmp_path, caplog):
+    """A command with other --labels has rewritten it while the daemon runs: it stays, and the log says so once."""
+    photo = old(tmp_path / "a.png", plain())
+    async with watching(tmp_path, observer="polling", rescan_s=1):
+        record = await tagged(photo)
+        theirs = record | {"fingerprint": "theirs", "tagged_at": "2100-01-01T00:00:00Z"}
+        (tmp_path / "a.png.json").write_text(json.dumps(theirs))
+        await until(lambda: "another daemon or command" in caplog.text)
+        await asyncio.sleep(1.2)  # another rescan
+    assert caplog.text.count("another daemon or command") == 1
+    assert sidecar(photo)["fingerprint"] == "theirs"
+
+
 async def test_F05_an_overflow_of_the_event_queue_is_followed_by_a_rescan(tmp_path):
     """More events than the kernel keeps, while watchdog's reader is held: the photo after them is found all the same."""
     limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())

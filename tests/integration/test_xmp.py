@@ -52,9 +52,9 @@ def root(tmp_path):
     return folder
 
 
-def clean(root, *, corrected: bool = False) -> int:
+def clean(root, *, corrected: bool = False, dry_run: bool = False) -> int:
     """The command, in a thread; its exit code."""
-    arguments = argparse.Namespace(place=str(root), dry_run=False, corrected=corrected)
+    arguments = argparse.Namespace(place=str(root), dry_run=dry_run, corrected=corrected)
     try:
         return clean_command.execute(arguments, Settings(state={"dir": root.parent / "state"}))
     except PawtagError as error:
@@ -226,6 +226,16 @@ async def test_a_process_that_ends_after_the_record_leaves_the_word_that_a_perso
     async with open_output(root.parent) as output:
         await output.write(ref, record_for(ref, tags=()), after)
         assert read_words((root / "a.jpg.xmp").read_bytes())["dc:subject"] == ["cat"]
+
+
+async def test_a_preview_of_clean_names_the_xmp_sidecars(root, capsys):
+    """They change, too, and nothing changes yet."""
+    photo = old(root / "a.png", plain())
+    async with tagging(root):
+        await tagged(photo)
+    assert await asyncio.to_thread(clean, root, dry_run=True) == 0
+    assert f"{root / 'a.png.xmp'}: what pawtag added\n" in capsys.readouterr().out
+    assert (root / "a.png.xmp").exists()
 
 
 async def test_clean_takes_back_what_no_record_says(root):

@@ -72,13 +72,23 @@ async def _remove_files(
             failed += 1
             continue
         kept, removed = kept + is_kept, removed + (not is_kept)
-        if dry_run and not is_kept:
-            print(log.escape_unprintable(str(written.path)))
+        if dry_run:
+            _print_planned(written, is_kept=is_kept)
     print(f"{'files to remove' if dry_run else 'files removed'}: {removed}")
     if kept:
-        print(f"sidecars kept, with corrections or keys of other programs: {kept} (--corrected removes them)")
+        print(
+            f"sidecars kept, with corrections or keys of other programs: {kept} ('pawtag clean --corrected' removes them)"
+        )
     if failed:
         raise PawtagError(f"{failed} files could not be removed; check the permissions of their folders.")
+
+
+def _print_planned(written: WrittenFile, *, is_kept: bool) -> None:
+    if not is_kept:
+        print(log.escape_unprintable(str(written.path)))
+    for output in written.outputs.values():
+        if written.photo and isinstance(output, dict) and output.get("file"):
+            print(log.escape_unprintable(f"{Path(written.photo).with_name(str(output['file']))}: what pawtag added"))
 
 
 def _remove_unsettled(sidecars: Sidecars, settings: Settings) -> None:

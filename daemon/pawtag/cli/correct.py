@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pawtag import log
@@ -19,6 +19,7 @@ from pawtag.config.labels_file import load_labels
 from pawtag.domain.corrections import parse_corrections
 from pawtag.domain.errors import ConfigError, PawtagError
 from pawtag.domain.labels import Labels
+from pawtag.domain.ports import OpenPhoto
 from pawtag.domain.records import OBJECT_SCHEME, Corrections
 from pawtag.inference.model_loader import load_model
 from pawtag.inference.tagger import Tagger
@@ -60,7 +61,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CSV",
         help="a table of corrections, with the columns file, species, coat",
     )
-    parser.add_argument("--undo", action="store_true", help="remove the corrections")
+    parser.add_argument(
+        "--undo",
+        action="store_true",
+        help="remove the corrections of the files, or with --from of all files in the table",
+    )
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -78,10 +83,11 @@ def _list_corrections(arguments: argparse.Namespace, labels: Labels) -> Iterator
     """The corrections that the command line, or the table, asks for. Raises ConfigError."""
     given = {"species": arguments.species, "coat": arguments.coat, **_parse_groups(arguments.group)}
     chosen = {group: value for group, value in given.items() if value is not None}
-    if sum((bool(chosen), arguments.undo, arguments.table is not None)) != 1:
-        raise ConfigError("Give exactly one of these: labels (--species dog), a table (--from CSV), or --undo.")
+    if bool(chosen) == (arguments.undo or arguments.table is not None):
+        raise ConfigError("Give either labels (--species dog), or a table (--from CSV), or --undo.")
     if arguments.table:
-        yield from _read_table(arguments.table, labels)
+        for correction in _read_table(arguments.table, labels):
+            yield replace(correction, by_group=None) if arguments.undo else correction
         return
     if not arguments.places:
         raise ConfigError("Name the photos: 'pawtag correct FILE... --species dog'.")
@@ -138,7 +144,7 @@ async def _correct_all(
     tagger: Tagger,
     database: StateDatabase,
 ) -> int:
-    code = 0
+    code, warns = 0, True
     reconciler = Reconciler(tagger, build_outputs(settings, database), announcer=build_announcer(settings, database))
     with ThreadPoolExecutor(1) as threads:
         access = PhotoAccess(settings, threads, arguments.s3_tuning)
@@ -147,9 +153,20 @@ async def _correct_all(
                 try:
                     async with access.open(correction.place) as photo:
                         await access.owe_retag(correction.place, tagger.identity, database)
+                        warns = warns and not await _warn_of_other_labels(photo, reconciler, correction.place)
                         record = await reconciler.correct(photo, correction.by_group)
                     print(f"{escape_unprintable(correction.place)}: {summarise(record)}")
                 except (PawtagError, OSError) as error:
                     code, reason = 1, error.strerror if isinstance(error, OSError) else error
                     print(f"pawtag: {escape_unprintable(f'{correction.place}: {reason}')}", file=sys.stderr)
     return code
+
+
+async def _warn_of_other_labels(photo: OpenPhoto, reconciler: Reconciler, place: str) -> bool:
+    """Say that the photo gets the tags of this command's model and labels. Whether it was said."""
+    stamp = (await photo.look()).stamp
+    if stamp is None or not stamp.describes(photo.version) or not reconciler.build_policy().supersedes(stamp):
+        return False
+    text = f"{place} was tagged with another model or other labels; it is tagged again with those of this command"
+    print(f"pawtag: {escape_unprintable(text)} (--model, --labels, --config)", file=sys.stderr)
+    return True

@@ -47,12 +47,14 @@ def add_evaluation_arguments(parser: argparse.ArgumentParser) -> None:
 
 def evaluate(arguments: argparse.Namespace, settings: Settings, loaded: LoadedModel) -> None:
     """Print the accuracy of the model and its best threshold; with `--write`, save it. Raises ConfigError."""
+    if arguments.write:
+        _check_write(arguments, settings, loaded)
     if arguments.corrections is not None:
         calibrated = _evaluate_corrections(arguments, settings, loaded)
     else:
         calibrated = _evaluate_labelled(arguments, settings, loaded)
     if arguments.write:
-        _write(arguments, loaded, calibrated)
+        _write(arguments, calibrated)
 
 
 def _evaluate_labelled(arguments: argparse.Namespace, settings: Settings, loaded: LoadedModel) -> Thresholds:
@@ -148,8 +150,17 @@ def _print_errors(predictions: list[evaluation.Prediction]) -> None:
             print(f"  {escape_unprintable(prediction.expected.file)}: {prediction.expected.species}, got {got}")
 
 
-def _write(arguments: argparse.Namespace, loaded: LoadedModel, calibrated: Thresholds) -> None:
+def _check_write(arguments: argparse.Namespace, settings: Settings, loaded: LoadedModel) -> None:
+    """The values must apply to the model of the settings file. Raises ConfigError."""
     if loaded.checkpoint.model.fallback:
-        raise ConfigError("The fallback was measured, not the model of the settings: run 'pawtag model pull' first.")
+        raise ConfigError(f"{settings.model.id} is not on this machine: run 'pawtag model pull' first.")
+    wanted = config.load_settings(getattr(arguments, "config", None)).model.id
+    if settings.model.id != wanted:
+        raise ConfigError(
+            f"--write is for the model of the settings file, {wanted}: set model.id = {settings.model.id!r} there first."
+        )
+
+
+def _write(arguments: argparse.Namespace, calibrated: Thresholds) -> None:
     values = {"threshold": calibrated.tag, "temperature": calibrated.temperature}
     print(f"written to {config.write_model_settings(getattr(arguments, 'config', None), values)}")

@@ -10,6 +10,7 @@ from tqdm import tqdm
 from pawtag import log
 from pawtag.cli import add_command
 from pawtag.cli.evaluate import add_evaluation_arguments, evaluate
+from pawtag.cli.fallback import warn_of_fallback
 from pawtag.config import Settings
 from pawtag.config.labels_file import load_labels
 from pawtag.domain.errors import PawtagError
@@ -49,6 +50,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
 
         return optimize(arguments.folder, settings)
     loaded = load_model(settings, load_labels(settings.labels.file))
+    warn_of_fallback(loaded.identity)
     if arguments.action == "show":
         _show(loaded, as_json=arguments.json)
     elif arguments.action == "check":

@@ -104,7 +104,10 @@ class Output(Protocol):
         """
 
     async def write(self, photo: PhotoRef, record: TagRecord, before: Json) -> Json:
-        """Write it; `before`: what the last write returned, None for none. Raises ChangedError, TemporaryError."""
+        """Write it; `before`: what the last write returned, None for none. Raises ChangedError, TemporaryError.
+
+        In the mapping that it returns, `file` is the name of a file next to the photo, if it writes one.
+        """
 
     def settle(self, photo: PhotoRef) -> None:
         """Note that the record with the result of `write` is written."""

@@ -76,8 +76,10 @@ class Reconciler:
     def judge(self, seen: Written, ref: PhotoRef) -> Verdict:
         """What the photo needs, for a scan that looks at many. May be called from any thread."""
         policy = replace(self.build_policy(), trusts_mtime=True)
-        verdict = policy.judge(seen.stamp, ref, self.read_corrections(seen, ref))
-        return self._judge_outputs(verdict, seen, ref)
+        verdict = self._judge_outputs(policy.judge(seen.stamp, ref, self.read_corrections(seen, ref)), seen, ref)
+        if verdict is not Verdict.NEEDED:
+            self._warn_of_peer(policy, seen.stamp, ref)
+        return verdict
 
     def has_current_outputs(self, seen: Written, ref: PhotoRef) -> bool:
         """Whether all outputs are written for the photo with their current settings."""
@@ -236,7 +238,7 @@ class Reconciler:
         if policy.written_by_peer(stamp):
             self._warned_of_peer = True
             log.warning(
-                "another daemon with another model or labels writes records here (%s); they are left unchanged",
+                "another daemon or command with another model or labels wrote the record of %s; it is left unchanged",
                 ref.uri,
                 extra={"uri": ref.uri},
             )
