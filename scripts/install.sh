@@ -18,13 +18,17 @@ command -v "$python" >/dev/null ||
   die "Python's venv module is missing; on Debian and Ubuntu: apt install python3-venv."
 
 stamp=".venv/installed${extra:+-$extra}"
-place="$PWD $("$python" -V)"
-state="$(cat pyproject.toml constraints.txt scripts/install.sh | cksum) $place"
-[[ ! -f $stamp || $(cat "$stamp") != "$state" ]] || exit 0
+describe_place() { echo "$PWD $("$1" -V 2>/dev/null)"; }
+describe_state() { echo "$(cat pyproject.toml constraints.txt scripts/install.sh | cksum) $place"; }
+
+# Another Python that comes first in PATH is no reason to make a working .venv again; PYTHON is one.
+place=$(describe_place "${PYTHON:-.venv/bin/python}")
+[[ ! -f $stamp || $(cat "$stamp") != "$(describe_state)" ]] || exit 0
 
 # A virtual environment knows its own path and its Python: after a move or an update it is made again.
 if [[ ! -f .venv/place || $(cat .venv/place) != "$place" ]]; then
   "$python" -m venv --clear .venv
+  place=$(describe_place .venv/bin/python)
   echo "$place" >.venv/place
 fi
 pip=(.venv/bin/python -m pip --disable-pip-version-check install --quiet)
@@ -46,4 +50,4 @@ install_torch() {
 echo "pawtag: installing into .venv (once)" >&2
 install_torch || die "torch $torch could not be installed (see above)."
 "${pip[@]}" --constraint constraints.txt --editable ".${extra:+[$extra]}"
-echo "$state" >"$stamp"
+describe_state >"$stamp"

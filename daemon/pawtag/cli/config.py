@@ -10,6 +10,7 @@ from pawtag.config.labels_file import find_shared_labels, load_labels
 from pawtag.config.loading import describe_settings_file
 from pawtag.domain.labels import NONE, Labels
 from pawtag.domain.records import TagRecord
+from pawtag.inference.checkpoint import find_checkpoint
 
 CONFIG_ACTIONS = {
     "show": "print the settings in force, as TOML",
@@ -40,6 +41,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
 
 def _check(settings: Settings) -> None:
     labels = load_labels(settings.labels.file)
+    find_checkpoint(settings.model)
     print(f"The settings are right, and so are the labels: {len(labels.groups)} groups.")
     for name, group in labels.groups.items():
         print(f"  {name}: {', '.join(label for label in group.labels if label != NONE)}")

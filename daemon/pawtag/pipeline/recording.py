@@ -45,7 +45,8 @@ def summarise(record: TagRecord) -> str:
         return f"failed, {record.error.code}: {record.error.message}"
     if record.status == "unsure":
         return f"unsure{_list_candidates(record)}"
-    return ", ".join(f"{tag.label} {tag.score:.2f}" for tag in record.tags) or "no pet"
+    tags = [f"{tag.label} {tag.score:.2f}" for tag in record.tags]
+    return ", ".join(["no pet", *tags] if record.status == "no-pet" else tags) or "no tag"
 
 
 def _list_candidates(record: TagRecord) -> str:

@@ -43,3 +43,9 @@ def test_an_unsure_photo_is_summarised_by_its_candidates():
     scores = {"species": {"cat": 0.49, "dog": 0.39, "none": 0.08}}
     tagging = Tagging("unsure", (), scores, PhotoInfo(name=None), OURS)
     assert summarise(build_record(tagging, "a.png", SourceInfo(kind="request"))) == "unsure: cat 0.49 or dog 0.39"
+
+
+def test_a_photo_without_a_pet_is_summarised_with_its_other_tags():
+    """A group of one's own is asked about every photo."""
+    tagging = Tagging("no-pet", (Tag(label="outdoors", group="place", score=0.74),), {}, PhotoInfo(name=None), OURS)
+    assert summarise(build_record(tagging, "a.png", SourceInfo(kind="request"))) == "no pet, outdoors 0.74"
