@@ -51,3 +51,4 @@ echo "pawtag: installing into .venv (once)" >&2
 install_torch || die "torch $torch could not be installed (see above)."
 "${pip[@]}" --constraint constraints.txt --editable ".${extra:+[$extra]}"
 describe_state >"$stamp"
+echo "pawtag: installed" >&2

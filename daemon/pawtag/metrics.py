@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
+from typing import get_args
 
 from prometheus_client import (
     CollectorRegistry,
@@ -13,6 +14,7 @@ from prometheus_client import (
     generate_latest,
 )
 
+from pawtag.domain.errors import ErrorCode
 from pawtag.domain.records import ModelInfo
 
 STAGE_BUCKETS_S = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30)
@@ -28,6 +30,8 @@ class Metrics:
         own = self._registry = CollectorRegistry()
         self._photos = Counter("pawtag_photos", "Photos that got a result.", ["source", "status"], registry=own)
         self._failed = Counter("pawtag_photos_failed", "Photos that cannot be tagged.", ["code"], registry=own)
+        for code in get_args(ErrorCode):  # an alert on an increase needs the zero before the first failure
+            self._failed.labels(code)
         self._store_errors = Counter(
             "pawtag_store_errors", "Errors of S3, SQS and other services.", ["operation", "code"], registry=own
         )

@@ -2,12 +2,17 @@
 
 import asyncio
 import random
+import socket
+import subprocess
+import sys
 import time
 
 import pytest
 
+from support.documents import read_blocks
+from support.paths import ROOT
 from support.pictures import plain
-from support.process import daemon
+from support.process import command, daemon, free_port
 from support.receiver import SECRET, Receiver, receiving
 
 pytestmark = pytest.mark.timeout(180)
@@ -47,3 +52,38 @@ async def test_a_daemon_that_is_killed_tells_of_every_photo_and_twice_only_with_
         by_photo.setdefault(document["uri"], set()).add(message_id)
     assert len(by_photo) == PHOTOS
     assert all(len(ids) == 1 for ids in by_photo.values())
+
+
+@pytest.mark.parametrize("secret", [SECRET, "any text"])
+def test_the_receiver_of_the_document_verifies_messages(tmp_path, secret):
+    """docs/webhooks.md, as it stands but for the port: it takes what is signed with its secret, and nothing else."""
+    port, url = free_port(), "PAWTAG_WEBHOOK__URL"
+    blocks = [block.text for block in read_blocks(ROOT / "docs/webhooks.md") if block.language == "python"]
+    (tmp_path / "receiver.py").write_text(blocks[0].replace("9000", str(port)))
+    receiver = subprocess.Popen(
+        [sys.executable, tmp_path / "receiver.py"], env={"PAWTAG_WEBHOOK__SECRET": secret}, stdout=subprocess.PIPE
+    )
+    try:
+        address = {url: f"http://127.0.0.1:{port}/pawtag"}
+        wait_until_open(port)
+        signed = command("webhook", "test", home=tmp_path, PAWTAG_WEBHOOK__SECRET=secret, **address)
+        assert (signed.returncode, receiver.stdout.readline()) == (0, b"test None\n")
+        for wrong in ({"PAWTAG_WEBHOOK__SECRET": "another"}, {}):
+            refused = command("webhook", "test", home=tmp_path, **wrong, **address)
+            assert (refused.returncode, b"401" in refused.stderr) == (1, True)
+    finally:
+        receiver.kill()
+        receiver.communicate()
+
+
+def wait_until_open(port: int) -> None:
+    """Something listens on the port."""
+    deadline_s = time.monotonic() + WITHIN_S
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.05)
+        else:
+            return

@@ -18,6 +18,7 @@ from pawtag.domain.errors import PawtagError, TemporaryError
 from pawtag.domain.records import PhotoRef, Tag
 from pawtag.outputs.xmp import output as xmp_output
 from pawtag.outputs.xmp.output import XmpOutput
+from pawtag.state import output_intents
 from pawtag.state.database import StateDatabase
 from pawtag.state.output_intents import OutputIntents
 from support.doubles import colour_tagger
@@ -211,6 +212,28 @@ async def test_a_process_that_ends_before_the_record_leaves_no_keyword_that_nobo
         await output.write(other, record_for(other), None)
     async with open_output(root.parent) as output:
         assert output.unsettled == {other.uri}
+
+
+async def test_a_settled_photo_is_settled_for_the_next_process(root):
+    """Else each scan would write the last photo of the one before again, and `pawtag status` would call it stale."""
+    ref = ref_of(old(root / "a.jpg", plain(kind="JPEG")))
+    async with open_output(root.parent) as output:
+        await output.write(ref, record_for(ref), None)
+        output.settle(ref)
+    async with open_output(root.parent) as output:
+        assert output.unsettled == set()
+
+
+async def test_a_settled_photo_is_soon_settled_for_another_process(root, monkeypatch):
+    """While the first one works on."""
+    monkeypatch.setattr(output_intents, "REMOVE_AFTER_S", 0.05)
+    ref = ref_of(old(root / "a.jpg", plain(kind="JPEG")))
+    async with open_output(root.parent) as output:
+        await output.write(ref, record_for(ref), None)
+        output.settle(ref)
+        await asyncio.sleep(0.3)
+        async with open_output(root.parent) as other:
+            assert other.unsettled == set()
 
 
 async def test_a_process_that_ends_after_the_record_leaves_the_word_that_a_person_types_then(root):

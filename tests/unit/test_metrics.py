@@ -58,3 +58,9 @@ def test_stages_are_timed_also_when_they_fail():
     except ValueError:
         pass
     assert values(metrics)["pawtag_stage_duration_seconds_count stage=decode"] == 1
+
+
+def test_failures_begin_at_zero_for_each_code():
+    """Prometheus sees no increase from nothing to the first value: an alert would miss a burst after the start."""
+    lines = Metrics().render().decode().splitlines()
+    assert 'pawtag_photos_failed_total{code="truncated"} 0.0' in lines

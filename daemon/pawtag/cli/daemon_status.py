@@ -46,6 +46,8 @@ def format_status(status: dict[str, Any]) -> str:
         lines += [
             f"  {each['uri']}: {each['code']}: {each['message']}" for each in (status["failed"] or [])[:MAX_SHOWN]
         ]
+        if (rest := sum(status["failures"].values()) - MAX_SHOWN) > 0 and status["failed"]:
+            lines.append(f"  and {rest} more; the page lists all")
     if status["dead_letters"]:
         lines.append(f"dead letters: {status['dead_letters']} ('pawtag status --dead-letters' shows them)")
     if lack := status.get("state_dir"):

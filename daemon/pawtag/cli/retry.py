@@ -76,6 +76,8 @@ async def _retry_all(arguments: argparse.Namespace, settings: Settings, parts: P
                     counts["failed" if record.error else "tagged"] += 1
                     print(f"{escape_unprintable(place)}: {summarise(record)}")
     print(f"{counts['tagged']} of {sum(counts.values())} failed photos are tagged now")
+    if not (arguments.places or sum(counts.values())):
+        print(f"looked in {wiring.resolve_folder(settings) or 'state.db'}; set folder.path for another folder")
     return int(counts["failed"] > 0)
 
 

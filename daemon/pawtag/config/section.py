@@ -58,3 +58,4 @@ class Section(BaseModel):
 # An empty path becomes None, so that a container can unset what its image sets.
 OptionalPath = Annotated[Path | None, BeforeValidator(expand)]
 HomePath = Annotated[Path, BeforeValidator(expand)]
+OptionalText = Annotated[str | None, BeforeValidator(empty_to_none)]

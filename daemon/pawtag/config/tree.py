@@ -4,11 +4,21 @@ import os
 from typing import Annotated, Literal
 
 import platformdirs
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pawtag.config.network import ServerSettings, WebhookSettings
-from pawtag.config.section import MIB, Count, HomePath, OptionalPath, Score, Seconds, Section
+from pawtag.config.section import (
+    MIB,
+    Count,
+    HomePath,
+    OptionalPath,
+    OptionalText,
+    Score,
+    Seconds,
+    Section,
+    empty_to_none,
+)
 
 ENVIRONMENT_PREFIX, NESTING = "PAWTAG_", "__"
 EMBEDDED = "embedded"
@@ -104,15 +114,15 @@ class FolderSettings(Section):
 class S3Settings(Section):
     """The bucket, and the queue that receives its events. The credentials of AWS come from the usual places (AWS_PROFILE, AWS_ACCESS_KEY_ID, ~/.aws, a role)."""
 
-    queue_url: str | tuple[str, ...] | None = None
+    queue_url: Annotated[str | tuple[str, ...] | None, BeforeValidator(empty_to_none)] = None
     """The URL of the SQS queue that receives upload events, or a list of URLs."""
-    bucket: str | None = None
+    bucket: OptionalText = None
     """The bucket. pawtag refuses events of other buckets. If queue_url is not set, pawtag lists the bucket regularly, and accepts events that a store posts to POST /notifications/s3."""
     prefix: str = ""
     """pawtag tags only keys that begin with this prefix."""
-    endpoint_url: str | None = None
+    endpoint_url: OptionalText = None
     """The address of a store other than AWS."""
-    region: str | None = None
+    region: OptionalText = None
     """The region. Not set: AWS_REGION, or the region that boto3 finds."""
     addressing: Literal["auto", "path", "virtual"] = "auto"
     """Where an S3 address has the name of the bucket: in the "path", or in the host name ("virtual")."""
@@ -120,7 +130,7 @@ class S3Settings(Section):
     """Where pawtag writes records: as tags on the object, as a sidecar object, or both."""
     tags: tuple[str, ...] | None = None
     """The tags to write: names of groups, and "score", for example ["species", "score"]. pawtag always writes fingerprint, error and corrected. Not set: all."""
-    sidecar_bucket: str | None = None
+    sidecar_bucket: OptionalText = None
     """The bucket for sidecar objects. Not set: the bucket of the photo."""
     sidecar_prefix: str = ""
     """The beginning of the keys of sidecar objects: such a key is this text, then the key of the photo, then ".json"."""

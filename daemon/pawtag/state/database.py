@@ -4,6 +4,7 @@ import logging
 import os
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -61,6 +62,8 @@ class StateDatabase:
         """
         self.lack: str | None = None
         """What does not work without a writable state.dir; None if it is writable."""
+        self.on_close: list[Callable[[], None]] = []
+        """Called before the file is closed."""
         self.path = folder / FILE_NAME
         self.owner = Owner(None)
         try:
@@ -77,6 +80,8 @@ class StateDatabase:
 
     def close(self) -> None:
         """Write what is left, and close the file."""
+        for write_rest in self.on_close:
+            write_rest()
         for connection in {self.durable, self.quick}:
             connection.close()
         self.owner.release()

@@ -1,5 +1,6 @@
 """What an output is about to write. It is stored, because the process may end before it writes the record."""
 
+import asyncio
 import json
 import sqlite3
 from contextlib import suppress
@@ -8,11 +9,14 @@ from pawtag.domain.errors import TemporaryError
 from pawtag.domain.records import Json
 from pawtag.state.database import StateDatabase, decode_uri, encode_uri
 
+REMOVE_AFTER_S = 1.0
+
 
 class OutputIntents:
     """The intents of one output, by photo. `open`: the photos that have one.
 
-    `put` also removes the settled intents. Until then they do no harm: the record says the same.
+    Settled intents are removed a second later, or with the next `put`, or at the end of the process: another process
+    would take them for open ones.
     """
 
     def __init__(self, database: StateDatabase, output: str) -> None:
@@ -20,6 +24,8 @@ class OutputIntents:
         self._database, self._output = database, output
         self.open: set[str] = set()
         self._settled: list[str] = []
+        self._removing: asyncio.Task[None] | None = None
+        database.on_close.append(self._remove_settled)
         with suppress(TemporaryError):
             rows = database.quick.execute("SELECT uri FROM output_intents WHERE output = ?", output)
             self.open = {decode_uri(uri) for (uri,) in rows}
@@ -44,12 +50,24 @@ class OutputIntents:
         if uri in self.open:
             self.open.discard(uri)
             self._settled.append(uri)
+            if self._removing is None or self._removing.done():
+                self._removing = asyncio.create_task(self._remove_settled_later(), name="settled-intents")
 
     async def drop(self, uri: str) -> None:
         """Remove the intent: the output holds nothing of pawtag now. Raises TemporaryError."""
         if uri in self.open:
             await self._database.quick.commit(lambda database: _replace(database, self._output, [uri], None))
             self.open.discard(uri)
+
+    async def _remove_settled_later(self) -> None:
+        await asyncio.sleep(REMOVE_AFTER_S)
+        settled, self._settled = self._settled, []
+        with suppress(TemporaryError):  # an intent that stays costs one more look at the photo
+            await self._database.quick.commit(lambda database: _replace(database, self._output, settled, None))
+
+    def _remove_settled(self) -> None:
+        with suppress(TemporaryError):
+            self._database.quick.run(lambda database: _replace(database, self._output, self._settled, None))
 
 
 def _replace(
