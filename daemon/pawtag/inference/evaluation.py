@@ -142,16 +142,16 @@ def summarise_predictions(photos: Sequence[Prediction]) -> dict[str, str]:
     coated = [photo for photo in pets if photo.coat and photo.expected.coat in ("long-hair", "short-hair")]
     medium = [photo for photo in pets if photo.coat and photo.expected.coat == "medium-hair"]
     return {
-        "species, the best of all pets": _format_share(
+        "the right species has the highest score": _format_share(
             sum(photo.best_pet == photo.expected.species for photo in pets), len(pets)
         ),
         "pets tagged right": _format_share(sum(photo.is_right for photo in pets), len(pets)),
         "pets left unsure": _format_share(sum(photo.scored.status == "unsure" for photo in pets), len(pets)),
         "no pet, called a pet": _format_share(sum(bool(photo.tags) for photo in others), len(others)),
-        "coat, long against short": _format_share(
+        "coat: long and short hair told apart": _format_share(
             sum(_predict_long_or_short(photo) == photo.expected.coat for photo in coated), len(coated)
         ),
-        "medium coats called medium": _format_share(
+        "photos of medium hair tagged medium-hair": _format_share(
             sum(_best_label(photo.coat) == photo.expected.coat for photo in medium), len(medium)
         ),
         "expected calibration error": f"{compute_calibration_error(photos):.3f}",
