@@ -144,7 +144,7 @@ async def _correct_all(
     tagger: Tagger,
     database: StateDatabase,
 ) -> int:
-    code, warns = 0, True
+    code, is_checked = 0, False
     reconciler = Reconciler(tagger, build_outputs(settings, database), announcer=build_announcer(settings, database))
     with ThreadPoolExecutor(1) as threads:
         access = PhotoAccess(settings, threads, arguments.s3_tuning)
@@ -153,7 +153,7 @@ async def _correct_all(
                 try:
                     async with access.open(correction.place) as photo:
                         await access.owe_retag(correction.place, tagger.identity, database)
-                        warns = warns and not await _warn_of_other_labels(photo, reconciler, correction.place)
+                        is_checked = is_checked or await _check_labels(photo, reconciler, correction.place)
                         record = await reconciler.correct(photo, correction.by_group)
                     print(f"{escape_unprintable(correction.place)}: {summarise(record)}")
                 except (PawtagError, OSError) as error:
@@ -162,11 +162,15 @@ async def _correct_all(
     return code
 
 
-async def _warn_of_other_labels(photo: OpenPhoto, reconciler: Reconciler, place: str) -> bool:
-    """Say that the photo gets the tags of this command's model and labels. Whether it was said."""
+async def _check_labels(photo: OpenPhoto, reconciler: Reconciler, place: str) -> bool:
+    """Warn if the photo was tagged with another model or labels. False for a photo without a record, which cannot say.
+
+    The first photo with a record stands for all: a look costs a request for each object.
+    """
     stamp = (await photo.look()).stamp
-    if stamp is None or not stamp.describes(photo.version) or not reconciler.build_policy().supersedes(stamp):
+    if stamp is None or not stamp.describes(photo.version):
         return False
-    text = f"{place} was tagged with another model or other labels; it is tagged again with those of this command"
-    print(f"pawtag: {escape_unprintable(text)} (--model, --labels, --config)", file=sys.stderr)
+    if reconciler.build_policy().supersedes(stamp):
+        text = f"{place} was tagged with another model or other labels; this command tags it again with its own"
+        print(f"pawtag: {escape_unprintable(text)} (--model, --labels, --config)", file=sys.stderr)
     return True

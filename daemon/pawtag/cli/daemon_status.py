@@ -43,10 +43,9 @@ def format_status(status: dict[str, Any]) -> str:
         lines.append(f"  {source['pending']} pending, {source['in_flight']} in flight")
     if status["failures"]:
         lines.append("failed: " + ", ".join(f"{count} {code}" for code, count in status["failures"].items()))
-        lines += [
-            f"  {each['uri']}: {each['code']}: {each['message']}" for each in (status["failed"] or [])[:MAX_SHOWN]
-        ]
-        if (rest := sum(status["failures"].values()) - MAX_SHOWN) > 0 and status["failed"]:
+        shown = (status["failed"] or [])[:MAX_SHOWN]
+        lines += [f"  {each['uri']}: {each['code']}: {each['message']}" for each in shown]
+        if shown and (rest := sum(status["failures"].values()) - len(shown)) > 0:
             lines.append(f"  and {rest} more; the page lists all")
     if status["dead_letters"]:
         lines.append(f"dead letters: {status['dead_letters']} ('pawtag status --dead-letters' shows them)")

@@ -46,7 +46,7 @@ def is_page_file(path: str) -> bool:
 
 def _serve(request: web.Request, name: str) -> web.Response:
     if not request.app[SERVER_STATE].settings.server.shows_page:
-        raise Problem(404, "The page is off: set server.page = true, and server.api_key.")
+        raise Problem(404, "The page is off: set server.api_key, or server.page = true to show it to everybody.")
     content = _FILES.get(name)
     if content is None:
         raise Problem(404, "There is no such file.")

@@ -74,7 +74,7 @@ async def retry_photo(request: web.Request) -> web.Response:
 def require_results(state: ServerState) -> RecentResults:
     """The recent results. Raises Problem if the page is off, or the daemon is not ready."""
     if not state.settings.server.shows_page:
-        raise Problem(404, "The page is off: set server.page = true, and server.api_key.")
+        raise Problem(404, "The page is off: set server.api_key, or server.page = true to show it to everybody.")
     if state.results is None:
         raise Problem(503, f"Not ready: {state.unready_reason}.", Retry_After=str(RETRY_AFTER_S))
     return state.results

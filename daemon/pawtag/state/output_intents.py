@@ -66,8 +66,9 @@ class OutputIntents:
             await self._database.quick.commit(lambda database: _replace(database, self._output, settled, None))
 
     def _remove_settled(self) -> None:
-        with suppress(TemporaryError):
-            self._database.quick.run(lambda database: _replace(database, self._output, self._settled, None))
+        if self._settled:
+            with suppress(TemporaryError):
+                self._database.quick.run(lambda database: _replace(database, self._output, self._settled, None))
 
 
 def _replace(
